@@ -1,0 +1,104 @@
+"""The words everyone speaks: state, batch, change, encoded batch. Imports nothing of ours.
+
+A `Batch` is what a source hands on, an `EncodedBatch` what a publisher takes. Stages hand each other batches, never
+single records. `Change` objects exist only where a person, a test or Python code asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+State = Mapping[str, bytes]
+"""Partition -> opaque, versioned position. Only its source parses and compares it.
+
+In a delta (what a batch carries, what a checkpoint saves) a partition with the value ``b""`` is forgotten.
+"""
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a source hands on: the server's own bytes, in order.
+
+    frames: for a log source CopyData payloads that begin with ``w`` (XLogData); subclasses carry other wire text.
+    state: delta that is safe to save once every event of this and all earlier batches is durable; None: nothing new
+    (inside a transaction). May come with no frames (idle keepalive).
+    final: the last batch of a bounded run (``--once``).
+    size: bytes of frames, for the memory budget.
+    """
+
+    frames: Sequence[bytes]
+    state: State | None = None
+    final: bool = False
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Change:
+    """One change of one row, decoded for people: `before` and `after` hold JSON values (see the guide on types).
+
+    op: ``c`` create, ``u`` update, ``d`` delete, ``r`` read by a snapshot, ``t`` truncate, ``m`` logical message.
+    unchanged: columns the server did not send because their TOASTed value did not change.
+    """
+
+    op: str
+    schema: str
+    table: str
+    key: Mapping[str, Any] | None
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    id: str
+    topic: str
+    unchanged: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Record:
+    """One event that is not row data: transaction marker, heartbeat."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    id: bytes
+    headers: Headers = ()
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """Events ready to send, as columns: index i of every list is one event, in publishing order.
+
+    keys, values: JSON as UTF-8 bytes, None for null (tombstone, no key).
+    ids: the event id, published as header ``id``.
+    headers: further headers, or None (the usual case).
+    control: records for a broker that never go to standard output or a file.
+    string_keys: keys are plain UTF-8 text instead of JSON (outbox aggregate ids).
+    """
+
+    topics: list[str] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    headers: list[Headers | None] = field(default_factory=list)
+    control: list[Record] = field(default_factory=list)
+    string_keys: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(
+        self, topic: str, key: bytes | None, value: bytes | None, id: bytes, headers: Headers | None = None
+    ) -> None:
+        """Append one event."""
+        self.topics.append(topic)
+        self.keys.append(key)
+        self.values.append(value)
+        self.ids.append(id)
+        self.headers.append(headers)
+
+    def size(self) -> int:
+        """Bytes of keys and values, for the memory budget."""
+        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
