@@ -320,43 +320,43 @@ def reachable_programs(folder: Path, user: User | None) -> Path:
     A virtual environment below /root is out of reach for anybody but root.
     """
     folder = folder.resolve()
-    if _may_enter(folder, user):
+    if _may_enter(folder / "postgres", user):
         return folder
-    # pginstall, and the libraries that auditwheel put beside the package, keep their places to each other.
-    package = folder.parent.parent
     built = int((folder / "postgres").stat().st_mtime)
     copy = Path(tempfile.gettempdir()) / f"liberator-postgres-{_major(folder)}-{os.geteuid()}-{built}"
     if not copy.exists():
-        _copy_installation(package, copy)
+        _copy_installation(folder.parent, copy)
     if copy.stat().st_uid != os.geteuid():
         raise ServerError(
             "somebody else made the folder for PostgreSQL's programs", where=str(copy), fix="remove it"
         )
-    return copy / package.name / folder.parent.name / folder.name
+    return copy / folder.relative_to(folder.parents[2])
 
 
-def _copy_installation(package: Path, copy: Path) -> None:
+def _copy_installation(installation: Path, copy: Path) -> None:
+    # A wheel's libraries lie beside its package, and the programs look for them at that relative place.
+    package = installation.parent
+    libraries = package.with_name(package.name + ".libs")
     made = Path(tempfile.mkdtemp(prefix="liberator-postgres-copy-"))
     try:
-        for part in (package, package.with_name(package.name + ".libs")):
+        for part in (installation, libraries):
             if part.exists():
-                shutil.copytree(part, made / part.name, symlinks=True)
+                shutil.copytree(part, made / part.relative_to(package.parent), symlinks=True)
         for path in (made, *made.rglob("*")):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        for program in made.glob("*/*/bin/*"):
-            program.chmod(0o755)
+                path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
         with contextlib.suppress(OSError):  # another process was faster: its copy is as good
             made.rename(copy)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _may_enter(folder: Path, user: User | None) -> bool:
-    """May `user` read and pass through `folder` and all folders above it?"""
+def _may_enter(path: Path, user: User | None) -> bool:
+    """May `user` run the program, or enter the folder, and pass through all folders above it? None: ourselves."""
     if user is None:
-        return os.access(folder, os.R_OK | os.X_OK)
-    return all(_allows(path.stat(), user) for path in (folder, *folder.parents))
+        return True
+    path = path.resolve()
+    return all(_allows(part.stat(), user) for part in (path, *path.parents))
 
 
 def _allows(status: os.stat_result, user: User) -> bool:

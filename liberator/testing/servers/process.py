@@ -129,7 +129,7 @@ def free_port() -> int:
 
     So a server that is down for a moment finds its port again.
     """
-    for port in random.sample(range(15_000, 32_000), 500):
+    for port in random.SystemRandom().sample(range(15_000, 32_000), 500):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
