@@ -352,7 +352,7 @@ def _copy_installation(installation: Path, copy: Path) -> None:
 
 
 def _may_enter(path: Path, user: User | None) -> bool:
-    """May `user` run the program, or enter the folder, and pass through all folders above it? None: ourselves."""
+    """May `user` (None: ourselves) run the program, or enter the folder, through all folders above it?"""
     if user is None:
         return True
     path = path.resolve()
