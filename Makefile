@@ -1,0 +1,61 @@
+# Everything a developer runs. `make` alone lists it.
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check lint formatting types imports format bench soak dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED)-dev ## make .venv with all extras, install what the tests need of the system
+	@.ci/system
+
+demo: $(INSTALLED)-demo ## legacy database -> events -> broker, on embedded parts, in about a minute
+	$(BIN)/liberate demo
+
+test: setup ## unit, integration, acceptance and fault tests, on real servers
+	$(PYTEST) tests/unit tests/integration tests/acceptance tests/fault --durations=10
+
+check: lint formatting types imports ## what pre-commit and CI check: ruff, mypy, import-linter
+
+lint: $(INSTALLED)-dev
+	$(BIN)/ruff check .
+
+formatting: $(INSTALLED)-dev
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)-dev
+	$(BIN)/mypy
+
+imports: $(INSTALLED)-dev
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)-dev ## mend what can be mended by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure the stream against pg_recvlogical
+	$(BIN)/python -m tests.benchmark.stream
+
+soak: setup ## the long numbers: hours, not minutes
+	HYPOTHESIS_PROFILE=soak $(PYTEST) -m soak --timeout=0 --durations=10
+
+dist: $(INSTALLED)-dev ## build the wheel and the source archive
+	$(BIN)/python -m build
+
+clean: ## remove all that make has made here, .venv included
+	rm -rf .venv build dist .liberator .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again only when the project file changes; dev holds all that the demo needs.
+$(INSTALLED)-demo: pyproject.toml .ci/venv
+	@.ci/venv demo
+	@touch $@
+
+$(INSTALLED)-dev: pyproject.toml .ci/venv
+	@.ci/venv fast,demo,test,dev
+	@touch $(INSTALLED)-demo $@
