@@ -140,15 +140,14 @@ class BarDisplay:
 
 
 def render(status: Mapping[str, Any]) -> RenderableType:
-    """The display of one moment: bars while there is a snapshot to read, then the status line."""
+    """The display of one moment: bars during a snapshot, and the status line."""
     from rich.console import Group
     from rich.text import Text
 
     line = Text(status_line(status), no_wrap=True, overflow="ellipsis")
-    snapshot = status["snapshot"]
-    if snapshot is None or (snapshot["done"] == len(snapshot["tables"]) and status["state"] != "snapshot"):
+    if status["state"] != "snapshot" or status["snapshot"] is None:
         return line
-    return Group(_bars(snapshot["tables"]), line)
+    return Group(_bars(status["snapshot"]["tables"]), line)
 
 
 def status_line(status: Mapping[str, Any]) -> str:
@@ -216,7 +215,7 @@ def _fields(status: Mapping[str, Any]) -> dict[str, Any]:
         fields |= {"lag_bytes": lag["bytes"], "lag_seconds": lag["seconds"]}
     if position is not None:
         fields["position"] = position["source_lsn"]
-    if snapshot is not None and snapshot["done"] < len(snapshot["tables"]):
+    if snapshot is not None and status["state"] == "snapshot":
         fields |= {"snapshot_rows": snapshot["rows"], "snapshot_tables_done": snapshot["done"]}
         fields["snapshot_tables_reading"] = len(snapshot["tables"]) - snapshot["done"]
         if snapshot["eta_seconds"] is not None:

@@ -226,13 +226,13 @@ class Telemetry:
         with self._lock:
             self._tables[table] = _TableSnapshot(estimated, resumed_rows, resumed_rows, tick, Rate(tick))
 
-    def snapshot_rows(self, table: str, n: int) -> None:
-        """`n` more rows of `table` were read by the snapshot."""
+    def snapshot_rows(self, table: str, rows: int) -> None:
+        """`rows` more rows of `table` were read by the snapshot."""
         tick = self._tick()
         with self._lock:
             progress = self._tables[table]
-            progress.rows += n
-            progress.rate.add(n, tick)
+            progress.rows += rows
+            progress.rate.add(rows, tick)
 
     def snapshot_done(self, table: str) -> None:
         """The snapshot has read `table` to its end."""
