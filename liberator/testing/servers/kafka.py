@@ -77,7 +77,7 @@ SETTINGS_OF_ONE_NODE = {
     "log.index.size.max.bytes": 1 << 20,
     "initial.broker.registration.timeout.ms": 60_000,
     "broker.heartbeat.interval.ms": 500,
-    "broker.session.timeout.ms": 6_000,
+    "broker.session.timeout.ms": 3_000,  # so long does a start after kill -9 wait for the old session
     "controlled.shutdown.enable": "true",
 }
 
@@ -177,7 +177,7 @@ class KafkaServer(Kafka):
     def start(self) -> KafkaServer:
         """Start, formatting the storage the first time; returns when the broker lists itself.
 
-        After `kill` that takes about eight seconds: the controller waits for the old session to end.
+        After `kill` that takes about five seconds: the controller waits for the old session to end.
         """
         if self._process is not None:
             raise ServerError("Kafka is already running", code="server.running")
