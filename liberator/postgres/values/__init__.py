@@ -1,0 +1,34 @@
+"""Values: the server's text of a column -> JSON, and the JSON Schema that this JSON satisfies. No I/O.
+
+Enters: the bytes that a type's output function writes under the pinned session, the same from pgoutput, COPY and
+SELECT. Leaves: JSON in UTF-8 from which PostgreSQL can make the value again. The plan asks once per column for a
+converter and a schema; its executors call the converter for every value that is not NULL. docs/reference/types.md
+is the table for users.
+"""
+
+from __future__ import annotations
+
+from liberator.postgres.model import PgType
+from liberator.postgres.values.forms import form
+from liberator.postgres.values.rules import ConversionError, Converter, Schema, TypeOptions, verbatim
+
+__all__ = ["ConversionError", "Converter", "Schema", "TypeOptions", "converter", "schema", "verbatim"]
+
+
+def converter(type: PgType, typmod: int, options: TypeOptions) -> Converter:
+    """The function that makes JSON of a value's text.
+
+    What the server writes comes out whole. Other text raises `ConversionError`, or gives JSON that is well formed,
+    except through `verbatim` (integers, jsonb that is embedded) and arrays of these, which are trusted.
+    """
+    return form(type, typmod, options).convert
+
+
+def schema(type: PgType, typmod: int, options: TypeOptions) -> tuple[Schema, dict[str, Schema]]:
+    """The schema of what the converter of the same arguments gives, and the definitions it refers to.
+
+    The caller puts the definitions under ``$defs`` of the document's root: references are ``#/$defs/<name>``.
+    Equal names mean equal definitions, so those of many columns may be merged.
+    """
+    whole = form(type, typmod, options)
+    return whole.schema, whole.defs

@@ -1,0 +1,26 @@
+"""Documents: json and jsonb, as a string that holds the text, or spliced in unparsed."""
+
+from __future__ import annotations
+
+from liberator.postgres.values.rules import Converter, Family, Form, TypeOptions, verbatim
+from liberator.postgres.values.text import text
+
+_BLANKS = bytes.maketrans(b"\n\r", b"  ")
+
+
+def _one_line(raw: bytes) -> bytes:
+    """json keeps the line breaks that its writer put between tokens (inside of strings they are escaped); one in the
+    middle of an event would break newline-delimited output."""
+    return raw.translate(_BLANKS)
+
+
+def _document(splice: Converter) -> Family:
+    def family(typmod: int, options: TypeOptions) -> Form:
+        if options.json == "embed":
+            return Form(splice, {})
+        return Form(text, {"type": "string", "contentMediaType": "application/json"})
+
+    return family
+
+
+FAMILIES: dict[str, Family] = {"json": _document(_one_line), "jsonb": _document(verbatim)}
