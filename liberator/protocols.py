@@ -5,9 +5,24 @@ One owner per part: none of these are called from two threads unless a method sa
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 from liberator.change import Batch, EncodedBatch, State
+
+
+LoopState = Literal[
+    "starting",
+    "snapshot",
+    "streaming",
+    "reconnecting",
+    "waiting",
+    "standby",
+    "draining",
+    "stopped",
+    "failed",
+]
+"""What a connector can be doing."""
 
 
 class Source(Protocol):
@@ -31,6 +46,19 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave without acknowledging anything more. Idempotent."""
+
+
+class Encoder(Protocol):
+    """What turns batches into events: the plan's executor."""
+
+    committed_us: int
+    """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
+
+    def encode(self, batch: Batch) -> EncodedBatch:
+        """The events of one batch, in order. Raises `LiberatorError`."""
+
+    def history(self) -> State:
+        """A delta to be saved with the next state: what is needed to encode the same again after a restart."""
 
 
 class Publisher(Protocol):
@@ -76,3 +104,41 @@ class Checkpoint(Protocol):
 
     def close(self) -> None:
         """Give back the connection. Idempotent."""
+
+
+class Watch(Protocol):
+    """Who watches the loop: called once per batch or less. One implementation shows it to people, a twin to tests."""
+
+    def beat(self) -> None:
+        """The loop turns."""
+
+    def state(self, name: LoopState) -> None:
+        """What the loop does from now on."""
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """The source gave a batch; the newest transaction encoded before it committed at `committed_us`."""
+
+    def published(self, topics: Mapping[str, int], size: int) -> None:
+        """Events by topic, and their bytes, were handed to the publisher."""
+
+    def checkpoint_saved(self) -> None:
+        """A position was saved."""
+
+    def error(self, code: str) -> None:
+        """Something failed; it may be tried again."""
+
+    def reconnect(self) -> None:
+        """The source was lost and is opened again."""
+
+
+class SnapshotProgress(Protocol):
+    """Who wants to know how a snapshot goes. Called from several threads."""
+
+    def snapshot_started(self, table: str, estimated_rows: int) -> None:
+        """`table` is being read; -1: nobody knows how many rows it has."""
+
+    def snapshot_rows(self, table: str, rows: int) -> None:
+        """`rows` more rows were read."""
+
+    def snapshot_done(self, table: str) -> None:
+        """All of it was read."""

@@ -1,0 +1,1 @@
+"""Sources: each yields batches of the server's own bytes and takes acknowledgements."""

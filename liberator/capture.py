@@ -1,0 +1,314 @@
+"""The capture loop: source -> plan -> publish -> checkpoint -> source.ack. Knows only the protocols.
+
+Theory of operation. Durable, save, ack, in this order and never otherwise (Invariant 1): what the publisher reports as
+durable is merged into one delta, saved, and only then acknowledged to the source. A lost source is opened again where the
+stream stands, with the publisher's buffer untouched; a lost broker or checkpoint ends the session, and the next one starts
+from what is saved. What an error means is decided in `liberator.policy`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from liberator.change import Batch, EncodedBatch, State
+from liberator.errors import CheckpointError, LiberatorError, PublishError, SourceError
+from liberator.policy import Action, Backoff, decide
+from liberator.protocols import Checkpoint, Encoder, Publisher, Source, Watch
+
+log = logging.getLogger(__name__)
+
+_POLL_BYTES = 1024 * 1024
+_POLL_SECONDS = 0.2
+_READY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """once: end at what was committed before the start. max_events: end after so many. trial: nothing is kept, so nothing
+    can be resumed. save_interval: seconds between two saves. drain: seconds for the way out. patience: seconds for a first
+    connection; busy_patience: for a slot that another session uses, None: for ever."""
+
+    once: bool = False
+    max_events: int | None = None
+    trial: bool = False
+    save_interval: float = 0.5
+    drain: float = 9.0
+    patience: float = 60.0
+    busy_patience: float | None = None
+
+
+class Ledger:
+    """The checkpoint as the loop sees it: the epoch is taken with the first save, when the source is ours. Without a
+    checkpoint (a trial) it only remembers."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint = checkpoint
+        self._epoch: int | None = None
+        self._state: dict[str, bytes] = {}
+
+    def load(self) -> State:
+        """What is saved."""
+        if self._checkpoint is not None:
+            self._state = dict(self._checkpoint.load())
+        return self._state
+
+    def save(self, delta: State) -> None:
+        """Merge and save. Raises `CheckpointError`, retryable when the store does not answer."""
+        if self._checkpoint is not None:
+            if self._epoch is None:
+                self._epoch = self._checkpoint.acquire()
+            self._checkpoint.save(delta, self._epoch)
+        merge(self._state, delta)
+
+    def close(self) -> None:
+        """Give the store back."""
+        if self._checkpoint is not None:
+            self._checkpoint.close()
+
+
+def merge(state: dict[str, bytes], delta: Mapping[str, bytes]) -> None:
+    """Apply a delta: an empty value forgets its partition."""
+    for partition, value in delta.items():
+        if value:
+            state[partition] = value
+        else:
+            state.pop(partition, None)
+
+
+class Capture:
+    """One connector's loop. `run` returns when it is done or stopped; `stop` may be called from a signal handler.
+
+    publisher: makes the publisher of one session. opened: called when the source is open, with the state it resumed from;
+    gives the encoder. watch: telemetry.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        publisher: Callable[[], Publisher],
+        ledger: Ledger,
+        opened: Callable[[State], Encoder],
+        watch: Watch,
+        settings: CaptureSettings,
+        *,
+        backoff: Callable[[], Backoff],
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._make_publisher = publisher
+        self._ledger = ledger
+        self._opened = opened
+        self._watch = watch
+        self._settings = settings
+        self._backoff = backoff
+        self._tick = tick
+        self._stopping = threading.Event()
+        self._events = 0
+        self._ever_open = False
+        self._handed: dict[str, bytes] = {}
+        self._unsaved: dict[str, bytes] = {}
+        self._save_due = 0.0
+
+    @property
+    def stopping(self) -> bool:
+        """Was `stop` called?"""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """End soon: drain, save, acknowledge, leave."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Capture until done or stopped. Raises the `LiberatorError` that ends it."""
+        backoff = self._backoff()
+        while True:
+            try:
+                self._session(backoff)
+                self._watch.state("stopped")
+                return
+            except LiberatorError as error:
+                self._watch.error(error.code)
+                decision = decide(error)
+                if decision.action is Action.END:
+                    log.info("%s", error)
+                    self._watch.state("stopped")
+                    return
+                if (
+                    decision.action is not Action.RETRY
+                    or self._settings.trial
+                    or self._expired(error, backoff)
+                ):
+                    self._watch.state("failed")
+                    raise
+                self._wait(error, backoff)
+                if self.stopping and isinstance(error, PublishError):
+                    raise
+
+    # -- one session: one publisher, a source that may be opened several times
+
+    def _session(self, backoff: Backoff) -> None:
+        publisher = self._make_publisher()
+        self._unsaved = {}
+        try:
+            encoder = self._open(dict(self._ledger.load()), backoff)
+            while encoder is not None:
+                try:
+                    self._turn(publisher, encoder, backoff)
+                    break
+                except SourceError as error:
+                    encoder = self._reopen(error, publisher, backoff)
+            self._drain(publisher)
+        except LiberatorError as error:
+            self._salvage(publisher, error)
+            raise
+        finally:
+            self._source.close()
+            publisher.close()
+
+    def _turn(self, publisher: Publisher, encoder: Encoder, backoff: Backoff) -> None:
+        """Batch after batch until the last one."""
+        while not self.stopping:
+            self._watch.beat()
+            self._settle(publisher)
+            if not publisher.ready(_READY_SECONDS):
+                self._watch.state("waiting")
+                continue
+            batch = self._source.poll(_POLL_BYTES, _POLL_SECONDS)
+            self._watch.received(batch, encoder.committed_us)
+            events = encoder.encode(batch)
+            state = self._state_of(batch, encoder)
+            final = batch.final
+            if (
+                self._settings.max_events is not None
+                and self._events + len(events) >= self._settings.max_events
+            ):
+                final = True
+                if cut(events, self._settings.max_events - self._events):
+                    state = None
+            self._publish(publisher, events, state)
+            backoff.reset()
+            if final:
+                return
+
+    def _publish(self, publisher: Publisher, events: EncodedBatch, state: State | None) -> None:
+        if not len(events) and state is None and not events.control:
+            return
+        publisher.publish(events, state)
+        self._events += len(events)
+        if state is not None:
+            merge(self._handed, state)
+        if len(events):
+            self._watch.published(Counter(events.topics), events.size())
+
+    def _state_of(self, batch: Batch, encoder: Encoder) -> State | None:
+        if batch.state is None:
+            return None
+        return {**encoder.history(), **batch.state}
+
+    def _settle(self, publisher: Publisher, *, now: bool = False) -> None:
+        """Durable, save, ack (Invariant 1)."""
+        durable = publisher.durable()
+        if durable is not None:
+            self._unsaved.update(durable)
+        if not self._unsaved or (not now and self._tick() < self._save_due):
+            return
+        delta, self._unsaved = self._unsaved, {}
+        if not publisher.owns_state:
+            self._ledger.save(delta)
+        self._source.ack(delta)
+        self._save_due = self._tick() + self._settings.save_interval
+        self._watch.checkpoint_saved()
+
+    def _drain(self, publisher: Publisher) -> None:
+        """The way out: everything accepted becomes durable, is saved and acknowledged."""
+        self._watch.state("draining")
+        complete = publisher.flush(self._settings.drain)
+        self._settle(publisher, now=True)
+        if not complete:
+            raise PublishError(
+                f"the publisher did not take everything within {self._settings.drain:g} s; the position stands before it",
+                code="publish.drain",
+                fix="nothing is lost: what is missing is sent again at the next start",
+            )
+
+    def _salvage(self, publisher: Publisher, error: LiberatorError) -> None:
+        """Before leaving with an error: what became durable is saved, if that still works."""
+        try:
+            if not isinstance(error, (PublishError, CheckpointError)):
+                publisher.flush(self._settings.drain)
+            if not isinstance(error, CheckpointError):
+                self._settle(publisher, now=True)
+        except LiberatorError as second:
+            log.debug("saving on the way out failed: %s", second)
+
+    # -- opening
+
+    def _open(self, state: State, backoff: Backoff) -> Encoder | None:
+        """Open the source, waiting as long as that makes sense; None: stopped meanwhile."""
+        while not self.stopping:
+            self._watch.state("starting" if not self._ever_open else "reconnecting")
+            try:
+                self._source.open(state)
+                encoder = self._opened(state)
+            except CheckpointError:
+                newer = dict(self._ledger.load())
+                if newer == state:
+                    raise
+                state = newer  # another instance went on in between
+                continue
+            except SourceError as error:
+                patient = not self._settings.trial or error.exit_code == 3
+                if not error.retryable or not patient or self._expired(error, backoff):
+                    raise
+                self._watch.error(error.code)
+                self._wait(error, backoff)
+                if not self._ever_open:
+                    state = dict(self._ledger.load())
+                continue
+            self._ever_open = True
+            self._handed = dict(state)
+            self._watch.state("streaming")
+            return encoder
+        return None
+
+    def _reopen(self, error: SourceError, publisher: Publisher, backoff: Backoff) -> Encoder | None:
+        """The source was lost: open it again where the stream stands. The publisher keeps what it has."""
+        if not error.retryable or self._settings.trial:
+            raise error
+        self._watch.error(error.code)
+        self._watch.reconnect()
+        self._source.close()
+        backoff.reset()
+        self._wait(error, backoff)
+        self._settle(publisher, now=True)
+        return self._open(dict(self._handed), backoff)
+
+    def _expired(self, error: LiberatorError, backoff: Backoff) -> bool:
+        """Has this been tried for as long as it makes sense? What once worked is tried for ever."""
+        limit = self._settings.busy_patience if error.code == "postgres.55006" else self._settings.patience
+        if self._ever_open and error.code != "postgres.55006":
+            return False
+        return limit is not None and backoff.elapsed() >= limit
+
+    def _wait(self, error: LiberatorError, backoff: Backoff) -> None:
+        self._watch.state("standby" if error.code == "postgres.55006" else "reconnecting")
+        delay = backoff.next()
+        log.warning("%s; trying again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
+        end = self._tick() + delay
+        while not self.stopping and (left := end - self._tick()) > 0:
+            self._watch.beat()
+            self._stopping.wait(min(left, 1.0))
+
+
+def cut(events: EncodedBatch, size: int) -> bool:
+    """Leave the first `size` events; True: some were cut off."""
+    if len(events) <= size:
+        return False
+    for column in (events.topics, events.keys, events.values, events.ids, events.headers):
+        del column[size:]
+    return True

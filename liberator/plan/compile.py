@@ -1,0 +1,131 @@
+"""A table version, its contract and the configuration -> one compiled plan. Pure; nothing here runs per row.
+
+The plan is data: which converter for which column, the JSON that surrounds the values, where the key is, what is left to
+be validated. Executors read it; `planner` makes it when a table version is first seen.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liberator.codec.debezium import TableSource
+from liberator.contract.gate import Gate
+from liberator.errors import PreconditionError
+from liberator.postgres.model import Identity, Table
+from liberator.postgres.values import TypeOptions, converter, verbatim
+
+Converter = Callable[[bytes], bytes]
+Check = Callable[[bytes], bool]
+
+
+@dataclass(slots=True)
+class TablePlan:
+    """How the rows of one table version become events.
+
+    names: column names as JSON strings. conversions: (column index, converter), for columns whose text is not JSON as it
+    is. row_template: the row's JSON with a place for every value. key_template, key_of: the key's JSON, and what takes
+    its values from a row; None: no key. key_columns: their indexes. id_template, id_of: the same for the identity's key,
+    which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
+    FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
+    explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense.
+    """
+
+    table: Table
+    topic: str
+    names: tuple[bytes, ...]
+    conversions: tuple[tuple[int, Converter], ...]
+    row_template: bytes
+    key_template: bytes | None
+    key_of: Callable[[Sequence[Any]], Any] | None
+    key_columns: tuple[int, ...]
+    id_template: bytes | None
+    id_of: Callable[[Sequence[Any]], Any] | None
+    identity_columns: tuple[int, ...]
+    unique_key: bool
+    checks: tuple[tuple[int, Check], ...]
+    gate: Gate | None
+    source: TableSource
+
+    @property
+    def label(self) -> str:
+        """``schema.table``."""
+        return self.table.qualified
+
+
+def compile_plan(
+    table: Table,
+    *,
+    topic: str,
+    key: Sequence[str] | None,
+    options: TypeOptions,
+    gate: Gate | None,
+    source: TableSource,
+) -> TablePlan:
+    """The plan of one table version. key: configured key columns, None: those of the identity.
+
+    Raises `PreconditionError` for a key that deletes would not carry.
+    """
+    names = [column.name for column in table.columns]
+    key_names = resolve_key(table.qualified, table.identity, table.key, key, names)
+    index = {name: position for position, name in enumerate(names)}
+    key_columns = tuple(index[name] for name in key_names if name in index)
+    quoted = tuple(json.dumps(name, ensure_ascii=False).encode() for name in names)
+    converters = [converter(column.type, column.typmod, options) for column in table.columns]
+    id_columns = tuple(index[name] for name in table.key if name in index)
+    checks = gate.columns if gate is not None else {}
+    everything = tuple(range(len(names)))
+    return TablePlan(
+        table=table,
+        topic=topic,
+        names=quoted,
+        conversions=tuple((i, convert) for i, convert in enumerate(converters) if convert is not verbatim),
+        row_template=object_template(quoted),
+        key_template=object_template([quoted[i] for i in key_columns]) if key_columns else None,
+        key_of=operator.itemgetter(*key_columns) if key_columns else None,
+        key_columns=key_columns,
+        id_template=object_template([quoted[i] for i in id_columns]) if id_columns else None,
+        id_of=operator.itemgetter(*id_columns) if id_columns else None,
+        identity_columns=everything if table.identity == "full" else id_columns,
+        unique_key=bool(table.key) and set(key_names) >= set(table.key),
+        checks=tuple((index[name], check) for name, check in checks.items() if name in index),
+        gate=gate,
+        source=source,
+    )
+
+
+def resolve_key(
+    qualified: str,
+    identity: Identity,
+    identity_key: Sequence[str],
+    configured: Sequence[str] | None,
+    columns: Sequence[str],
+) -> tuple[str, ...]:
+    """The key's columns in order; empty: no key. Raises `PreconditionError` for a configured key that can't be."""
+    if configured is None:
+        return tuple(identity_key)
+    unknown = [name for name in configured if name not in columns]
+    if unknown:
+        raise PreconditionError(
+            f"{qualified} has no column {', '.join(unknown)} to make its key of",
+            code="plan.key_unknown",
+            where=f"publish.key.{qualified}",
+            fix="correct publish.key",
+        )
+    if identity != "full" and not set(configured) <= set(identity_key):
+        raise PreconditionError(
+            f"the server does not send {', '.join(configured)} when a row of {qualified} is deleted, so deletes would"
+            " have no key",
+            code="plan.key_not_in_identity",
+            where=f"publish.key.{qualified}",
+            fix=f"ALTER TABLE {qualified} REPLICA IDENTITY FULL, or choose columns of its replica identity",
+        )
+    return tuple(configured)
+
+
+def object_template(names: Sequence[bytes]) -> bytes:
+    """A JSON object with a ``%b`` for every value. names: JSON strings."""
+    return b"{" + b",".join(name.replace(b"%", b"%%") + b":%b" for name in names) + b"}"

@@ -1,0 +1,97 @@
+"""Rows that break their contract: where they go, and what the log says of them (path, rule and key, never the row).
+
+Called by the executors, for single rows, off the hot path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+from liberator.change import Headers
+from liberator.contract.violation import Violation
+from liberator.errors import ContractError
+from liberator.plan.compile import TablePlan
+from liberator.postgres.pgoutput import UNCHANGED
+from liberator.postgres.values import ConversionError
+
+log = logging.getLogger(__name__)
+
+OnInvalid = Literal["dead_letter", "stop", "warn"]
+
+
+class InvalidRows:
+    """Decides by `policy`. now_ms: the time of a dead letter, milliseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        policy: OnInvalid,
+        connector: str,
+        dead_letter_topic: str,
+        now_ms: Callable[[], int],
+        count: Callable[[str], None] = lambda table: None,
+    ) -> None:
+        self._policy = policy
+        self._connector = connector
+        self._topic = dead_letter_topic
+        self._now_ms = now_ms
+        self._count = count
+
+    def handle(
+        self,
+        violation: Violation,
+        plan: TablePlan,
+        key: bytes | None,
+        id: bytes,
+        headers: Headers | None,
+    ) -> tuple[str, Headers | None]:
+        """The topic and headers with which the event goes out. Raises `ContractError` when the policy is to stop."""
+        name = "null" if key is None else key.decode()
+        if self._policy == "stop":
+            raise ContractError(
+                f"a row of {plan.label} breaks the contract of {plan.topic}: {violation}",
+                where=f"table {plan.label}, key {name}, event {id.decode()}",
+                fix="correct the row or the contract, or set schema.on_invalid to dead_letter or warn",
+            )
+        log.warning("%s: row with key %s breaks its contract: %s", plan.topic, name, violation)
+        if self._policy == "warn":
+            return plan.topic, headers
+        self._count(plan.label)
+        return self._topic, (*(headers or ()), *self._diagnostics(violation, plan))
+
+    def _diagnostics(self, violation: Violation, plan: TablePlan) -> Headers:
+        return (
+            ("__connect.errors.topic", plan.topic.encode()),
+            ("__connect.errors.connector.name", self._connector.encode()),
+            ("__connect.errors.stage", b"VALUE_CONVERTER"),
+            ("__connect.errors.exception.class.name", b"liberator.ContractError"),
+            ("__connect.errors.exception.message", str(violation).encode()),
+            ("__connect.errors.attempts", b"1"),
+            ("__connect.errors.timestamp", str(self._now_ms()).encode()),
+        )
+
+
+def as_text(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...], Violation | None]:
+    """A row with a value that does not fit its type: such values stay the server's text, in JSON strings.
+
+    values: as sent; they become JSON in place. Returns the row's JSON, the columns that were not sent, and what is wrong.
+    """
+    converters = dict(plan.conversions)
+    missing = []
+    violation = None
+    for index, value in enumerate(values):
+        if value is UNCHANGED:
+            missing.append(plan.names[index])
+        elif value is None:
+            values[index] = b"null"
+        elif index in converters:
+            try:
+                values[index] = converters[index](value)
+            except ConversionError as error:
+                column = plan.table.columns[index].name.replace("~", "~0").replace("/", "~1")
+                violation = Violation(f"/{column}", "conversion", "", str(error))
+                values[index] = json.dumps(value.decode(errors="replace"), ensure_ascii=False).encode()
+    members = [b"%b:%b" % (n, v) for n, v in zip(plan.names, values, strict=True) if v is not UNCHANGED]
+    return b"{%b}" % b",".join(members), tuple(missing), violation

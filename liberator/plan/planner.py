@@ -1,0 +1,180 @@
+"""Which plan a table version gets: topic, key, contract; and the history of table versions that the checkpoint keeps.
+
+Enters: table versions (from a snapshot) and Relation messages (from the stream). Leaves: compiled plans, None for tables
+that are not captured. Called by the executors when a version is first seen; asks the catalogue then, never per row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg
+
+from liberator.change import State
+from liberator.codec.debezium import DebeziumCodec
+from liberator.contract.gate import ColumnFacts, Gate, compile_gate
+from liberator.errors import CheckpointError, PreconditionError
+from liberator.plan.compile import TablePlan, compile_plan, resolve_key
+from liberator.postgres.catalogue import (
+    TableInfo,
+    ancestors_of,
+    table_from_json,
+    table_of_relation,
+    table_to_json,
+)
+from liberator.postgres.model import Table
+from liberator.postgres.pgoutput import Relation
+from liberator.postgres.selection import Selection
+from liberator.postgres.values import TypeOptions, schema
+from liberator.source.position import RELATION_PREFIX
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What of the configuration decides about plans.
+
+    topic: (schema, table) -> topic. key: (schema, table) -> configured key columns, None: those of the identity.
+    """
+
+    topic: Callable[[str, str], str]
+    selection: Selection = field(default_factory=Selection)
+    key: Callable[[str, str], Sequence[str] | None] = lambda schema, table: None
+    types: TypeOptions = field(default_factory=TypeOptions)
+
+
+class Contracts(Protocol):
+    """Where stored contracts are."""
+
+    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
+        """The version that holds and its schema; None: there is none."""
+
+
+class Planner:
+    """Makes plans and remembers them. connection: gives the connection for catalogue questions, when one is needed."""
+
+    def __init__(
+        self,
+        settings: PlanSettings,
+        codec: DebeziumCodec,
+        contracts: Contracts | None,
+        connection: Callable[[], psycopg.Connection[Any]],
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._contracts = contracts
+        self._connection = connection
+        self._known: dict[int, Table] = {}
+        self._unsaved: dict[str, bytes] = {}
+        self._topics: dict[str, tuple[str, str]] = {}
+        self._plans: dict[int, TablePlan] = {}
+
+    def restore(self, state: State) -> None:
+        """Take the table versions out of a checkpoint."""
+        for partition, data in state.items():
+            if partition.startswith(RELATION_PREFIX):
+                try:
+                    table = table_from_json(data)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise CheckpointError(
+                        f"the schema history in the checkpoint can't be read ({type(error).__name__})",
+                        code="checkpoint.corrupt",
+                        where=f"partition {partition}",
+                        fix="`liberate checkpoint reset` starts again with a new snapshot",
+                    ) from None
+                self._known[table.oid] = table
+
+    def history(self) -> dict[str, bytes]:
+        """The table versions that came since the last call, to be saved with the state of their first rows."""
+        unsaved, self._unsaved = self._unsaved, {}
+        return unsaved
+
+    def prepare(self, tables: Iterable[TableInfo]) -> None:
+        """Find out at the start what would go wrong later: two tables with one topic, impossible keys."""
+        for info in tables:
+            self._topic(info.schema, info.name)
+            configured = self._settings.key(info.schema, info.name)
+            if configured is not None:
+                resolve_key(info.qualified, info.identity, info.key, configured, configured)
+
+    def of_table(self, table: Table) -> TablePlan:
+        """The plan for a version that the snapshot reads."""
+        plan = self._plans.get(table.oid)
+        if plan is None or plan.table != table:
+            plan = self._compile(table)
+        return plan
+
+    def of_relation(self, relation: Relation, *, fresh_types: bool = False) -> TablePlan | None:
+        """The plan for a version that the stream announces; None: its changes are not captured."""
+        if not self._wants(relation):
+            return None
+        known = self._known.get(relation.oid)
+        table = table_of_relation(self._connection(), relation, known, fresh_types=fresh_types)
+        plan = self._plans.get(relation.oid)
+        return plan if plan is not None and plan.table == table and not fresh_types else self._compile(table)
+
+    def topics(self) -> dict[str, str]:
+        """Topic -> ``schema.table``, of all tables seen so far."""
+        return {topic: ".".join(table) for topic, table in self._topics.items()}
+
+    def _wants(self, relation: Relation) -> bool:
+        selection = self._settings.selection
+        if selection.wants(relation.schema, relation.name):
+            return True
+        return selection.wants(relation.schema, relation.name, ancestors_of(self._connection(), relation.oid))
+
+    def _compile(self, table: Table) -> TablePlan:
+        topic = self._topic(table.schema, table.name)
+        plan = compile_plan(
+            table,
+            topic=topic,
+            key=self._settings.key(table.schema, table.name),
+            options=self._settings.types,
+            gate=self._gate(topic, table),
+            source=self._codec.table(table.schema, table.name),
+        )
+        self._plans[table.oid] = plan
+        if self._known.get(table.oid) != table:
+            self._known[table.oid] = table
+            self._unsaved[f"{RELATION_PREFIX}{table.oid}"] = table_to_json(table)
+        return plan
+
+    def _gate(self, topic: str, table: Table) -> Gate | None:
+        stored = self._contracts.load(topic) if self._contracts is not None else None
+        if stored is None:
+            return None
+        version, contract = stored
+        gate = compile_gate(contract, column_facts(table, self._settings.types))
+        if gate.impossible is not None:
+            log.warning(
+                "no row of %s as it is now can satisfy contract %s version %d: %s",
+                table.qualified,
+                topic,
+                version,
+                gate.impossible,
+            )
+        return gate
+
+    def _topic(self, schema: str, table: str) -> str:
+        topic = self._settings.topic(schema, table)
+        owner = self._topics.setdefault(topic, (schema, table))
+        if owner != (schema, table):
+            raise PreconditionError(
+                f"tables {'.'.join(owner)} and {schema}.{table} would both be published to topic {topic}",
+                code="plan.topic_collision",
+                where="publish.topic",
+                fix="exclude one of them, or run a second connector for it with another publish.topic",
+            )
+        return topic
+
+
+def column_facts(table: Table, options: TypeOptions) -> list[ColumnFacts]:
+    """What the types of a table's columns guarantee of their JSON. A backlog may be older than a NOT NULL."""
+    return [
+        ColumnFacts(column.name, schema(column.type, column.typmod, options)[0], column.name not in table.key)
+        for column in table.columns
+    ]

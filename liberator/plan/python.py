@@ -1,0 +1,496 @@
+"""The plan's executor in Python, the reference: wire bytes -> encoded events. THE HOT PATH: one call per batch.
+
+Enters: batches of XLogData frames and of COPY lines. Leaves: `EncodedBatch`es. Called by the capture loop. It keeps what
+the stream's messages leave open: the tables announced so far and the transaction under way. Malformed bytes raise only
+`DecodeError`; a row that breaks its contract goes where `on_invalid` says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liberator.change import Batch, EncodedBatch, Headers, Record, State
+from liberator.codec.debezium import DebeziumCodec, TableSource, Transaction, truncated, unchanged
+from liberator.contract.gate import Gate
+from liberator.contract.violation import Violation
+from liberator.errors import DecodeError
+from liberator.plan.compile import TablePlan
+from liberator.plan.invalid import InvalidRows, as_text
+from liberator.plan.planner import Planner
+from liberator.postgres.lsn import format_lsn
+from liberator.postgres.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Commit,
+    LogicalMessage,
+    Relation,
+    Truncate,
+    Tuple,
+    decode,
+    malformed,
+    read_tuple,
+)
+from liberator.postgres.replication import POSTGRES_EPOCH
+from liberator.postgres.values import ConversionError
+from liberator.source.snapshot import SnapshotBatch
+
+log = logging.getLogger(__name__)
+
+_U32 = struct.Struct(">I").unpack_from
+_U64 = struct.Struct(">Q").unpack_from
+_EPOCH_US = POSTGRES_EPOCH * 1_000_000
+_BODY = 25
+_ESCAPES = {
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+    b"\\": b"\\",
+}
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What of the configuration decides about events. messages: prefixes of logical messages to publish."""
+
+    name: str
+    slot: str
+    system: str
+    tombstones: bool = True
+    messages: tuple[str, ...] = ()
+    message_topic: str = ""
+    transaction_topic: str | None = None
+
+
+class PythonExecutor:
+    """Turns batches into events. now_us: the processing time, microseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        planner: Planner,
+        codec: DebeziumCodec,
+        invalid: InvalidRows,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._planner = planner
+        self._codec = codec
+        self._invalid = invalid
+        self._now_us = now_us
+        self._relations: dict[int, Relation] = {}
+        self._plans: dict[int, TablePlan | None] = {}
+        self._transaction = Transaction(0, 0, None, None, 0)
+        self._id_prefix = b""
+        self._change = 0
+        self._message = 0
+        self._counts: dict[str, int] = {}
+        self._lenient = False
+        self._unfit: Violation | None = None
+        self._message_source = codec.table("", "")
+        self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
+        self.committed_us = 0
+        """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
+
+    def encode(self, batch: Batch) -> EncodedBatch:
+        """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
+        out = EncodedBatch()
+        self._lenient, self._unfit = False, None
+        self._codec.now(self._now_us())
+        try:
+            if isinstance(batch, SnapshotBatch):
+                self._copy(batch, out)
+            else:
+                self._stream(batch.frames, out)
+        except (struct.error, IndexError) as error:
+            raise malformed(f"a message cut short ({type(error).__name__})", 0) from None
+        return out
+
+    def restart(self) -> None:
+        """The stream begins anew: what was announced in the old one no longer holds."""
+        self._relations.clear()
+        self._plans.clear()
+
+    def history(self) -> State:
+        """What the checkpoint must remember of table versions seen since the last call."""
+        return self._planner.history()
+
+    # -- the stream
+
+    def _stream(self, frames: Sequence[bytes], out: EncodedBatch) -> None:
+        insert, others = self._insert, {73: self._insert, 85: self._update, 68: self._delete}
+        for frame in frames:
+            kind = frame[_BODY]
+            try:
+                if kind == 73:
+                    insert(frame, out)
+                else:
+                    others.get(kind, self._other)(frame, out)
+            except ConversionError:
+                self._once_more(others[kind], frame, out)
+
+    def _once_more(
+        self, handle: Callable[[bytes, EncodedBatch], None], frame: bytes, out: EncodedBatch
+    ) -> None:
+        """A value did not fit its type, which may have changed without a word (ALTER TYPE): look at the catalogue again,
+        once. What still does not fit stays the server's text, and its row is judged like one that breaks its contract."""
+        oid = _U32(frame, 26)[0]
+        self._plans[oid] = self._planner.of_relation(self._relations[oid], fresh_types=True)
+        self._change -= 1
+        self._lenient = True
+        try:
+            handle(frame, out)
+        finally:
+            self._lenient, self._unfit = False, None
+
+    def _insert(self, frame: bytes, out: EncodedBatch) -> None:
+        plan = self._plan(_U32(frame, 26)[0])
+        change = self._change
+        self._change = change + 1
+        if plan is None:
+            return
+        values, end, whole = read_tuple(frame, 31)
+        if frame[30] != 78 or end != len(frame) or len(values) != len(plan.names):
+            raise malformed("an insert that does not fit its table", 30)
+        missing: tuple[bytes, ...] = ()
+        if whole and not self._lenient:
+            for index, convert in plan.conversions:
+                values[index] = convert(values[index])  # type: ignore[arg-type]  # whole: all of them are bytes
+            after = plan.row_template % tuple(values)
+        else:
+            after, missing = self._convert(plan, values)
+        id = b"%b%d" % (self._id_prefix, change)
+        source = self._source(plan.source, _U64(frame, 1)[0])
+        self._emit(out, plan, b"c", b"null", (after, values, missing), _key(plan, values), id, source)
+
+    def _update(self, frame: bytes, out: EncodedBatch) -> None:
+        plan = self._plan(_U32(frame, 26)[0])
+        change = self._change
+        self._change = change + 1
+        if plan is None:
+            return
+        kind, pos = frame[30], 30
+        old: Tuple | None = None
+        if kind in b"KO":
+            old, pos, _ = read_tuple(frame, 31)
+        values, end, _ = read_tuple(frame, pos + 1)
+        width = len(plan.names)
+        if frame[pos] != 78 or end != len(frame) or len(values) != width or len(old or values) != width:
+            raise malformed("an update that does not fit its table", pos)
+        before, old_key = b"null", None
+        if old is not None:
+            _fill(plan, values, old, whole_row=kind == 79)
+            before, old_key = self._old(plan, old, is_key=kind == 75)
+        after, missing = self._convert(plan, values)
+        key = _key(plan, values)
+        id = b"%b%d" % (self._id_prefix, change)
+        source = self._source(plan.source, _U64(frame, 1)[0])
+        row = (after, values, missing)
+        if old_key is None or old_key == key:
+            self._emit(out, plan, b"u", before, row, key, id, source)
+            return
+        self._remove(out, plan, before, old_key, id, source, (("__debezium.newkey", key or b"null"),))
+        self._emit(out, plan, b"c", b"null", row, key, id + b"/c", source, (("__debezium.oldkey", old_key),))
+
+    def _delete(self, frame: bytes, out: EncodedBatch) -> None:
+        plan = self._plan(_U32(frame, 26)[0])
+        change = self._change
+        self._change = change + 1
+        if plan is None:
+            return
+        kind = frame[30]
+        old, end, _ = read_tuple(frame, 31)
+        if kind not in b"KO" or end != len(frame) or len(old) != len(plan.names):
+            raise malformed("a delete that does not fit its table", 30)
+        before, key = self._old(plan, old, is_key=kind == 75)
+        source = self._source(plan.source, _U64(frame, 1)[0])
+        self._remove(out, plan, before, key, b"%b%d" % (self._id_prefix, change), source)
+
+    def _other(self, frame: bytes, out: EncodedBatch) -> None:
+        message = decode(frame, _BODY)
+        if isinstance(message, Begin):
+            self._begin(message, out)
+        elif isinstance(message, Commit):
+            self._commit(message, out)
+        elif isinstance(message, Relation):
+            self._relations[message.oid] = message
+            self._plans[message.oid] = self._planner.of_relation(message)
+        elif isinstance(message, Truncate):
+            self._truncate(message, _U64(frame, 1)[0], out)
+        elif isinstance(message, LogicalMessage):
+            self._logical_message(message, out)
+
+    def _begin(self, message: Begin, out: EncodedBatch) -> None:
+        before = self._transaction
+        self._transaction = Transaction(
+            commit_lsn=message.final_lsn,
+            committed_us=message.committed_us + _EPOCH_US,
+            xid=message.xid,
+            last_commit=before.commit_lsn or None,
+            number=before.number + 1,
+        )
+        settings = self._settings
+        place = f"{settings.system}/{settings.slot}/{format_lsn(message.final_lsn)}/"
+        self._id_prefix = place.encode()
+        self._change = self._message = 0
+        self._counts = {}
+        if settings.transaction_topic:
+            self._mark(out, "BEGIN", None)
+
+    def _commit(self, message: Commit, out: EncodedBatch) -> None:
+        self.committed_us = message.committed_us + _EPOCH_US
+        if self._settings.transaction_topic:
+            self._mark(out, "END", self._counts)
+
+    def _truncate(self, message: Truncate, lsn: int, out: EncodedBatch) -> None:
+        for oid in message.relations:
+            plan = self._plan(oid)
+            change = self._change
+            self._change = change + 1
+            if plan is None:
+                continue
+            source = self._source(plan.source, lsn) + truncated(message.cascade, message.restart_identity)
+            value = self._codec.value(b"t", b"null", b"null", source, self._metadata(plan))
+            out.add(plan.topic, None, value, b"%b%d" % (self._id_prefix, change))
+
+    def _logical_message(self, message: LogicalMessage, out: EncodedBatch) -> None:
+        number = self._message
+        if message.transactional:
+            self._message = number + 1
+        if message.prefix not in self._settings.messages:
+            return
+        if message.transactional:
+            id = b"%bm%d" % (self._id_prefix, number)
+            source = self._source(self._message_source, message.lsn)
+        else:
+            place = f"{self._settings.system}/{self._settings.slot}/{format_lsn(message.lsn)}/m"
+            id = place.encode()
+            now = Transaction(message.lsn, self._now_us(), None, self._transaction.commit_lsn or None, -1)
+            source = self._codec.template(self._message_source, now) % (message.lsn, message.lsn)
+        prefix = json.dumps(message.prefix, ensure_ascii=False).encode()
+        content = b'"%b"' % base64.b64encode(message.content)
+        value = self._codec.message(source, prefix, content)
+        out.add(self._settings.message_topic, b'{"prefix":%b}' % prefix, value, id)
+
+    # -- parts of events
+
+    def _plan(self, oid: int) -> TablePlan | None:
+        try:
+            return self._plans[oid]
+        except KeyError:
+            raise malformed("a change of a table that it did not announce", 26) from None
+
+    def _emit(
+        self,
+        out: EncodedBatch,
+        plan: TablePlan,
+        op: bytes,
+        before: bytes,
+        row: tuple[bytes, Sequence[Any], tuple[bytes, ...]],
+        key: bytes | None,
+        id: bytes,
+        source: bytes,
+        headers: Headers | None = None,
+    ) -> None:
+        """One event with a row in ``after``, validated; it may go to the dead letters instead of its topic.
+
+        row: its JSON, its columns' JSON, the names of columns that were not sent.
+        """
+        after, values, missing = row
+        if missing:
+            source += unchanged(missing)
+        value = self._codec.value(op, before, after, source, self._metadata(plan))
+        violation = self._unfit
+        if violation is None and plan.gate is not None:
+            violation = _violation(plan, plan.gate, values, after, missing)
+        topic = plan.topic
+        if violation is not None:
+            self._unfit = None
+            topic, headers = self._invalid.handle(violation, plan, key, id, headers)
+        out.add(topic, key, value, id, headers)
+
+    def _remove(
+        self,
+        out: EncodedBatch,
+        plan: TablePlan,
+        before: bytes,
+        key: bytes | None,
+        id: bytes,
+        source: bytes,
+        headers: Headers | None = None,
+    ) -> None:
+        """A delete and its tombstone."""
+        value = self._codec.value(b"d", before, b"null", source, self._metadata(plan))
+        out.add(plan.topic, key, value, id, headers)
+        if key is not None and plan.unique_key and self._settings.tombstones:
+            out.add(plan.topic, key, None, id + b"/t", headers)
+
+    def _old(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> tuple[bytes, bytes | None]:
+        """The old row's JSON as the server sent it, and its key. With a key only its columns mean something."""
+        columns = plan.identity_columns if is_key else range(len(old))
+        values: list[Any] = [UNCHANGED] * len(old)
+        for index in columns:
+            values[index] = old[index]
+        before, _ = self._convert(plan, values)
+        self._unfit = None
+        return before, _key(plan, values)
+
+    def _source(self, table: TableSource, lsn: int) -> bytes:
+        if table.number != self._transaction.number:
+            self._use(table)
+        return table.template % (lsn, lsn)
+
+    def _use(self, table: TableSource) -> None:
+        table.template = self._codec.template(table, self._transaction)
+        table.number = self._transaction.number
+
+    def _convert(self, plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
+        """As `_converted`; in a second attempt what does not fit stays text, and `_unfit` says so."""
+        if not self._lenient:
+            return _converted(plan, values)
+        as_sent = list(values)
+        try:
+            return _converted(plan, values)
+        except ConversionError:
+            values[:] = as_sent
+            after, missing, self._unfit = as_text(plan, values)
+            return after, missing
+
+    # -- transaction metadata
+
+    def _metadata(self, plan: TablePlan) -> bytes:
+        """The ``transaction`` field; counts the event."""
+        if self._settings.transaction_topic is None:
+            return b"null"
+        count = self._counts[plan.label] = self._counts.get(plan.label, 0) + 1
+        document = {
+            "id": self._transaction_id(),
+            "total_order": sum(self._counts.values()),
+            "data_collection_order": count,
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    def _transaction_id(self) -> str:
+        return f"{self._transaction.xid}:{self._transaction.commit_lsn}"
+
+    def _mark(self, out: EncodedBatch, status: str, counts: dict[str, int] | None) -> None:
+        id = self._transaction_id()
+        document = {
+            "status": status,
+            "id": id,
+            "ts_ms": self._transaction.committed_us // 1000,
+            "event_count": None if counts is None else sum(counts.values()),
+            "data_collections": None
+            if counts is None
+            else [{"data_collection": name, "event_count": count} for name, count in counts.items()],
+        }
+        key = json.dumps({"id": id}, separators=(",", ":")).encode()
+        value = json.dumps(document, separators=(",", ":")).encode()
+        topic = self._settings.transaction_topic or ""
+        out.control.append(Record(topic, key, value, b"%b%b" % (self._id_prefix, status.lower().encode())))
+
+    # -- the snapshot
+
+    def _copy(self, batch: SnapshotBatch, out: EncodedBatch) -> None:
+        if batch.table is None or not batch.frames:
+            return
+        plan = self._planner.of_table(batch.table)
+        lsn = batch.lsn
+        read = Transaction(0, batch.taken_us, None, None, -1)
+        plain = self._codec.template(plan.source, read, b'"true"') % (lsn, lsn)
+        prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
+        marks = batch.marks
+        self._lenient = True
+        for number, line in enumerate(batch.frames):
+            fields = _fields(line, plan, batch.by_ctid)
+            place = fields.pop(0) if batch.by_ctid else b""
+            after, missing = self._convert(plan, fields)
+            if plan.id_of is not None and plan.id_template is not None:
+                place = plan.id_template % plan.id_of(fields)
+            source = plain
+            if number in marks:
+                mark = b'"%b"' % marks[number].encode()
+                source = self._codec.template(plan.source, read, mark) % (lsn, lsn)
+            row = (after, fields, missing)
+            self._emit(out, plan, b"r", b"null", row, _key(plan, fields), prefix + place, source)
+        self._lenient = False
+
+
+def _key(plan: TablePlan, values: Sequence[Any]) -> bytes | None:
+    if plan.key_of is None or plan.key_template is None:
+        return None
+    try:
+        key: bytes = plan.key_template % plan.key_of(values)
+    except TypeError:
+        raise malformed("a change without the values of its key", 26) from None
+    return key
+
+
+def _converted(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
+    """The row's JSON, and the names of the columns that were not sent. `values` become JSON in place. ConversionError."""
+    for index, convert in plan.conversions:
+        value = values[index]
+        if value is not None and value is not UNCHANGED:
+            values[index] = convert(value)
+    missing = []
+    for index, value in enumerate(values):
+        if value is None:
+            values[index] = b"null"
+        elif value is UNCHANGED:
+            missing.append(index)
+    if not missing:
+        return plan.row_template % tuple(values), ()
+    members = [b"%b:%b" % (plan.names[i], value) for i, value in enumerate(values) if value is not UNCHANGED]
+    return b"{%b}" % b",".join(members), tuple(plan.names[i] for i in missing)
+
+
+def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> None:
+    """Take from the old row what the new one has unchanged: with FULL everything, else key columns."""
+    for index in range(len(values)) if whole_row else plan.identity_columns:
+        if values[index] is UNCHANGED:
+            values[index] = old[index]
+
+
+def _violation(
+    plan: TablePlan, gate: Gate, values: Sequence[Any], after: bytes, missing: tuple[bytes, ...]
+) -> Violation | None:
+    """What is wrong with a row, None: nothing. Column checks first; they are cheap."""
+    absent = tuple(json.loads(name) for name in missing) if missing else ()
+    if gate.impossible is None:
+        for index, check in plan.checks:
+            value = values[index]
+            if value is not UNCHANGED and not check(value):
+                break
+        else:
+            if gate.row is None or gate.row(after, absent):
+                return None
+    return gate.explain(after, absent)
+
+
+def _fields(line: bytes, plan: TablePlan, by_ctid: bool) -> list[Any]:
+    """The fields of a COPY text line: bytes, None for NULL."""
+    expected = len(plan.names) + by_ctid
+    fields: list[Any] = line[:-1].split(b"\t") if expected else []
+    if len(fields) != expected:
+        raise DecodeError(
+            f"a line of the snapshot of {plan.label} has {len(fields)} fields instead of {expected}",
+            where=f"table {plan.label}",
+            fix="this is a defect in liberator or in the server: report it",
+        )
+    if b"\\" in line:
+        return [None if f == b"\\N" else _ESCAPE.sub(_unescape, f) if b"\\" in f else f for f in fields]
+    return fields
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return _ESCAPES.get(match[1], match[1])

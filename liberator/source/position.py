@@ -1,0 +1,126 @@
+"""The positions of a log source, as they stand in the checkpoint: versioned JSON, one partition each.
+
+``slot``: where the stream is, and whose position it is (the guards). ``table:<schema>.<name>``: whether a snapshot has
+read a table. ``relation:<oid>`` belongs to the plan (schema history). No I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from liberator.errors import CheckpointError
+from liberator.postgres.lsn import format_lsn, parse_lsn
+
+SLOT = "slot"
+TABLE_PREFIX = "table:"
+RELATION_PREFIX = "relation:"
+
+_VERSION = 1
+_RESET = (
+    "look at it with `liberate checkpoint show`; `liberate checkpoint reset` starts again with a new snapshot"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPosition:
+    """lsn: everything that commits before it is published. created: False while only the intent to create the slot is
+    saved, so that a kill in between is not mistaken for a loss."""
+
+    system: str
+    timeline: int
+    database: str
+    slot: str
+    publications: tuple[str, ...]
+    lsn: int
+    created: bool = True
+
+    def at(self, lsn: int) -> SlotPosition:
+        """The same stream, further on."""
+        return replace(self, lsn=lsn)
+
+    def encode(self) -> bytes:
+        """As saved."""
+        return _dump({**asdict(self), "lsn": format_lsn(self.lsn)})
+
+    @classmethod
+    def decode(cls, data: bytes) -> SlotPosition:
+        """Inverse of `encode`. Raises `CheckpointError` for what is not a position of this version."""
+        fields = _load(data, SLOT)
+        try:
+            return cls(
+                system=str(fields["system"]),
+                timeline=int(fields["timeline"]),
+                database=str(fields["database"]),
+                slot=str(fields["slot"]),
+                publications=tuple(str(name) for name in fields["publications"]),
+                lsn=parse_lsn(fields["lsn"]),
+                created=bool(fields["created"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _corrupt(SLOT, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class TablePosition:
+    """done: the consistent LSN of the snapshot that read the whole table; None: still to be read."""
+
+    done: int | None
+
+    def encode(self) -> bytes:
+        """As saved."""
+        return _dump({"done": None if self.done is None else format_lsn(self.done)})
+
+    @classmethod
+    def decode(cls, data: bytes, partition: str) -> TablePosition:
+        """Inverse of `encode`. Raises `CheckpointError`."""
+        fields = _load(data, partition)
+        try:
+            return cls(None if fields["done"] is None else parse_lsn(fields["done"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _corrupt(partition, error) from None
+
+
+def table_partition(qualified: str) -> str:
+    """The partition of a table's snapshot."""
+    return TABLE_PREFIX + qualified
+
+
+def tables_of(state: Mapping[str, bytes]) -> dict[str, TablePosition]:
+    """Qualified name -> position, of all tables in `state`."""
+    return {
+        partition[len(TABLE_PREFIX) :]: TablePosition.decode(data, partition)
+        for partition, data in state.items()
+        if partition.startswith(TABLE_PREFIX)
+    }
+
+
+def _dump(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps({"v": _VERSION, **fields}, separators=(",", ":")).encode()
+
+
+def _load(data: bytes, partition: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+        version = fields["v"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _corrupt(partition, error) from None
+    if version != _VERSION:
+        raise CheckpointError(
+            f"the checkpoint's position is of format {version}, this version of liberator reads {_VERSION}",
+            code="checkpoint.version",
+            where=f"partition {partition}",
+            fix="run the version of liberator that wrote it, or a newer one",
+        )
+    return dict(fields)
+
+
+def _corrupt(partition: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint holds something that is not a position ({type(error).__name__})",
+        code="checkpoint.corrupt",
+        where=f"partition {partition}",
+        fix=_RESET,
+    )

@@ -1,0 +1,403 @@
+"""The snapshot: what the tables held at one consistent LSN, read with COPY by parallel workers.
+
+Enters: an exported snapshot and the tables to read. Leaves: `SnapshotBatch`es of COPY lines; the batch that ends a
+table carries the table's finished position. Every worker imports the snapshot before anything is read, then locks each
+table ACCESS SHARE and checks that nothing rewrote it in between (an old snapshot would show a rewritten table empty);
+such a table stays pending and is read under a newer snapshot. Never writes to the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import select
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+
+from liberator.change import Batch, State
+from liberator.errors import LiberatorError, PreconditionError, SourceError
+from liberator.postgres.catalogue import Published, TableInfo, load_table
+from liberator.postgres.model import Table
+from liberator.postgres.session import connect, source_error
+from liberator.postgres.sql import as_literal
+from liberator.protocols import SnapshotProgress
+from liberator.source.position import TablePosition, table_partition
+
+log = logging.getLogger(__name__)
+
+_CHUNK_LINES = 1000
+_CHUNK_BYTES = 512 * 1024
+_UNIT_PAGES = 16384
+"""Pages of one unit of work: 128 MiB of a table. Larger tables are read by several workers at once."""
+
+
+@dataclass(slots=True)
+class SnapshotBatch(Batch):
+    """COPY text lines of one table. lsn: the snapshot's consistent LSN. taken_us: when it was taken, microseconds since
+    the Unix epoch. by_ctid: each line begins with the row's place (ctid; ``tableoid:ctid`` in a partitioned table),
+    because the table has no key. marks: line index -> value of ``source.snapshot`` where it is not ``true``."""
+
+    table: Table | None = None
+    lsn: int = 0
+    taken_us: int = 0
+    by_ctid: bool = False
+    marks: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One COPY: a table, or a range of its pages (last exclusive; None: to the end)."""
+
+    info: TableInfo
+    first: int | None
+    last: int | None
+
+
+@dataclass(slots=True)
+class _Chunk:
+    unit: _Unit
+    table: Table
+    lines: list[bytes]
+    size: int
+
+
+@dataclass(slots=True)
+class _Done:
+    info: TableInfo
+    rewritten: bool
+
+
+class Snapshot:
+    """One snapshot of some tables. `begin` returns when every worker has imported it; then `poll` until `finished`."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        tables: Sequence[TableInfo],
+        shown: Mapping[int, Published],
+        *,
+        lsn: int,
+        snapshot: str,
+        workers: int,
+        queue_bytes: int,
+        progress: SnapshotProgress,
+    ) -> None:
+        self.lsn = lsn
+        self.finished = not tables
+        self._url, self._name, self._snapshot = url, name, snapshot
+        self._shown = shown
+        self._progress = progress
+        self._output: queue.Queue[_Chunk | _Done | LiberatorError] = queue.Queue(
+            maxsize=max(2, queue_bytes // _CHUNK_BYTES)
+        )
+        self._units = deque(unit for info in tables for unit in _units(info))
+        self._open_units = {info.oid: len(_units(info)) for info in tables}
+        self._rewritten: set[int] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._imported = threading.Barrier(min(workers, len(self._units)) + 1)
+        self._tables: dict[int, Table | None] = {}
+        self._marker = _Marker()
+        self._left = len(tables)
+        self._taken_us = 0
+        self._estimates = {info.oid: info.rows for info in tables}
+        self._catalogue = connect(url, name)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"snapshot-{n}", daemon=True)
+            for n in range(min(workers, len(self._units)))
+        ]
+
+    def begin(self) -> None:
+        """Start the workers and wait until all of them hold the snapshot: from then on its exporter is free."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            self._imported.wait(timeout=60)
+        except threading.BrokenBarrierError:
+            self.close()
+            raise self._failure() from None
+
+    def poll(self, timeout: float) -> list[SnapshotBatch]:
+        """The next batches; none after `timeout` seconds. Raises what a worker ran into."""
+        if self.finished:
+            return []
+        try:
+            item = self._output.get(timeout=timeout)
+        except queue.Empty:
+            return []
+        if isinstance(item, LiberatorError):
+            raise item
+        if isinstance(item, _Chunk):
+            self._progress.snapshot_rows(item.unit.info.qualified, len(item.lines))
+            return self._marker.rows(item.unit.info.oid, self._batch(item))
+        self._left -= 1
+        self.finished = self._left == 0
+        if item.rewritten:
+            log.warning(
+                "%s was rewritten by DDL during the snapshot; it will be read again", item.info.qualified
+            )
+            return self._marker.table_ends(item.info.oid, None, last=self.finished)
+        self._progress.snapshot_done(item.info.qualified)
+        state = {table_partition(item.info.qualified): TablePosition(self.lsn).encode()}
+        return self._marker.table_ends(item.info.oid, state, last=self.finished)
+
+    def close(self) -> None:
+        """End all workers and their transactions. Idempotent."""
+        self._stop.set()
+        self._imported.abort()
+        while any(thread.is_alive() for thread in self._threads):
+            try:
+                self._output.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._catalogue.close()
+
+    def _batch(self, chunk: _Chunk) -> SnapshotBatch:
+        return SnapshotBatch(
+            frames=chunk.lines,
+            size=chunk.size,
+            table=chunk.table,
+            lsn=self.lsn,
+            taken_us=self._taken_us,
+            by_ctid=not chunk.table.key,
+        )
+
+    def _failure(self) -> LiberatorError:
+        while True:
+            try:
+                item = self._output.get_nowait()
+            except queue.Empty:
+                return SourceError(
+                    "the snapshot's workers could not import the exported snapshot",
+                    code="source.snapshot_import",
+                    retryable=True,
+                )
+            if isinstance(item, LiberatorError):
+                return item
+
+    # -- in the workers' threads
+
+    def _work(self) -> None:
+        connection: psycopg.Connection[Any] | None = None
+        try:
+            connection = connect(self._url, self._name, autocommit=False)
+            self._import(connection)
+            while not self._stop.is_set():
+                try:
+                    unit = self._units.popleft()
+                except IndexError:
+                    break
+                self._read(connection, unit)
+        except LiberatorError as error:
+            self._give_up(error)
+        except psycopg.Error as error:
+            self._give_up(source_error(error, "reading the snapshot"))
+        except threading.BrokenBarrierError:
+            pass
+        except Exception as error:  # the thread's last stand: whatever it is must reach the loop
+            log.debug("a snapshot worker failed", exc_info=True)
+            self._give_up(SourceError(f"reading the snapshot failed: {error!r}", code="source.snapshot"))
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _give_up(self, error: LiberatorError) -> None:
+        self._put(error)
+        self._imported.abort()
+
+    def _import(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot)))
+        row = connection.execute(
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.transaction_timestamp()) * 1000000)::bigint"
+        ).fetchone()
+        self._taken_us = self._taken_us or (row[0] if row else 0)
+        self._imported.wait(timeout=60)
+
+    def _read(self, connection: psycopg.Connection[Any], unit: _Unit) -> None:
+        info = unit.info
+        try:
+            table = self._prepare(connection, info)
+            if table is not None and not self._is_rewritten(connection, info.leaves):
+                self._copy(connection, unit, table)
+            else:
+                self._rewritten.add(info.oid)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise PreconditionError(
+                f"this user may not read {info.qualified}: {error.diag.message_primary}",
+                code="source.select_denied",
+                where=f"table {info.qualified}",
+                fix=f"GRANT USAGE ON SCHEMA {info.schema} TO ...; GRANT SELECT ON {info.qualified} TO ...;",
+            ) from None
+        with self._lock:
+            self._open_units[info.oid] -= 1
+            done = self._open_units[info.oid] == 0
+        if done:
+            self._put(_Done(info, info.oid in self._rewritten))
+
+    def _prepare(self, connection: psycopg.Connection[Any], info: TableInfo) -> Table | None:
+        """Lock the table (its partitions too), then its shape as it is now: nothing can change it any more. The lock is
+        taken by a query that reads nothing, since LOCK TABLE wants more rights than reading some columns does."""
+        shown = self._shown[info.oid]
+        if info.oid not in self._tables:
+            self._progress.snapshot_started(info.qualified, self._estimates[info.oid])
+        try:
+            with connection.transaction():
+                target = sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(info.schema, info.name))
+                connection.execute(target)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            log.warning("%s is gone; it has no snapshot", info.qualified)
+            self._tables[info.oid] = None
+            return None
+        with self._lock:
+            if info.oid not in self._tables:
+                self._tables[info.oid] = load_table(self._catalogue, info.oid, shown.columns)
+            return self._tables[info.oid]
+
+    def _is_rewritten(self, connection: psycopg.Connection[Any], leaves: Sequence[int]) -> bool:
+        """pg_class is read by the old snapshot, pg_relation_filenode by the current one."""
+        row = connection.execute(
+            "SELECT pg_catalog.bool_or(c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid))"
+            " FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s)",
+            (list(leaves),),
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    def _copy(self, connection: psycopg.Connection[Any], unit: _Unit, table: Table) -> None:
+        command = _copy_command(unit, table, self._shown[unit.info.oid].row_filter)
+        lines: list[bytes] = []
+        size = 0
+        for line in _lines(connection, command, self._stop):
+            lines.append(line)
+            size += len(line)
+            if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
+                self._put(_Chunk(unit, table, lines, size))
+                lines, size = [], 0
+        if lines:
+            self._put(_Chunk(unit, table, lines, size))
+
+    def _put(self, item: _Chunk | _Done | LiberatorError) -> None:
+        while not self._stop.is_set():
+            try:
+                self._output.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+
+class _Marker:
+    """Marks first and last rows, which only what comes before and after tells: one batch per table is held back, and
+    the last one of a finished table until something else comes."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, SnapshotBatch] = {}
+        self._begun: set[int] = set()
+        self._finals: list[tuple[int, SnapshotBatch]] = []
+        self._any = False
+
+    def rows(self, oid: int, batch: SnapshotBatch) -> list[SnapshotBatch]:
+        """What may go out now that `batch` came."""
+        out = self._release(last=False)
+        if oid in self._held:
+            out.append(self._begin(oid, self._held[oid]))
+        self._held[oid] = batch
+        return out
+
+    def table_ends(self, oid: int, state: State | None, *, last: bool) -> list[SnapshotBatch]:
+        """What may go out now that table `oid` is read. last: it was the last one."""
+        batch = self._held.pop(oid, None)
+        out = []
+        if batch is None:
+            batch = SnapshotBatch(frames=[])
+        if batch.frames:
+            out = self._release(last=False)
+        batch.state = state
+        self._finals.append((oid, batch))
+        return [*out, *self._release(last=True)] if last else out
+
+    def _release(self, *, last: bool) -> list[SnapshotBatch]:
+        """The finished tables' last batches; of the snapshot's last one with rows the last row is marked so."""
+        out = []
+        with_rows = [index for index, (_, batch) in enumerate(self._finals) if batch.frames]
+        for index, (oid, batch) in enumerate(self._finals):
+            if batch.frames:
+                self._begin(oid, batch)
+                ends_all = last and index == with_rows[-1]
+                mark = "last" if ends_all else "last_in_data_collection"
+                batch.marks = {**batch.marks, len(batch.frames) - 1: mark}
+            out.append(batch)
+        self._finals = []
+        return out
+
+    def _begin(self, oid: int, batch: SnapshotBatch) -> SnapshotBatch:
+        if oid not in self._begun:
+            self._begun.add(oid)
+            batch.marks = {0: "first_in_data_collection" if self._any else "first"}
+            self._any = True
+        return batch
+
+
+def _units(info: TableInfo) -> list[_Unit]:
+    """A table as units of work: ranges of its pages when it is large."""
+    if info.partitioned or info.pages < 2 * _UNIT_PAGES:
+        return [_Unit(info, None, None)]
+    starts = list(range(0, info.pages, _UNIT_PAGES))
+    return [_Unit(info, first, last) for first, last in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def _copy_command(unit: _Unit, table: Table, row_filter: str | None) -> sql.Composed:
+    """COPY of the published columns and rows. The table form is the fastest; everything else needs the query form."""
+    name = sql.Identifier(unit.info.schema, unit.info.name)
+    columns: list[sql.Composable] = [sql.Identifier(column.name) for column in table.columns]
+    conditions: list[sql.Composable] = []
+    if unit.first is not None:
+        conditions.append(sql.SQL("ctid >= {}::tid").format(f"({unit.first},0)"))
+    if unit.last is not None:
+        conditions.append(sql.SQL("ctid < {}::tid").format(f"({unit.last},0)"))
+    if row_filter is not None:
+        conditions.append(sql.SQL("({})").format(sql.SQL(as_literal(row_filter))))
+    if table.key and not conditions and not unit.info.partitioned:
+        return sql.SQL("COPY {} ({}) TO STDOUT").format(name, sql.SQL(", ").join(columns))
+    if not table.key:
+        place = "tableoid || ':' || ctid" if unit.info.partitioned else "ctid"
+        columns.insert(0, sql.SQL(as_literal(place)))
+    return sql.SQL("COPY (SELECT {} FROM {}{}{}) TO STDOUT").format(
+        sql.SQL(", ").join(columns),
+        sql.SQL("" if unit.info.partitioned else "ONLY "),
+        name,
+        sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL(""),
+    )
+
+
+def _lines(
+    connection: psycopg.Connection[Any], command: sql.Composed, stop: threading.Event
+) -> Iterator[bytes]:
+    """The lines of a COPY TO STDOUT, each with its newline: libpq's own calls, because psycopg's copy object costs
+    more per row than all else here together."""
+    pgconn = connection.pgconn
+    result = pgconn.exec_(command.as_bytes(connection))
+    if result.status != pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(result)
+    get, socket = pgconn.get_copy_data, [pgconn.socket]
+    while not stop.is_set():
+        size, data = get(1)
+        if size > 0:
+            yield bytes(data)
+        elif size == 0:
+            if select.select(socket, [], [], 0.2)[0]:
+                pgconn.consume_input()
+        else:
+            break
+    else:
+        connection.close()
+        return
+    while (ended := pgconn.get_result()) is not None:
+        if ended.status != pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(ended)

@@ -1,0 +1,72 @@
+"""Which tables a log connector captures, and under which of their names. Pure decisions over the catalogue's facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from liberator.errors import PreconditionError
+from liberator.postgres.catalogue import Published, TableInfo
+from liberator.postgres.selection import Selection
+
+
+def choose(tables: Sequence[TableInfo], selection: Selection, *, via_root: bool) -> list[TableInfo]:
+    """The tables that go into a publication of ours, each row under exactly one name.
+
+    via_root: the topmost chosen partitioned table stands for all below it; else every leaf stands for itself.
+    """
+    chosen = {table.oid for table in tables if selection.wants(table.schema, table.name)}
+    if via_root:
+        return [table for table in tables if table.oid in chosen and not chosen.intersection(table.ancestors)]
+    return [table for table in tables if not table.partitioned and _wanted(table, tables, selection)]
+
+
+def captured(
+    tables: Sequence[TableInfo], shown: Mapping[int, Published], selection: Selection
+) -> list[TableInfo]:
+    """The tables whose rows will come, under the name that the publications show: published and configured."""
+    return [table for table in tables if table.oid in shown and _wanted(table, tables, selection)]
+
+
+def _wanted(table: TableInfo, tables: Sequence[TableInfo], selection: Selection) -> bool:
+    above = [(other.schema, other.name) for other in tables if other.oid in table.ancestors]
+    return selection.wants(table.schema, table.name, above)
+
+
+def require_published(
+    tables: Sequence[TableInfo],
+    shown: Mapping[int, Published],
+    names: Sequence[str],
+    exact: Mapping[str, tuple[str, str]],
+) -> None:
+    """Refuse when a table that the configuration names literally is not there or not published.
+
+    exact: what was written -> (schema, table). Raises `PreconditionError`.
+    """
+    by_name = {(table.schema, table.name): table for table in tables}
+    for written, key in exact.items():
+        table = by_name.get(key)
+        if table is None:
+            raise PreconditionError(
+                f"table {written} does not exist in this database (or writes no WAL: temporary, unlogged, a view)",
+                code="source.table_missing",
+                where="source.tables",
+                fix="correct the name, or take it out of source.tables",
+            )
+        if table.oid not in shown and not any(oid in shown for oid in (*table.ancestors, *table.leaves)):
+            raise PreconditionError(
+                f"publication {', '.join(names)} does not publish table {written}",
+                code="source.table_not_published",
+                where="source.log.publication",
+                fix=f'ALTER PUBLICATION "{names[0]}" ADD TABLE {written};',
+            )
+
+
+def shape_notes(tables: Sequence[TableInfo]) -> list[str]:
+    """What an operator should know about the chosen tables before they are streamed."""
+    bare = [table.qualified for table in tables if not table.identified]
+    if not bare:
+        return []
+    return [
+        f"{', '.join(bare)}: no usable replica identity, so only inserts and truncates are published (null key);"
+        " for updates and deletes give it a primary key or ALTER TABLE ... REPLICA IDENTITY FULL"
+    ]
