@@ -41,7 +41,8 @@ STATES: tuple[StateName, ...] = (
     "stopped",
     "failed",
 )
-_WORKING = frozenset({"snapshot", "streaming"})
+_WORKING = frozenset({"snapshot", "streaming", "waiting"})
+"""States in which the connector does its work. A publisher that pushes back is work too, until it stalls."""
 _ENDED = frozenset({"stopped", "failed"})
 _CUT_OFF = frozenset({"reconnecting", "waiting", "standby", "failed"})
 """States in which the source can't be heard, so that silence says nothing good."""

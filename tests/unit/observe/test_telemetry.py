@@ -251,7 +251,7 @@ def test_a_connector_that_just_starts_is_alive_and_not_ready(telemetry: Telemetr
     assert health.reasons == ("the connector is starting",)
 
 
-@pytest.mark.parametrize("state", ["snapshot", "streaming"])
+@pytest.mark.parametrize("state", ["snapshot", "streaming", "waiting"])
 def test_a_working_connector_is_ready(state: str, telemetry: Telemetry) -> None:
     telemetry.state(next(name for name in STATES if name == state))
     health = telemetry.health()
