@@ -96,6 +96,7 @@ class PythonExecutor:
         self._message = 0
         self._counts: dict[str, int] = {}
         self._lenient = False
+        self._copying = False
         self._unfit: Violation | None = None
         self._message_source = codec.table("", "")
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
@@ -105,7 +106,7 @@ class PythonExecutor:
     def encode(self, batch: Batch) -> EncodedBatch:
         """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
         out = EncodedBatch()
-        self._lenient, self._unfit = False, None
+        self._lenient, self._copying, self._unfit = False, False, None
         self._codec.now(self._now_us())
         try:
             if isinstance(batch, SnapshotBatch):
@@ -370,7 +371,7 @@ class PythonExecutor:
 
     def _metadata(self, plan: TablePlan) -> bytes:
         """The ``transaction`` field; counts the event."""
-        if self._settings.transaction_topic is None:
+        if self._settings.transaction_topic is None or self._copying:
             return b"null"
         count = self._counts[plan.label] = self._counts.get(plan.label, 0) + 1
         document = {
@@ -410,7 +411,7 @@ class PythonExecutor:
         plain = self._codec.template(plan.source, read, b'"true"') % (lsn, lsn)
         prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
         marks = batch.marks
-        self._lenient = True
+        self._lenient = self._copying = True
         for number, line in enumerate(batch.frames):
             fields = _fields(line, plan, batch.by_ctid)
             place = fields.pop(0) if batch.by_ctid else b""
@@ -423,7 +424,6 @@ class PythonExecutor:
                 source = self._codec.template(plan.source, read, mark) % (lsn, lsn)
             row = (after, fields, missing)
             self._emit(out, plan, b"r", b"null", row, _key(plan, fields), prefix + place, source)
-        self._lenient = False
 
 
 def _key(plan: TablePlan, values: Sequence[Any]) -> bytes | None:
