@@ -55,7 +55,7 @@ class _Container:
         self._image = image
         self._environ = dict(environ)
         self._command = list(command)
-        self._ports = {port: ("127.0.0.1", host_port)}
+        self._ports: Any = {str(port): ("127.0.0.1", host_port)}
         self._made: Any = None
 
     def start(self) -> None:
@@ -64,7 +64,8 @@ class _Container:
             return
         from testcontainers.core.container import DockerContainer
 
-        container = DockerContainer(self._image).with_envs(**self._environ).with_kwargs(ports=self._ports)
+        container = DockerContainer(self._image).with_envs(**self._environ)
+        container.ports = self._ports  # with_bind_ports would listen on all addresses
         if self._command:
             container.with_command(self._command)
         container.start()
