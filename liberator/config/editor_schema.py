@@ -1,0 +1,45 @@
+"""The JSON Schema of a connector file, for editors: made from the models, committed as schemas/connector.schema.json.
+
+Enters: the models. Leaves: a JSON Schema (2020-12). Whoever changes the models runs ``python -m
+liberator.config > schemas/connector.schema.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liberator.config.models import SourceConfig
+
+_FILLED_IN = {"type": "string", "pattern": r"\$\{[^{}]+\}"}
+
+
+def connector_schema() -> dict[str, Any]:
+    """What a connector file may hold. Every value may also be filled in with ``${...}``."""
+    schema = SourceConfig.model_json_schema(by_alias=True, mode="validation")
+    for section in (schema, *schema["$defs"].values()):
+        for name, value in section["properties"].items():
+            section["properties"][name] = _or_filled_in(value)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A liberator connector",
+        "description": schema["description"],
+    }
+    return {**head, **{key: value for key, value in schema.items() if key not in head}}
+
+
+def _or_filled_in(value: dict[str, Any]) -> dict[str, Any]:
+    """Mappings can't be filled in, and text without a pattern takes ``${...}`` anyway."""
+    if "$ref" in value:
+        return {
+            "$ref": value["$ref"]
+        }  # its own description stands there, and its default follows from its keys'
+    about = {"description": " ".join(value["description"].split())}
+    if "default" in value:
+        about["default"] = value["default"]
+    rule = {key: part for key, part in value.items() if key not in ("title", "description", "default")}
+    if rule.get("type") == "object" or any("$ref" in option for option in rule.get("anyOf", ())):
+        return {**about, **rule}
+    if rule.get("type") == "string" and not rule.keys() & {"pattern", "enum", "const"}:
+        return {**about, **rule}
+    options = rule["anyOf"] if rule.keys() == {"anyOf"} else [rule]
+    return {**about, "anyOf": [*options, _FILLED_IN]}

@@ -1,0 +1,53 @@
+"""What keys there are: the tree of the models, for did-you-mean, the JSON Schema and the reference.
+
+Enters: a `Section` class. Leaves: paths, choices and field descriptions. Reads classes only, never a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from liberator.config.document import KeyPath
+from liberator.config.models import Section
+
+
+class Fields:
+    """The keys of a connector."""
+
+    def __init__(self, root: type[Section]) -> None:
+        self._fields = dict(_walk(root, ()))
+
+    def __iter__(self) -> Iterator[tuple[KeyPath, FieldInfo]]:
+        """Every key with its field, sections before what is in them."""
+        return iter(self._fields.items())
+
+    def keys(self, path: KeyPath) -> list[str]:
+        """The keys that the mapping at `path` may have."""
+        return [str(known[-1]) for known in self._fields if known[:-1] == path]
+
+    def choices(self, path: KeyPath) -> tuple[str, ...]:
+        """The values that the key at `path` may have, where they are a list."""
+        annotation = self._fields[path].annotation
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+    def places_of(self, key: str) -> list[KeyPath]:
+        """The paths at which a key of this name exists."""
+        return [path for path in self._fields if path[-1] == key]
+
+
+def _walk(section: type[Section], above: KeyPath) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    for name, info in section.model_fields.items():
+        path = (*above, info.alias or name)
+        yield path, info
+        inner = _section_in(info.annotation)
+        if inner:
+            yield from _walk(inner, path)
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

@@ -1,0 +1,371 @@
+"""A checked connector: every key that a YAML file may have, with its type, default and meaning.
+
+Enters: plain data. Leaves: frozen objects whose values are ready to use (seconds, bytes, patterns, absolute paths) and
+whose text never shows a password. The docstrings below are what an editor and the reference show. Never reads a file
+or an environment; that is `load`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
+
+from liberator.config.document import Document, KeyPath
+from liberator.config.patterns import TopicTemplate
+from liberator.config.stage import topic_prefix
+from liberator.config.urls import Url, split_url
+from liberator.config.values import (
+    FALSE_IS_OFF,
+    CheckpointUrl,
+    ConnectorName,
+    ConnectorTopic,
+    Duration,
+    FolderPath,
+    Listen,
+    Names,
+    OneTablePattern,
+    PostgresUrl,
+    PublishUrl,
+    Setting,
+    Size,
+    SlotName,
+    SnapshotMode,
+    TablePatterns,
+    TableTopic,
+    Texts,
+    WholeNumber,
+    default_slot_name,
+    file_of,
+    refusal,
+)
+
+MIB = 1024 * 1024
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """For defaults that the description tells better than a value could."""
+    schema.pop("default", None)
+
+
+def _with_compression(options: dict[str, str]) -> dict[str, str]:
+    known = {"compression.type", "compression.codec"}
+    return options if known & options.keys() else {"compression.type": "lz4", **options}
+
+
+def _or_boolean(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "boolean"})
+
+
+class Section(BaseModel):
+    """A mapping of the YAML. A key without a value means its default."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+class LogSettings(Section):
+    """How the write-ahead log is read."""
+
+    slot: SlotName = Field(default="", validate_default=False, json_schema_extra=_without_default)
+    """Replication slot that keeps this connector's place on the server. Default: `name` lower-cased, other characters
+    as _."""
+    publication: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Publication to read; several as a list or separated by commas. Default: `name` lower-cased, other characters
+    as _."""
+    publication_autocreate: Literal["filtered", "all_tables", "disabled"] = "filtered"
+    """Who makes the publication when it is missing: `filtered` makes one of the captured tables, `all_tables` one of
+    every table, `disabled` refuses to start."""
+    publish_via_partition_root: bool = True
+    """Changes of partitions come under the name of the partitioned table (true) or of the partition (false)."""
+    snapshot: SnapshotMode = "initial"
+    """When existing rows are read: `initial` at the first start, `initial_only` and then stop, `always` at every
+    start, `never`, `when_needed` at the first start and again when slot or checkpoint is gone."""
+    snapshot_workers: WholeNumber = Field(default=2, ge=1, le=64)
+    """Tables that a snapshot reads at the same time."""
+    heartbeat: Duration = Field(default=10.0, json_schema_extra={"default": "10s"})
+    """How often an idle database is told that its WAL is not needed any more. Writes nothing to it."""
+    heartbeat_query: str | None = Field(default=None, min_length=1)
+    """SQL that is run in the source at every heartbeat, for databases whose neighbours write all the WAL."""
+    transaction_topic: bool = False
+    """Publish the begin and end of each transaction to `{name}.transaction`."""
+    messages: Texts = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Prefixes of logical messages (`pg_logical_emit_message`) to publish. Default: none."""
+    message_topic: ConnectorTopic = Field(
+        default=TopicTemplate("{name}.messages"), json_schema_extra={"default": "{name}.messages"}
+    )
+    """Topic of logical messages. Knows {name} and {db}."""
+    failover: bool = False
+    """Make the slot a failover slot, which standbys keep in step (PostgreSQL 17 and newer)."""
+
+
+class SourceSettings(Section):
+    """The database that is read."""
+
+    url: PostgresUrl
+    """The database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE. Keep the password out of the file with
+    ${SHOP_DSN} or ${file:PATH}."""
+    mode: Literal["log"] = "log"
+    """How changes are found: `log` reads the write-ahead log."""
+    tables: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Tables to capture: schema.table, globs such as public.audit_*, odd names in double quotes. Without a schema the
+    default schema is meant. Default: all user tables."""
+    exclude: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Tables to leave out of `tables`, written the same way."""
+    log: LogSettings = LogSettings()
+    """How the write-ahead log is read."""
+
+    def captures(self, schema: str, table: str, default_schema: str = "public") -> bool:
+        """Is this table wanted?"""
+        wanted = not self.tables or any(p.matches(schema, table, default_schema) for p in self.tables)
+        return wanted and not any(p.matches(schema, table, default_schema) for p in self.exclude)
+
+
+class TypeSettings(Section):
+    """How PostgreSQL's types become JSON, where there is a choice."""
+
+    int64: Literal["number", "string"] = "number"
+    """bigint as a JSON number, or as text for readers whose numbers end at 2^53, as JavaScript's do."""
+    json_: Literal["string", "embed"] = Field(default="string", alias="json")
+    """json and jsonb as text that holds JSON, which loses nothing, or embedded as they are."""
+    array_bounds: Literal["drop", "fail", "text"] = "drop"
+    """Arrays whose first index is not 1: drop the bounds, treat the row as invalid, or write the array as
+    PostgreSQL's text."""
+    char: Literal["keep", "trim"] = "keep"
+    """The blanks that PostgreSQL pads char(n) with: keep or trim them."""
+
+
+class SchemaSettings(Section):
+    """The contract that every row is held to."""
+
+    dir: FolderPath = Path("schemas")
+    """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. Without a stored one the contract is
+    derived from the table."""
+    compatibility: Literal[
+        "backward", "backward_transitive", "forward", "forward_transitive", "full", "full_transitive", "none"
+    ] = "backward"
+    """What a new version of a contract owes to the one before."""
+    on_invalid: Literal["dead_letter", "stop", "warn"] = "dead_letter"
+    """A row that breaks its contract goes to the dead letters, stops the connector, or is published with a warning."""
+    on_change: Literal["compatible", "any", "stop", "dead_letter"] = "compatible"
+    """When a table with a stored contract changes: write the next version and go on if it is compatible, else stop;
+    go on with any; stop always; or send what no longer fits to the dead letters."""
+
+
+class FormatSettings(Section):
+    """The form of an event."""
+
+    envelope: Literal["debezium"] = "debezium"
+    """Shape of the value: `debezium` has before, after, source and op."""
+    tombstones: bool = True
+    """After a delete, publish a null value under the same key, so that compacted topics forget the row."""
+
+
+class TopicSettings(Section):
+    """How missing topics are made."""
+
+    partitions: WholeNumber = 6
+    """Partitions of a new topic; -1 takes the broker's default."""
+    replication: WholeNumber = -1
+    """Copies of each partition; -1 takes the broker's default."""
+    config: dict[str, Setting] = {"cleanup.policy": "delete"}
+    """Further settings of a new topic, by Kafka's names."""
+
+    @model_validator(mode="after")
+    def _numbers_make_sense(self) -> TopicSettings:
+        for number in (self.partitions, self.replication):
+            if number != -1 and number < 1:
+                raise refusal(
+                    "config.value", "partitions and replication are 1 or more, or -1 for the broker's default"
+                )
+        return self
+
+
+class PublishSettings(Section):
+    """Where events go."""
+
+    url: PublishUrl = Field(default_factory=lambda: Url("-"), json_schema_extra={"default": "-"})
+    """kafka://HOST:PORT[,HOST:PORT], file:PATH, or - for standard output."""
+    topic: TableTopic = Field(
+        default=TopicTemplate("{name}.{schema}.{table}"),
+        json_schema_extra={"default": "{name}.{schema}.{table}"},
+    )
+    """Topic of each table. Knows {name}, {schema}, {table} and {db}."""
+    create_topics: Annotated[TopicSettings | None, FALSE_IS_OFF] = Field(
+        default=TopicSettings(), json_schema_extra=_or_boolean
+    )
+    """How missing topics are made; false: refuse to start without them."""
+    key: dict[OneTablePattern, Names] = {}
+    """Columns that make an event's key, by table pattern; the first pattern that matches counts. Default: the primary
+    key."""
+    delivery: Literal["at_least_once"] = "at_least_once"
+    """After a crash events may come again, with the same ids; none is lost."""
+    dead_letter_topic: ConnectorTopic = Field(
+        default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
+    )
+    """Where events go that could not be published as they are. Knows {name} and {db}."""
+    options: Annotated[dict[str, Setting], AfterValidator(_with_compression)] = Field(
+        default={"compression.type": "lz4"}, repr=False
+    )
+    """Settings of the Kafka client, by librdkafka's names. compression.type stays lz4 unless it is given here."""
+
+    @property
+    def kind(self) -> Literal["kafka", "file", "stdout"]:
+        """What kind of place `url` names."""
+        if self.url == "-":
+            return "stdout"
+        return "kafka" if self.url.startswith("kafka://") else "file"
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka: the brokers as clients take them, ``host:port,host:port``."""
+        hosts = split_url(self.url).hosts
+        return ",".join(f"{host}:{port or 9092}" for host, port in hosts)
+
+    @property
+    def path(self) -> Path:
+        """File: where it is, absolute."""
+        return _path_of(self.url)
+
+    def key_columns(self, schema: str, table: str, default_schema: str = "public") -> tuple[str, ...] | None:
+        """The configured key of a table; None: its primary key."""
+        for pattern, columns in self.key.items():
+            if pattern.matches(schema, table, default_schema):
+                return columns
+        return None
+
+
+class CheckpointSettings(Section):
+    """Where the connector's position is kept."""
+
+    url: CheckpointUrl = Field(default="", validate_default=False, json_schema_extra=_without_default)
+    """`kafka` keeps it in the compacted topic __liberator.checkpoints of the brokers that events go to; file:PATH in an
+    SQLite file. Default: kafka when events go to Kafka, else file:.liberator/<name>.db."""
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file, absolute; None: in Kafka."""
+        return None if self.url == "kafka" else _path_of(self.url)
+
+
+class ObserveSettings(Section):
+    """The connector's own endpoint."""
+
+    listen: Listen = "127.0.0.1:9464"
+    """HOST:PORT of /metrics, /health/live, /health/ready and /status. Port 0 lets the system choose."""
+
+
+class LimitSettings(Section):
+    """What the connector may use."""
+
+    memory: Size = Field(default=256 * MIB, ge=MIB, json_schema_extra={"default": "256MiB"})
+    """Budget for what is read and not yet durable. Beyond it reading waits."""
+
+
+class SourceConfig(Section):
+    """A source connector: turns the changes of a database into events."""
+
+    connector: Literal["source"] = "source"
+    """The kind of connector."""
+    name: ConnectorName
+    """Name of the connector: in topics, in checkpoints, and the default of slot and publication. Letters, digits, '.',
+    '_' and '-'."""
+    source: SourceSettings
+    """The database that is read."""
+    types: TypeSettings = TypeSettings()
+    """How PostgreSQL's types become JSON, where there is a choice."""
+    schema_: SchemaSettings = Field(default_factory=SchemaSettings, alias="schema")
+    """The contract that every row is held to."""
+    format: FormatSettings = FormatSettings()
+    """The form of an event."""
+    publish: PublishSettings = PublishSettings()
+    """Where events go."""
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    """Where the connector's position is kept."""
+    observe: Annotated[ObserveSettings | None, FALSE_IS_OFF] = Field(
+        default=None, json_schema_extra=_or_boolean
+    )
+    """The connector's own endpoint with health, status and metrics. Default: off."""
+    limits: LimitSettings = LimitSettings()
+    """What the connector may use."""
+
+    _document: Document | None = PrivateAttr(None)
+    _trial: bool = PrivateAttr(False)
+    _stage: str | None = PrivateAttr(None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_in(cls, data: Any, handler: Any, info: ValidationInfo) -> Any:
+        """Defaults that depend on other keys."""
+        return handler(_with_dependent_defaults(data) if isinstance(data, dict) else data)
+
+    @property
+    def trial(self) -> bool:
+        """Nobody gave the connector a name, so nothing of it may stay behind."""
+        return self._trial
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from; None: it was given as options."""
+        mark = self._document.marks[()] if self._document else None
+        return Path(mark.origin) if mark and mark.line is not None else None
+
+    def without_stage(self, topic: str) -> str:
+        """The topic as it is called without ``--stage``: stored contracts are the same in every stage."""
+        return topic.removeprefix(topic_prefix(self._stage)) if self._stage else topic
+
+    def where(self, *path: str | int) -> str:
+        """Where a key is written, for messages: ``shop.yaml:12: source.log.slot``."""
+        keys: KeyPath = path
+        return self._document.where(keys) if self._document else ".".join(map(str, keys))
+
+
+def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    filled = dict(data)
+    name = data.get("name")
+    source, publish = data.get("source"), data.get("publish") or {}
+    if (
+        name
+        and isinstance(name, str)
+        and isinstance(source, dict)
+        and isinstance(source.get("log") or {}, dict)
+    ):
+        log = dict(source.get("log") or {})
+        for key in ("slot", "publication"):
+            if log.get(key) is None:
+                log[key] = default_slot_name(name)
+        filled["source"] = {**source, "log": log}
+    if data.get("schema") is None:
+        filled["schema"] = {}  # its folder is relative to the file's, which a ready-made default can't know
+    checkpoint = data.get("checkpoint") or {}
+    if isinstance(checkpoint, dict) and isinstance(publish, dict) and checkpoint.get("url") is None:
+        to_kafka = str(publish.get("url")).startswith("kafka://")
+        filled["checkpoint"] = {**checkpoint, "url": "kafka" if to_kafka else f"file:.liberator/{name}.db"}
+    return filled
+
+
+def _path_of(url: str) -> Path:
+    return Path(file_of(url) or "")

@@ -1,0 +1,56 @@
+"""The same files in test, staging and production: a stage's name goes before everything that connectors share.
+
+Enters: a `Document` as it is written. Leaves: the document with the names of the stage in it. This is the one place
+that decides what a stage changes: connector name (so checkpoint and consumer group too), topics, slot, publication.
+"""
+
+from __future__ import annotations
+
+import re
+
+from liberator.config.document import Document
+from liberator.config.patterns import split_names
+from liberator.config.values import default_slot_name
+from liberator.errors import ConfigError
+
+_STAGE = re.compile(r"[A-Za-z0-9._-]{1,50}")
+_TOPICS = (("publish",), "topic"), (("publish",), "dead_letter_topic"), (("source", "log"), "message_topic")
+
+
+def check_stage(stage: str) -> None:
+    """Raises `ConfigError` for a name that no topic could begin with."""
+    if not _STAGE.fullmatch(stage):
+        raise ConfigError(
+            "a stage is named with 1 to 50 letters, digits, '.', '_' and '-'",
+            code="config.stage",
+            where="--stage",
+            fix="write for example --stage test",
+        )
+
+
+def topic_prefix(stage: str) -> str:
+    """What every topic of the stage begins with."""
+    return f"{stage}."
+
+
+def apply_stage(document: Document, stage: str) -> None:
+    """Put `stage` before the names in `document`; a name that is left to its default follows the connector's."""
+    name = document.data.get("name")
+    if not isinstance(name, str):
+        return
+    for path, key in _TOPICS:
+        section = document.get(path)
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = topic_prefix(stage) + section[key].replace("{name}", name)
+    document.data["name"] = topic_prefix(stage) + name
+    log = document.get(("source", "log"))
+    if not isinstance(log, dict):
+        return
+    prefix = f"{default_slot_name(stage)}_"
+    if isinstance(log.get("slot"), str):
+        log["slot"] = prefix + log["slot"]
+    publication = log.get("publication")
+    if isinstance(publication, str):
+        publication = split_names(publication)
+    if isinstance(publication, list):
+        log["publication"] = [prefix + item if isinstance(item, str) else item for item in publication]

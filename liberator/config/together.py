@@ -1,0 +1,94 @@
+"""What connectors that run side by side must not share.
+
+Enters: checked connectors. Leaves: faults. Whether two tables meet in one topic is known only to the databases, so it
+is checked when they are connected to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+from liberator.config.models import SourceConfig
+from liberator.config.urls import split_url
+from liberator.errors import ConfigError
+
+_Share = Callable[[SourceConfig], Hashable | None]
+
+
+def _server(config: SourceConfig) -> Hashable:
+    parts = split_url(config.source.url)
+    hosts = tuple((host or "localhost", port or 5432) for host, port in parts.hosts)
+    return hosts, tuple(parts.parameters()) if not parts.hosts[0][0] else ()
+
+
+def _slot(config: SourceConfig) -> Hashable:
+    return _server(config), config.source.log.slot
+
+
+def _endpoint(config: SourceConfig) -> Hashable | None:
+    if config.observe is None or config.observe.listen.endswith(":0"):
+        return None
+    return config.observe.listen
+
+
+def _output(config: SourceConfig) -> Hashable | None:
+    return None if config.publish.kind == "kafka" else config.publish.url
+
+
+_Rule = tuple[str, tuple[str, ...], str, str, _Share]
+_EVERYWHERE: tuple[_Rule, ...] = (
+    (
+        "same_name",
+        ("name",),
+        "the connector {name}",
+        "give each connector a name of its own",
+        lambda config: config.name,
+    ),
+    (
+        "same_slot",
+        ("source", "log", "slot"),
+        "the slot {slot}",
+        "give each connector a slot of its own",
+        _slot,
+    ),
+)
+_ON_ONE_MACHINE: tuple[_Rule, ...] = (
+    (
+        "same_listen",
+        ("observe", "listen"),
+        "the endpoint {listen}",
+        "give each connector a port of its own",
+        _endpoint,
+    ),
+    (
+        "same_output",
+        ("publish", "url"),
+        "the output {url}",
+        "publish each connector to a file of its own",
+        _output,
+    ),
+)
+"""code, key, what is shared, remedy, the thing itself."""
+
+
+def contradictions(configs: Sequence[SourceConfig], *, one_machine: bool) -> Iterator[ConfigError]:
+    """A fault for every connector that takes what an earlier one has."""
+    for code, path, what, fix, share in _EVERYWHERE + (_ON_ONE_MACHINE if one_machine else ()):
+        owners: dict[Hashable, SourceConfig] = {}
+        for config in configs:
+            thing = share(config)
+            if thing is None:
+                continue
+            owner = owners.setdefault(thing, config)
+            if owner is not config:
+                yield ConfigError(
+                    f"{_named(what, config)} is used twice, first at {owner.where(*path)}",
+                    code=f"config.{code}",
+                    where=config.where(*path),
+                    fix=fix,
+                )
+
+
+def _named(what: str, config: SourceConfig) -> str:
+    listen = config.observe.listen if config.observe else ""
+    return what.format(name=config.name, slot=config.source.log.slot, listen=listen, url=config.publish.url)

@@ -1,0 +1,108 @@
+"""The JSON Schema for editors, the sample connectors and the reference agree with the models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from liberator.config import connector_schema, load
+from liberator.config.document import show_path
+from liberator.config.load import FIELDS
+
+ROOT = Path(__file__).parents[3]
+SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))
+ENV = {"SHOP_DSN": "postgresql://db/shop"}
+MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
+
+
+def test_the_committed_schema_is_up_to_date() -> None:
+    committed = json.loads((ROOT / "schemas" / "connector.schema.json").read_text())
+    assert committed == connector_schema(), "run: python -m liberator.config > schemas/connector.schema.json"
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(connector_schema())
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: str(path.name))
+def test_sample_connectors_are_valid(path: Path) -> None:
+    for document in yaml.safe_load_all(path.read_text()):
+        jsonschema.Draft202012Validator(connector_schema()).validate(document)
+    assert load(path, ENV)
+
+
+def test_there_are_sample_connectors() -> None:
+    assert [path.name for path in SAMPLES] == ["postgres-log.yaml"]
+
+
+def test_the_sample_shows_the_defaults(tmp_path: Path) -> None:
+    plain = tmp_path / "shop.yaml"
+    plain.write_text("name: shop\nsource: {url: '${SHOP_DSN}'}\n")
+    (sample,) = load(ROOT / "connectors" / "postgres-log.yaml", ENV)
+    (default,) = load(plain, ENV)
+    shown, expected = sample.model_dump(), default.model_dump()
+    for dump in (shown, expected):
+        del dump["publish"]["url"], dump["checkpoint"], dump["observe"], dump["schema_"]["dir"]
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 5},
+        {"name": "a b"},
+        {"nmae": "x"},
+        {"source": {}},
+        {"source": {"url": "postgresql://db", "log": {"slot": "My-Slot"}}},
+        {"source": {"url": "postgresql://db", "log": {"snapshot": "initail"}}},
+        {"source": {"url": "postgresql://db", "log": {"heartbeat": "soon"}}},
+        {"publish": {"create_topics": 5}},
+        {"publish": {"options": {"a": []}}},
+        {"limits": {"memory": "lots"}},
+    ],
+)
+def test_an_editor_sees_what_is_wrong(change: dict[str, Any]) -> None:
+    assert not jsonschema.Draft202012Validator(connector_schema()).is_valid({**MINIMAL, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"source": {"url": "${X}", "tables": "a,b", "log": {"snapshot": "${MODE:-never}", "heartbeat": 5}}},
+        {
+            "source": {
+                "url": "x",
+                "tables": ["a"],
+                "log": {"failover": "${F}", "heartbeat": "1.5h", "slot": "${S}"},
+            }
+        },
+        {
+            "publish": {
+                "create_topics": False,
+                "key": {"a": "id", "b": ["x", "y"]},
+                "options": {"acks": 1, "b": True},
+            }
+        },
+        {"observe": False},
+        {"observe": {}},
+        {"observe": {"listen": "0.0.0.0:9464"}},
+        {"limits": {"memory": 1048576}},
+    ],
+)
+def test_an_editor_takes_what_is_right(change: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(connector_schema()).validate({**MINIMAL, **change})
+
+
+def test_every_key_has_a_description() -> None:
+    assert [show_path(path) for path, info in FIELDS if not info.description] == []
+
+
+def test_the_reference_names_every_key() -> None:
+    reference = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    assert [show_path(path) for path, _ in FIELDS if f"`{show_path(path)}`" not in reference] == []

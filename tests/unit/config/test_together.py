@@ -1,0 +1,96 @@
+"""Connectors that run side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liberator.config import ConfigErrors, load_together
+
+
+def connector(folder: Path, file: str, name: str, url: str = "postgresql://db/shop", more: str = "") -> Path:
+    path = folder / file
+    path.write_text(f"name: {name}\nsource: {{url: '{url}'}}\npublish: {{url: 'kafka://b:9092'}}\n{more}")
+    return path
+
+
+def codes(paths: list[Path], *, one_machine: bool = True) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        load_together(paths, {}, one_machine=one_machine)
+    return [fault.code for fault in caught.value.faults]
+
+
+def test_connectors_with_different_names_go_together(tmp_path: Path) -> None:
+    paths = [connector(tmp_path, "a.yaml", "a"), connector(tmp_path, "b.yaml", "b")]
+    assert [config.name for config in load_together(paths, {}, one_machine=True)] == ["a", "b"]
+
+
+def test_one_name_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    paths = [
+        connector(tmp_path, "a.yaml", "a"),
+        connector(tmp_path, "b.yaml", "a", "postgresql://other/shop"),
+    ]
+    with pytest.raises(ConfigErrors) as caught:
+        load_together(paths, {})
+    assert caught.value.code == "config.same_name"
+    assert caught.value.what == f"the connector a is used twice, first at {paths[0]}:1: name"
+    assert caught.value.where == f"{paths[1]}:1: name"
+
+
+@pytest.mark.parametrize("url", ["postgresql://db:5432/other", "postgres://me:pw@db/shop"])
+def test_one_slot_on_one_server_is_refused(tmp_path: Path, url: str) -> None:
+    paths = [connector(tmp_path, "a.yaml", "a.x"), connector(tmp_path, "b.yaml", "a-x", url)]
+    assert codes(paths) == ["config.same_slot"]
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ("postgresql://one/shop", "postgresql://two/shop"),
+        ("postgresql://one:5432/shop", "postgresql://one:5433/shop"),
+        ("postgresql:///shop?host=/run/one", "postgresql:///shop?host=/run/two"),
+    ],
+)
+def test_one_slot_name_on_two_servers_is_allowed(tmp_path: Path, urls: tuple[str, str]) -> None:
+    paths = [connector(tmp_path, "a.yaml", "a.x", urls[0]), connector(tmp_path, "b.yaml", "a-x", urls[1])]
+    assert len(load_together(paths, {})) == 2
+
+
+def test_one_port_is_refused_on_one_machine_only(tmp_path: Path) -> None:
+    paths = [connector(tmp_path, f"{name}.yaml", name, more="observe: true\n") for name in "ab"]
+    assert codes(paths) == ["config.same_listen"]
+    assert len(load_together(paths, {})) == 2
+
+
+def test_ports_that_the_system_chooses_do_not_meet(tmp_path: Path) -> None:
+    more = "observe: {listen: '127.0.0.1:0'}\n"
+    paths = [connector(tmp_path, f"{name}.yaml", name, more=more) for name in "ab"]
+    assert len(load_together(paths, {}, one_machine=True)) == 2
+
+
+@pytest.mark.parametrize("url", ["-", "file:events.ndjson"])
+def test_one_output_is_refused_on_one_machine_only(tmp_path: Path, url: str) -> None:
+    paths = []
+    for name in "ab":
+        paths.append(tmp_path / f"{name}.yaml")
+        paths[-1].write_text(f"name: {name}\nsource: {{url: postgresql://db}}\npublish: {{url: '{url}'}}\n")
+    assert codes(paths) == ["config.same_output"]
+    assert len(load_together(paths, {})) == 2
+
+
+def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    paths = [
+        connector(tmp_path, "a.yaml", "a b"),
+        connector(tmp_path, "b.yaml", "b", more="x: 1\n"),
+        connector(tmp_path, "c.yaml", "c"),
+        connector(tmp_path, "d.yaml", "c"),
+        tmp_path / "gone.yaml",
+    ]
+    assert codes(paths) == [
+        "config.name",
+        "config.unknown_key",
+        "config.file",
+        "config.same_name",
+        "config.same_slot",
+    ]
