@@ -5,7 +5,7 @@ One owner per part: none of these are called from two threads unless a method sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from liberator.change import Batch, EncodedBatch, State
@@ -98,6 +98,9 @@ class Checkpoint(Protocol):
 
     def save(self, delta: State, epoch: int) -> None:
         """Merge `delta` durably and atomically. `CheckpointError` (code checkpoint.fenced) for an older epoch."""
+
+    def describe(self) -> Sequence[tuple[str, bytes, str]]:
+        """(partition, value, when it was saved) of all partitions; takes no epoch, disturbs nobody."""
 
     def reset(self) -> None:
         """Forget all partitions of this connector (the epoch lives on)."""

@@ -94,9 +94,11 @@ class Planner:
         return unsaved
 
     def prepare(self, tables: Iterable[TableInfo]) -> None:
-        """Find out at the start what would go wrong later: two tables with one topic, impossible keys."""
+        """Find out at the start what would go wrong later: one topic for two tables, impossible keys, broken contracts."""
         for info in tables:
-            self._topic(info.schema, info.name)
+            topic = self._topic(info.schema, info.name)
+            if self._contracts is not None:
+                self._contracts.load(topic)
             configured = self._settings.key(info.schema, info.name)
             if configured is not None:
                 resolve_key(info.qualified, info.identity, info.key, configured, configured)

@@ -105,7 +105,8 @@ def load_table(
         schema=head["schema"],
         name=head["name"],
         columns=tuple(
-            Column(row["name"], types[row["type"]], row["typmod"], row["not_null"]) for row in chosen
+            Column(row["name"], types[row["type"]], row["typmod"], row["not_null"], row["can_be_toasted"])
+            for row in chosen
         ),
         key=_key(head),
         identity=_IDENTITIES[head["identity"]],
@@ -216,7 +217,9 @@ def table_to_json(table: Table) -> bytes:
         "oid": table.oid,
         "schema": table.schema,
         "name": table.name,
-        "columns": [[c.name, type_to_json(c.type), c.typmod, c.not_null] for c in table.columns],
+        "columns": [
+            [c.name, type_to_json(c.type), c.typmod, c.not_null, c.can_be_toasted] for c in table.columns
+        ],
         "key": table.key,
         "identity": table.identity,
     }
@@ -232,7 +235,7 @@ def table_from_json(data: bytes) -> Table:
         oid=document["oid"],
         schema=document["schema"],
         name=document["name"],
-        columns=tuple(Column(name, type_from_json(t), mod, nn) for name, t, mod, nn in document["columns"]),
+        columns=tuple(Column(name, type_from_json(type), *rest) for name, type, *rest in document["columns"]),
         key=tuple(document["key"]),
         identity=cast(Identity, document["identity"]),
     )

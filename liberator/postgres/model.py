@@ -31,12 +31,14 @@ class PgType:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. not_null: the table refuses NULL now (a backlog may be older)."""
+    """A column. not_null: the table refuses NULL now (a backlog may be older). can_be_toasted: its values may be stored
+    out of line, so an update may leave it out."""
 
     name: str
     type: PgType
     typmod: int = -1
     not_null: bool = False
+    can_be_toasted: bool = True
 
 
 Identity = Literal["default", "nothing", "full", "index"]

@@ -156,8 +156,11 @@ class LogSource:
 
     # -- Source
 
-    def open(self, resume: State) -> None:
-        """See `Source.open`. A slot that another session uses raises a retryable `PreconditionError`."""
+    def open(self, resume: State, *, stream: bool = True) -> None:
+        """See `Source.open`. A slot that another session uses raises a retryable `PreconditionError`.
+
+        stream: False makes publication and slot of a first start and leaves everything else for the next.
+        """
         self.close()
         settings = self._settings
         try:
@@ -166,7 +169,7 @@ class LogSource:
             replication = ReplicationConnection(settings.url, settings.name)
             self._live = _Live(catalogue, side, replication)
             self.system = replication.identify()
-            self._start(self._live, self.system, resume)
+            self._start(self._live, self.system, resume, stream)
             self._opened = True
         except psycopg.Error as error:
             self.close()
@@ -228,7 +231,7 @@ class LogSource:
 
     # -- starting
 
-    def _start(self, live: _Live, system: System, resume: State) -> None:
+    def _start(self, live: _Live, system: System, resume: State, stream: bool) -> None:
         settings, catalogue = self._settings, live.catalogue
         self._handed = self._idle = self._catch_up = 0
         self._ended = False
@@ -267,8 +270,8 @@ class LogSource:
         if fresh or position is None:
             if slot is not None:
                 drop_slot(catalogue, slot.name)
-            self._start_fresh(live, system, resume)
-        else:
+            self._start_fresh(live, system, resume, stream)
+        elif stream:
             self._start_again(live, position, resume)
         if settings.once and settings.snapshot != "initial_only":
             self._target = self._target or flush_lsn(catalogue)
@@ -308,7 +311,7 @@ class LogSource:
         for note in shape_notes(self.tables):
             log.warning("%s", note)
 
-    def _start_fresh(self, live: _Live, system: System, resume: State) -> None:
+    def _start_fresh(self, live: _Live, system: System, resume: State, stream: bool) -> None:
         """Intent, slot, position, snapshot, stream: a kill between any two of them is understood at the next start."""
         settings = self._settings
         todo = [] if settings.snapshot == "never" else self.tables
@@ -341,6 +344,8 @@ class LogSource:
         pending = {table_partition(name): TablePosition(None).encode() for name in sorted(self._pending)}
         self._save(pending if only else {SLOT: self._position.encode(), **pending})
         self._handed = new.consistent_lsn
+        if not stream:
+            return
         if todo:
             live.snapshot = self._import_snapshot(todo, new)
         if not only:

@@ -1,7 +1,6 @@
-"""Configuration -> wired loops: the only place that knows every class.
+"""A source connector, wired: the loop with its source, plan, publisher, checkpoint and telemetry.
 
-Enters: a checked `SourceConfig`. Leaves: a running connector, or what a command of one shows. Called by the command line,
-the Python API and the demo. Heavy libraries are imported where they are needed.
+Enters: a checked `SourceConfig`. Leaves: an exit code. Called by the command line, the Python API and the demo.
 """
 
 from __future__ import annotations
@@ -9,28 +8,24 @@ from __future__ import annotations
 import logging
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, make_publisher
 from liberator.capture import Capture, CaptureSettings, Ledger
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
-from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
-from liberator.plan.invalid import InvalidRows
-from liberator.plan.planner import Planner, PlanSettings
-from liberator.plan.python import PythonExecutor, StreamSettings
+from liberator.plan.planner import Planner
+from liberator.plan.python import PythonExecutor
 from liberator.policy import Backoff
 from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.replication import System
-from liberator.postgres.selection import Selection
-from liberator.postgres.values import TypeOptions
-from liberator.protocols import Checkpoint, Encoder, LoopState, Publisher
-from liberator.source.log import LogSettings, LogSource
+from liberator.protocols import Encoder, LoopState
+from liberator.source.log import LogSource
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
@@ -178,143 +173,6 @@ class Watcher:
     def reconnect(self) -> None:
         """See `Watch.reconnect`."""
         self._telemetry.reconnect()
-
-
-def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = False) -> LogSettings:
-    """What the log source is told. A pattern without a schema means the default schema, ``public``."""
-    source, options = config.source, config.source.log
-    exact = {
-        pattern.text: (pattern.schema or "public", pattern.table)
-        for pattern in source.tables
-        if pattern.exact
-    }
-    return LogSettings(
-        url=source.url,
-        name=config.name,
-        slot=options.slot,
-        publications=tuple(options.publication),
-        selection=selection(config),
-        exact=exact,
-        autocreate=options.publication_autocreate,
-        via_root=options.publish_via_partition_root,
-        snapshot=options.snapshot,
-        workers=options.snapshot_workers,
-        heartbeat=options.heartbeat,
-        heartbeat_query=options.heartbeat_query,
-        messages=bool(options.messages),
-        failover=options.failover,
-        trial=trial,
-        once=once,
-        queue_bytes=max(1024 * 1024, config.limits.memory // 8),
-    )
-
-
-def selection(config: SourceConfig) -> Selection:
-    """The tables that the configuration means."""
-    source = config.source
-
-    def included(schema: str, table: str) -> bool:
-        return not source.tables or any(pattern.matches(schema, table) for pattern in source.tables)
-
-    def excluded(schema: str, table: str) -> bool:
-        return any(pattern.matches(schema, table) for pattern in source.exclude)
-
-    return Selection(included, excluded)
-
-
-def make_planner(config: SourceConfig, database: str, codec: DebeziumCodec, source: LogSource) -> Planner:
-    """The planner, with the stored contracts."""
-    settings = PlanSettings(
-        topic=lambda schema, table: config.publish.topic.render(
-            name=config.name, db=database, schema=schema, table=table
-        ),
-        selection=selection(config),
-        key=config.publish.key_columns,
-        types=type_options(config),
-    )
-    return Planner(settings, codec, Contracts(config), source.connection)
-
-
-class Contracts:
-    """Stored contracts by topic; the same ones in every stage."""
-
-    def __init__(self, config: SourceConfig) -> None:
-        self._config = config
-        self._store = ContractStore(config.schema_.dir)
-
-    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """See `plan.planner.Contracts`."""
-        return self._store.load(self._config.without_stage(topic))
-
-
-def make_executor(
-    config: SourceConfig, system: System, planner: Planner, codec: DebeziumCodec, telemetry: Telemetry
-) -> PythonExecutor:
-    """The executor of this connector's plans."""
-    options, name = config.source.log, config.name
-    names = {"name": name, "db": system.database}
-    settings = StreamSettings(
-        name=name,
-        slot=options.slot,
-        system=system.identifier,
-        tombstones=config.format.tombstones,
-        messages=tuple(options.messages),
-        message_topic=options.message_topic.render(**names),
-        transaction_topic=f"{name}.transaction" if options.transaction_topic else None,
-    )
-    invalid = InvalidRows(
-        config.schema_.on_invalid,
-        name,
-        config.publish.dead_letter_topic.render(**names),
-        now_ms=lambda: time.time_ns() // 1_000_000,
-        count=telemetry.dead_letter,
-    )
-    return PythonExecutor(settings, planner, codec, invalid, now_us=lambda: time.time_ns() // 1000)
-
-
-def type_options(config: SourceConfig) -> TypeOptions:
-    """How types become JSON."""
-    types = config.types
-    return TypeOptions(int64=types.int64, json=types.json_, array_bounds=types.array_bounds, char=types.char)
-
-
-def make_publisher(config: SourceConfig) -> Publisher:
-    """Where events go. Raises `PublishError`."""
-    publish = config.publish
-    if publish.kind == "stdout":
-        from liberator.publish.stdout import StdoutPublisher
-
-        return StdoutPublisher(sys.stdout.buffer)
-    if publish.kind == "file":
-        from liberator.publish.file import FilePublisher
-
-        return FilePublisher(publish.path)
-    from liberator.publish.kafka import kafka_publisher
-    from liberator.publish.kafka.client import TopicSettings
-
-    topics = publish.create_topics
-    return kafka_publisher(
-        publish.url,
-        options=publish.options,
-        create_topics=None
-        if topics is None
-        else TopicSettings(topics.partitions, topics.replication, topics.config),
-        memory=config.limits.memory // 2,
-        name=config.name,
-        dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
-    )
-
-
-def make_checkpoint(config: SourceConfig) -> Checkpoint:
-    """Where positions are kept. Raises `CheckpointError`."""
-    from liberator.checkpoint import open_checkpoint
-
-    return open_checkpoint(
-        config.checkpoint.url,
-        config.name,
-        kafka_url=config.publish.url if config.publish.kind == "kafka" else None,
-        options=config.publish.options,
-    )
 
 
 class _signals:

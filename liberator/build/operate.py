@@ -1,0 +1,201 @@
+"""What the commands about a connector do: look at, adopt and reset its checkpoint, its slot, its contracts.
+
+Enters: a checked `SourceConfig`. Leaves: rows for a listing, or a change that a person asked for by name. Each call makes
+its own connections and gives them back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liberator.build.parts import log_settings, make_checkpoint, selection, type_options
+from liberator.capture import Ledger
+from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.store import ContractStore
+from liberator.errors import LiberatorError, PreconditionError
+from liberator.observe.telemetry import Telemetry
+from liberator.postgres.catalogue import list_tables, load_table
+from liberator.postgres.lsn import format_lsn
+from liberator.postgres.model import Table
+from liberator.postgres.replication import ReplicationConnection
+from liberator.postgres.session import connect
+from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
+from liberator.postgres.values import TypeOptions, schema
+from liberator.source.log import LogSource
+from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition
+from liberator.source.start import flush_lsn, require_inactive
+from liberator.source.tables import choose
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+log = logging.getLogger(__name__)
+
+
+def checkpoint_show(config: SourceConfig) -> Iterator[dict[str, Any]]:
+    """One row a partition of the saved state."""
+    with closing(make_checkpoint(config)) as checkpoint:
+        for partition, value, saved_at in checkpoint.describe():
+            yield {
+                "connector": config.name,
+                "partition": partition,
+                **_meaning(partition, value),
+                "saved_at": saved_at,
+            }
+
+
+def checkpoint_adopt(config: SourceConfig) -> None:
+    """Make the slot's own position the connector's. Raises `PreconditionError` without an idle slot."""
+    settings = log_settings(config)
+    with (
+        closing(connect(config.source.url, config.name)) as connection,
+        closing(make_checkpoint(config)) as checkpoint,
+    ):
+        slot = find_slot(connection, settings.slot)
+        if slot is None or slot.confirmed_lsn is None:
+            raise PreconditionError(
+                f'there is no slot "{settings.slot}" whose position could be adopted',
+                code="source.slot_missing",
+                fix="`liberate slot create` makes it; `liberate checkpoint reset` starts anew with a snapshot",
+            )
+        require_inactive(slot)
+        with closing(ReplicationConnection(config.source.url, config.name)) as replication:
+            system = replication.identify()
+        position = SlotPosition(
+            system.identifier,
+            system.timeline,
+            system.database,
+            settings.slot,
+            settings.publications,
+            slot.confirmed_lsn,
+        )
+        Ledger(checkpoint).save({SLOT: position.encode()})
+
+
+def checkpoint_reset(config: SourceConfig) -> None:
+    """Forget the position and drop the slot that belongs to it, so that the next start is a first one."""
+    slot_drop(config, missing_ok=True)
+    with closing(make_checkpoint(config)) as checkpoint:
+        checkpoint.acquire()
+        checkpoint.reset()
+
+
+def slot_list(config: SourceConfig) -> Iterator[dict[str, Any]]:
+    """One row a logical slot of the server."""
+    with closing(connect(config.source.url, config.name)) as connection:
+        yield from map(_slot_row, list_slots(connection))
+
+
+def slot_create(config: SourceConfig) -> None:
+    """Make publication and slot and save the position; existing rows, if wanted, are read at the first run."""
+    with closing(make_checkpoint(config)) as checkpoint:
+        ledger = Ledger(checkpoint)
+        source = LogSource(log_settings(config), remember=ledger.save, progress=Telemetry(config.name))
+        with closing(source):
+            source.open(ledger.load(), stream=False)
+
+
+def slot_drop(config: SourceConfig, *, missing_ok: bool = False) -> None:
+    """Drop the connector's slot. Raises `PreconditionError` while it is used, and when there is none."""
+    name = config.source.log.slot
+    with closing(connect(config.source.url, config.name)) as connection:
+        slot = find_slot(connection, name)
+        if slot is None:
+            if missing_ok:
+                return
+            raise PreconditionError(
+                f'there is no slot "{name}"',
+                code="source.slot_missing",
+                fix="`liberate slot list` shows all slots",
+            )
+        require_inactive(slot)
+        drop_slot(connection, name)
+
+
+def derive_schemas(config: SourceConfig, folder: Path) -> list[Path]:
+    """Write the contract of every captured table, as it is now; the files that hold."""
+    store = ContractStore(folder)
+    options = type_options(config)
+    with closing(connect(config.source.url, config.name)) as connection:
+        tables = choose(
+            list_tables(connection), selection(config), via_root=config.source.log.publish_via_partition_root
+        )
+        shapes = [table for info in tables if (table := load_table(connection, info.oid)) is not None]
+        database = connection.info.dbname
+    paths = []
+    for table in shapes:
+        topic = config.publish.topic.render(
+            name=config.name, db=database, schema=table.schema, table=table.name
+        )
+        topic = config.without_stage(topic)
+        paths.append(store.write(topic, derive(topic, _columns(table, options), table.key, strict=True)))
+    return paths
+
+
+def status(config: SourceConfig) -> dict[str, Any]:
+    """Position, slot and lag as the live systems tell."""
+    with closing(connect(config.source.url, config.name)) as connection:
+        slot = find_slot(connection, config.source.log.slot)
+        end = flush_lsn(connection)
+    with closing(make_checkpoint(config)) as checkpoint:
+        state = checkpoint.load()
+    position = SlotPosition.decode(state[SLOT]) if SLOT in state else None
+    tables = [
+        TablePosition.decode(data, name) for name, data in state.items() if name.startswith(TABLE_PREFIX)
+    ]
+    return {
+        "slot": None if slot is None else _slot_row(slot),
+        "checkpoint": None if position is None else format_lsn(position.lsn),
+        "server": format_lsn(end),
+        "lag_bytes": None if position is None else max(0, end - position.lsn),
+        "snapshot": {"tables": len(tables), "done": sum(table.done is not None for table in tables)},
+    }
+
+
+def _columns(table: Table, options: TypeOptions) -> list[ColumnSchema]:
+    columns = []
+    for column in table.columns:
+        fragment, definitions = schema(column.type, column.typmod, options)
+        columns.append(
+            ColumnSchema(column.name, fragment, definitions, column.not_null, column.can_be_toasted)
+        )
+    return columns
+
+
+def _slot_row(slot: Slot) -> dict[str, Any]:
+    return {
+        "slot": slot.name,
+        "database": slot.database,
+        "plugin": slot.plugin,
+        "temporary": slot.temporary,
+        "active_pid": slot.active_pid,
+        "confirmed_lsn": None if slot.confirmed_lsn is None else format_lsn(slot.confirmed_lsn),
+        "restart_lsn": None if slot.restart_lsn is None else format_lsn(slot.restart_lsn),
+        "wal_status": slot.wal_status,
+        "retained_bytes": slot.retained,
+    }
+
+
+def _meaning(partition: str, value: bytes) -> dict[str, Any]:
+    """A partition in words; what can't be read is said, not hidden."""
+    try:
+        if partition == SLOT:
+            position = SlotPosition.decode(value)
+            return {
+                "position": format_lsn(position.lsn),
+                "slot": position.slot,
+                "database": position.database,
+                "system": position.system,
+                "timeline": position.timeline,
+                "created": position.created,
+            }
+        if partition.startswith(TABLE_PREFIX):
+            done = TablePosition.decode(value, partition).done
+            return {"position": "to be read" if done is None else f"read at {format_lsn(done)}"}
+    except LiberatorError as error:
+        return {"position": f"unreadable: {error.what}"}
+    return {"position": f"{len(value)} bytes of schema history"}
