@@ -104,7 +104,7 @@ class Snapshot:
         self._stop = threading.Event()
         self._imported = threading.Barrier(min(workers, len(self._units)) + 1)
         self._tables: dict[int, Table | None] = {}
-        self._marker = _Marker()
+        self._marker = Marker()
         self._left = len(tables)
         self._taken_us = 0
         self._estimates = {info.oid: info.rows for info in tables}
@@ -292,7 +292,7 @@ class Snapshot:
                 continue
 
 
-class _Marker:
+class Marker:
     """Marks first and last rows, which only what comes before and after tells: one batch per table is held back, and
     the last one of a finished table until something else comes."""
 
