@@ -21,6 +21,7 @@ from liberator.plan.compile import TablePlan, compile_plan, resolve_key
 from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
+    fits,
     table_from_json,
     table_of_relation,
     table_to_json,
@@ -115,7 +116,10 @@ class Planner:
         if not self._wants(relation):
             return None
         known = self._known.get(relation.oid)
-        table = table_of_relation(self._connection(), relation, known, fresh_types=fresh_types)
+        if known is not None and fits(known, relation) and not fresh_types:
+            table = known
+        else:
+            table = table_of_relation(self._connection(), relation, known)
         plan = self._plans.get(relation.oid)
         return plan if plan is not None and plan.table == table and not fresh_types else self._compile(table)
 
@@ -125,7 +129,9 @@ class Planner:
 
     def _wants(self, relation: Relation) -> bool:
         selection = self._settings.selection
-        if selection.wants(relation.schema, relation.name):
+        if selection.excluded(relation.schema, relation.name):
+            return False
+        if selection.included(relation.schema, relation.name):
             return True
         return selection.wants(relation.schema, relation.name, ancestors_of(self._connection(), relation.oid))
 

@@ -157,17 +157,12 @@ def fits(table: Table, relation: Relation) -> bool:
     return relation.identity == "f" or set(table.key) == {c.name for c in relation.columns if c.in_identity}
 
 
-def table_of_relation(
-    connection: psycopg.Connection[Any], relation: Relation, known: Table | None, *, fresh_types: bool = False
-) -> Table:
-    """The table version behind a Relation message.
+def table_of_relation(connection: psycopg.Connection[Any], relation: Relation, known: Table | None) -> Table:
+    """The table version behind a Relation message that the history (`known`) does not have.
 
-    From the history (`known`) or the live catalogue when one of them fits; else from the message alone, with the key
-    order of whichever of the two has the same key columns, and types that exist no more as text.
-    fresh_types: do not trust `known` (a type changed without a new Relation message).
+    The live catalogue's when it fits; else made from the message, with the key order of whichever of the two has the
+    same key columns, types that exist no more as the history has them, or as text.
     """
-    if known is not None and not fresh_types and fits(known, relation):
-        return known
     live = load_table(connection, relation.oid, [column.name for column in relation.columns])
     if live is not None and fits(live, relation):
         return live
