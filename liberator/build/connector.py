@@ -24,7 +24,7 @@ from liberator.plan.python import PythonExecutor
 from liberator.policy import Backoff
 from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.replication import System
-from liberator.protocols import Encoder, LoopState
+from liberator.protocols import Encoder, LoopState, Publisher
 from liberator.source.log import LogSource
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def run_source(config: SourceConfig, *, once: bool, max_events: int | None, tria
         log.warning(
             "trial: temporary slot and publication, no checkpoint, nothing stays behind; with --name it can be resumed"
         )
-    connector = Connector(config, once=once, max_events=max_events, trial=trial)
+    connector = Connector(
+        config, lambda: make_publisher(config), once=once, max_events=max_events, trial=trial
+    )
     with ExitStack() as stack:
         stack.callback(connector.close)
         connector.observe(stack)
@@ -51,9 +53,17 @@ def run_source(config: SourceConfig, *, once: bool, max_events: int | None, tria
 
 
 class Connector:
-    """A source connector, wired. `capture.run` runs it."""
+    """A source connector, wired. `capture.run` runs it. publisher: makes the publisher of a session."""
 
-    def __init__(self, config: SourceConfig, *, once: bool, max_events: int | None, trial: bool) -> None:
+    def __init__(
+        self,
+        config: SourceConfig,
+        publisher: Callable[[], Publisher],
+        *,
+        once: bool = False,
+        max_events: int | None = None,
+        trial: bool = False,
+    ) -> None:
         self.config = config
         self.telemetry = Telemetry(config.name)
         self._planner: Planner | None = None
@@ -68,7 +78,7 @@ class Connector:
         )
         self.capture = Capture(
             self.source,
-            lambda: make_publisher(config),
+            publisher,
             self._ledger,
             self._opened,
             Watcher(self.telemetry, self.source, self._topics, config.limits.memory),
