@@ -1,0 +1,167 @@
+"""Contracts as files: ``<dir>/<topic>/<n>.json``, of which the highest `n` holds.
+
+Enters: a topic. Leaves: its contract, checked as a whole, or a `ContractError` with file and place. Called when a
+connector is built and when a contract is written. Versions are only ever added: a file that is there is never
+changed, so that readers see a whole contract or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from liberator.contract.document import Document
+from liberator.errors import ContractError
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class ContractStore:
+    """The contracts under one folder, which need not exist yet."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = Path(folder)
+
+    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
+        """The contract that holds for `topic`, with its version; None: there is none. Raises `ContractError`."""
+        newest = max(self._versions(topic), default=None)
+        return (newest, _read(self._path(topic, newest))) if newest else None
+
+    def write(self, topic: str, schema: dict[str, Any]) -> Path:
+        """Keep `schema` as the next version; when it is what already holds, nothing is written. Its file.
+
+        Raises `ContractError` for a contract that could not be loaded again, or that cannot be written.
+        """
+        Document(schema, f"the new contract of {topic}")
+        text = json.dumps(schema, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        while True:
+            held = self.load(topic)
+            if held and _canonical(held[1]) == _canonical(schema):
+                return self._path(topic, held[0])
+            path = self._path(topic, held[0] + 1 if held else 1)
+            try:
+                _create(path, text)
+            except FileExistsError:
+                continue  # somebody else wrote this version meanwhile: look at theirs first
+            except OSError as error:
+                raise _unusable(path, error) from error
+            return path
+
+    def _path(self, topic: str, version: int) -> Path:
+        return self._topic_folder(topic) / f"{version}.json"
+
+    def _topic_folder(self, topic: str) -> Path:
+        """The folder of a topic; never outside the store, by whatever name or link."""
+        if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+            raise ContractError(
+                f"{topic!r} is not the name of a topic",
+                code="contract.bad_topic",
+                where=str(self._folder),
+                fix="Use letters, digits, '.', '_' and '-', at most 249.",
+            )
+        folder = self._folder / topic
+        _refuse_outside(self._folder, folder)
+        return folder
+
+    def _versions(self, topic: str) -> list[int]:
+        folder = self._topic_folder(topic)
+        try:
+            files = [
+                path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")
+            ]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        for path in files:
+            _refuse_outside(self._folder, path)
+            if not _VERSION.fullmatch(path.stem):
+                raise ContractError(
+                    f"{path.name} is not the name of a version",
+                    code="contract.bad_version",
+                    where=str(path),
+                    fix="Name contracts 1.json, 2.json and so on; the highest holds.",
+                )
+        return [int(path.stem) for path in files]
+
+
+def _refuse_outside(folder: Path, path: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ContractError(
+            "a link leads out of the folder of contracts",
+            code="contract.outside",
+            where=str(path),
+            fix="Keep the contract itself in the folder.",
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A contract from its file, checked."""
+    try:
+        schema = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_distinct)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    except json.JSONDecodeError as error:
+        raise _no_json(f"{path}, line {error.lineno}, column {error.colno}", error.msg) from None
+    except (ValueError, RecursionError) as error:
+        raise _no_json(str(path), str(error)) from None
+    if not isinstance(schema, dict):
+        raise _no_json(str(path), "a contract is a JSON object")
+    Document(schema, str(path))
+    return schema
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice!r} stands twice in one object")
+    return found
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a file that was not there, whole or not at all. Raises `FileExistsError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".draft")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o644)
+        os.link(draft, path)
+    finally:
+        Path(draft).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _canonical(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, sort_keys=True)
+
+
+def _unusable(path: Path, error: OSError) -> ContractError:
+    return ContractError(
+        f"cannot use the file: {error.strerror}",
+        code="contract.file",
+        where=str(path),
+        fix="Check that the path exists and who may read and write it.",
+    )
+
+
+def _no_json(where: str, message: str) -> ContractError:
+    return ContractError(
+        f"the contract is not JSON: {message}",
+        code="contract.invalid_json",
+        where=where,
+        fix="Correct the file.",
+    )
