@@ -27,7 +27,7 @@ import psycopg
 from psycopg import sql
 
 from liberator.change import Batch, State
-from liberator.errors import PreconditionError, SourceError
+from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres import publications
 from liberator.postgres.catalogue import Published, TableInfo, list_tables
 from liberator.postgres.lsn import format_lsn
@@ -205,9 +205,7 @@ class LogSource:
         live.replication.close()
         live.side.close()
         if self._made:
-            with contextlib.suppress(psycopg.Error):
-                publications.drop_ours(live.catalogue, self._made)
-            self._made = []
+            self._take_away(live.catalogue)
         live.catalogue.close()
 
     def queued(self) -> int:
@@ -534,6 +532,18 @@ class LogSource:
             connection.close()
 
     # -- small things
+
+    def _take_away(self, catalogue: psycopg.Connection[Any]) -> None:
+        """Drop the publications of a trial, over a new connection when the old one is gone."""
+        made, self._made = self._made, []
+        try:
+            with contextlib.suppress(psycopg.Error):
+                publications.drop_ours(catalogue, made)
+                return
+            with contextlib.closing(connect(self._settings.url, self._settings.name)) as another:
+                publications.drop_ours(another, made)
+        except (LiberatorError, psycopg.Error) as error:
+            log.warning("publication %s stays behind, drop it by hand: %s", ", ".join(made), error)
 
     def _forget(self, tables: set[str]) -> None:
         log.warning("no snapshot of %s: no longer captured", ", ".join(sorted(tables)))
