@@ -17,14 +17,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationInfo,
     model_validator,
 )
 
 from liberator.config.document import Document, KeyPath
 from liberator.config.patterns import TopicTemplate
 from liberator.config.stage import topic_prefix
-from liberator.config.urls import Url, split_url
+from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
     CheckpointUrl,
@@ -117,7 +116,7 @@ class LogSettings(Section):
     message_topic: ConnectorTopic = Field(
         default=TopicTemplate("{name}.messages"), json_schema_extra={"default": "{name}.messages"}
     )
-    """Topic of logical messages. Knows {name} and {db}."""
+    """Topic of logical messages. Knows {name}."""
     failover: bool = False
     """Make the slot a failover slot, which standbys keep in step (PostgreSQL 17 and newer)."""
 
@@ -137,11 +136,6 @@ class SourceSettings(Section):
     """Tables to leave out of `tables`, written the same way."""
     log: LogSettings = LogSettings()
     """How the write-ahead log is read."""
-
-    def captures(self, schema: str, table: str, default_schema: str = "public") -> bool:
-        """Is this table wanted?"""
-        wanted = not self.tables or any(p.matches(schema, table, default_schema) for p in self.tables)
-        return wanted and not any(p.matches(schema, table, default_schema) for p in self.exclude)
 
 
 class TypeSettings(Section):
@@ -226,7 +220,7 @@ class PublishSettings(Section):
     dead_letter_topic: ConnectorTopic = Field(
         default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
     )
-    """Where events go that could not be published as they are. Knows {name} and {db}."""
+    """Where events go that could not be published as they are. Knows {name}."""
     options: Annotated[dict[str, Setting], AfterValidator(_with_compression)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
@@ -240,15 +234,9 @@ class PublishSettings(Section):
         return "kafka" if self.url.startswith("kafka://") else "file"
 
     @property
-    def bootstrap(self) -> str:
-        """Kafka: the brokers as clients take them, ``host:port,host:port``."""
-        hosts = split_url(self.url).hosts
-        return ",".join(f"{host}:{port or 9092}" for host, port in hosts)
-
-    @property
     def path(self) -> Path:
         """File: where it is, absolute."""
-        return _path_of(self.url)
+        return Path(file_of(self.url) or "")
 
     def key_columns(self, schema: str, table: str, default_schema: str = "public") -> tuple[str, ...] | None:
         """The configured key of a table; None: its primary key."""
@@ -264,11 +252,6 @@ class CheckpointSettings(Section):
     url: CheckpointUrl = Field(default="", validate_default=False, json_schema_extra=_without_default)
     """`kafka` keeps it in the compacted topic __liberator.checkpoints of the brokers that events go to; file:PATH in an
     SQLite file. Default: kafka when events go to Kafka, else file:.liberator/<name>.db."""
-
-    @property
-    def path(self) -> Path | None:
-        """The SQLite file, absolute; None: in Kafka."""
-        return None if self.url == "kafka" else _path_of(self.url)
 
 
 class ObserveSettings(Section):
@@ -316,11 +299,10 @@ class SourceConfig(Section):
     _trial: bool = PrivateAttr(False)
     _stage: str | None = PrivateAttr(None)
 
-    @model_validator(mode="wrap")
+    @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, data: Any, handler: Any, info: ValidationInfo) -> Any:
-        """Defaults that depend on other keys."""
-        return handler(_with_dependent_defaults(data) if isinstance(data, dict) else data)
+    def _fill_in(cls, data: Any) -> Any:
+        return _with_dependent_defaults(data) if isinstance(data, dict) else data
 
     @property
     def trial(self) -> bool:
@@ -344,28 +326,24 @@ class SourceConfig(Section):
 
 
 def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what follows from other keys; whatever is of the wrong kind is left for its own validator."""
     filled = dict(data)
-    name = data.get("name")
-    source, publish = data.get("source"), data.get("publish") or {}
-    if (
-        name
-        and isinstance(name, str)
-        and isinstance(source, dict)
-        and isinstance(source.get("log") or {}, dict)
-    ):
-        log = dict(source.get("log") or {})
-        for key in ("slot", "publication"):
-            if log.get(key) is None:
-                log[key] = default_slot_name(name)
-        filled["source"] = {**source, "log": log}
-    if data.get("schema") is None:
-        filled["schema"] = {}  # its folder is relative to the file's, which a ready-made default can't know
-    checkpoint = data.get("checkpoint") or {}
-    if isinstance(checkpoint, dict) and isinstance(publish, dict) and checkpoint.get("url") is None:
-        to_kafka = str(publish.get("url")).startswith("kafka://")
-        filled["checkpoint"] = {**checkpoint, "url": "kafka" if to_kafka else f"file:.liberator/{name}.db"}
+    name, source = data.get("name"), data.get("source")
+    if name and isinstance(name, str) and isinstance(source, dict):
+        own_name = default_slot_name(name)
+        filled["source"] = {**source, "log": _filled(source.get("log"), slot=own_name, publication=own_name)}
+    publish = data.get("publish")
+    to_kafka = isinstance(publish, dict) and str(publish.get("url")).startswith("kafka://")
+    filled["checkpoint"] = _filled(
+        data.get("checkpoint"), url="kafka" if to_kafka else f"file:.liberator/{name}.db"
+    )
+    filled["schema"] = _filled(data.get("schema"))  # so that its folder is seen from the file's
     return filled
 
 
-def _path_of(url: str) -> Path:
-    return Path(file_of(url) or "")
+def _filled(section: Any, **defaults: str) -> Any:
+    if section is None:
+        return defaults
+    if not isinstance(section, dict):
+        return section
+    return {**section, **{key: value for key, value in defaults.items() if section.get(key) is None}}

@@ -205,7 +205,7 @@ TableTopic = Annotated[
 ]
 ConnectorTopic = Annotated[
     TopicTemplate,
-    PlainValidator(_template("name", "db")),
+    PlainValidator(_template("name")),
     PlainSerializer(str),
     WithJsonSchema(_TEXT),
 ]

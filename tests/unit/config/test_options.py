@@ -173,7 +173,7 @@ def test_paths_of_options_start_at_the_current_folder(
     config = given(publish="file:out.ndjson")
     assert config.publish.path == tmp_path / "out.ndjson"
     assert config.schema_.dir == tmp_path / "schemas"
-    assert config.checkpoint.path == tmp_path / ".liberator/shop.db"
+    assert config.checkpoint.url == f"file:{tmp_path}/.liberator/shop.db"
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_paths_in_the_file_of_defaults_start_at_its_folder(
     config = from_options({"config": "conf/defaults.yaml", "name": "shop"}, {"DSN": URL})
     assert config.schema_.dir == tmp_path / "conf/contracts"
     assert config.publish.path == tmp_path / "conf/out.ndjson"
-    assert config.checkpoint.path == tmp_path / ".liberator/shop.db"
+    assert config.checkpoint.url == f"file:{tmp_path}/.liberator/shop.db"
 
 
 def test_faults_of_the_defaults_and_of_the_options_are_told_together(defaults: Path) -> None:
