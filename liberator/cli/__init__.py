@@ -1,0 +1,96 @@
+"""The command `liberate`: parse, build, run. Thin: what it does is done by `liberator.build`.
+
+Enters: arguments and environment. Leaves: data on standard output, everything else on standard error, an exit code.
+`main` is the one place that turns an error into text and an exit code. Importing this package loads neither a database
+driver nor a broker's client nor pydantic, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from liberator.errors import ConfigError, LiberatorError
+
+INTERRUPTED = 130
+_UNEXPECTED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `liberate` and return its exit code. arguments: default `sys.argv` without the program's name."""
+    from liberator.cli.session import Session
+
+    session = Session()
+    try:
+        code = _invoke(sys.argv[1:] if arguments is None else list(arguments), session)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return _report(error, session)
+
+
+def _invoke(arguments: list[str], session: object) -> int:
+    import click
+
+    from liberator.cli.app import PROGRAM, app
+
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
+        app.main(arguments, PROGRAM)  # answers the shell's question and leaves
+    try:
+        with app.make_context(PROGRAM, arguments, obj=session) as context:
+            return int(app.invoke(context) or 0)
+    except click.exceptions.Exit as ended:
+        return int(ended.exit_code)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else PROGRAM
+        raise ConfigError(
+            error.format_message().rstrip("."), code="usage", where=where, fix=f"see `{where} --help`"
+        ) from None
+    except click.ClickException as error:
+        raise ConfigError(error.format_message(), code="usage") from None
+
+
+def _report(error: Exception, session: object) -> int:
+    """Print the readable block of `error`; the exit code."""
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        # The reader of the pipe has what it wanted. Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    from liberator.config.secrets import redact
+
+    known = error if isinstance(error, LiberatorError) else _unexpected(error)
+    if getattr(session, "log_level", "") == "debug":
+        import traceback
+
+        _say(redact("".join(traceback.format_exception(error)).rstrip()))
+    _say(redact(known.block()))
+    return known.exit_code
+
+
+def _unexpected(error: Exception) -> LiberatorError:
+    """An error that nobody foresaw: its text is shown only if it can hold no data."""
+    reason = f": {error}" if isinstance(error, OSError) else ""
+    return LiberatorError(
+        f"unexpected {type(error).__name__}{reason}",
+        code="internal",
+        fix="run it again with --log-level debug and report the traceback",
+    )
+
+
+def _nobody_reads() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return  # nobody is there to read it; the exit code says enough
