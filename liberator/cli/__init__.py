@@ -84,8 +84,12 @@ def _unexpected(error: Exception) -> LiberatorError:
 
 
 def _nobody_reads() -> bool:
+    """Is standard output the pipe that broke? It may as well have been a connection."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 

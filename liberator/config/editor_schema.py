@@ -10,6 +10,9 @@ from typing import Any
 
 from liberator.config.models import SourceConfig
 
+_NOT_A_RULE = ("title", "description", "default", "propertyNames")
+"""What is told otherwise, or by some versions of pydantic only."""
+
 _FILLED_IN = {"type": "string", "pattern": r"\$\{[^{}]+\}"}
 
 
@@ -29,14 +32,15 @@ def connector_schema() -> dict[str, Any]:
 
 def _or_filled_in(value: dict[str, Any]) -> dict[str, Any]:
     """Mappings can't be filled in, and text without a pattern takes ``${...}`` anyway."""
-    if "$ref" in value:
-        return {
-            "$ref": value["$ref"]
-        }  # its own description stands there, and its default follows from its keys'
+    section = value.get("$ref") or value.get("allOf", [{}])[0].get("$ref")
+    if section:
+        return {"$ref": section}  # its own description stands there, and its default follows from its keys'
     about = {"description": " ".join(value["description"].split())}
     if "default" in value:
         about["default"] = value["default"]
-    rule = {key: part for key, part in value.items() if key not in ("title", "description", "default")}
+    rule = {key: part for key, part in value.items() if key not in _NOT_A_RULE}
+    if "const" in rule:
+        rule.pop("enum", None)
     if rule.get("type") == "object" or any("$ref" in option for option in rule.get("anyOf", ())):
         return {**about, **rule}
     if rule.get("type") == "string" and not rule.keys() & {"pattern", "enum", "const"}:

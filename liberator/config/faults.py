@@ -33,6 +33,9 @@ class ConfigErrors(ConfigError):
             super().__init__(f"{len(faults)} faults in the configuration", fix="see each fault")
         self.faults = tuple(faults)
 
+    def __str__(self) -> str:
+        return self.block()
+
     def block(self) -> str:
         """All faults as readable blocks."""
         return "\n".join(redact(ConfigError.block(fault)) for fault in self.faults)

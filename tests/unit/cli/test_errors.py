@@ -94,23 +94,27 @@ def test_an_interrupted_command_ends_quietly(liberate: Liberate, build: Build) -
     assert (result.code, result.out, result.err) == (130, "", "")
 
 
-def test_a_lost_connection_is_no_closed_pipe(liberate: Liberate, build: Build) -> None:
-    build.answers["run_source"] = BrokenPipeError(32, "Broken pipe")
-    result = subprocess.run(
-        [sys.executable, "-c", _RAISES.format(error="BrokenPipeError(32, 'Broken pipe')")],
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.mark.parametrize("output", [subprocess.PIPE, subprocess.DEVNULL])
+def test_a_lost_connection_is_no_closed_pipe(output: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _RAISES], stdout=output, stderr=subprocess.PIPE, text=True, check=False
     )
-    assert result.returncode == 1
-    assert "error [internal]: unexpected BrokenPipeError" in result.stderr
+    assert done.returncode == 1
+    assert "error [internal]: unexpected BrokenPipeError" in done.stderr
+
+
+def test_a_lost_connection_is_an_error_where_standard_output_is_no_file(
+    liberate: Liberate, build: Build
+) -> None:
+    build.answers["run_source"] = BrokenPipeError(32, "Broken pipe")
+    assert liberate("--source", URL).code == 1
 
 
 _RAISES = """
 import sys, types
 module = types.ModuleType("liberator.build")
 def slot_list(config):
-    raise {error}
+    raise BrokenPipeError(32, 'Broken pipe')
 module.slot_list = slot_list
 sys.modules["liberator.build"] = module
 from liberator.cli import main
