@@ -76,11 +76,11 @@ def _explain_one(detail: ErrorDetails, path: KeyPath, document: Document, fields
     kind, context = detail["type"], detail.get("ctx", {})
     if kind.startswith("config."):
         what, fix = context["what"], context["fix"]
-        if document.hides(path):
-            what = "the value that is filled in here does not fit" if '"' in what else what
+        if context["quotes"] and document.hides(path):
+            what, fix = f"the value that is filled in for {show_path(path)} does not fit", None
         return document.fault(path, kind.removeprefix("config."), what, fix)
     if kind == "missing":
-        return document.fault(path, "missing", f"{show_path(path)} is missing", _example(fields, path))
+        return document.fault(path, "missing", f"{show_path(path)} is missing", _example(path))
     if kind == "extra_forbidden":
         return unknown_key(document, path, fields)
     if kind == "literal_error":
@@ -130,7 +130,7 @@ def _wrong_kind(document: Document, path: KeyPath, value: object, wanted: str) -
     )
 
 
-def _example(fields: Fields, path: KeyPath) -> str | None:
+def _example(path: KeyPath) -> str | None:
     examples: dict[KeyPath, str] = {
         ("name",): "name: shop",
         ("source",): "source: {url: postgresql://USER@HOST/DATABASE}",

@@ -50,9 +50,12 @@ _CONNECTOR_NAME = r"[A-Za-z0-9._-]{1,200}"
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]*):(?P<port>[0-9]{1,5})")
 
 
-def refusal(code: LiteralString, what: str, fix: str | None = None) -> PydanticCustomError:
-    """A fault of a value, with the code, words and remedy that the user will read."""
-    return PydanticCustomError(code, "{what}", {"what": what, "fix": fix})
+def refusal(
+    code: LiteralString, what: str, fix: str | None = None, *, quotes: bool = False
+) -> PydanticCustomError:
+    """A fault of a value, with the code, words and remedy that the user will read. quotes: the words show something of
+    the value, so they are not for one that may be a secret."""
+    return PydanticCustomError(code, "{what}", {"what": what, "fix": fix, "quotes": quotes})
 
 
 def parse_duration(value: object) -> float:
@@ -125,7 +128,7 @@ def default_slot_name(name: str) -> str:
 def _slot(value: str) -> str:
     if not re.fullmatch(_SLOT, value):
         what = f'"{value}" is no slot name: PostgreSQL allows lower-case letters, digits and _, at most 63'
-        raise refusal("config.slot_name", what, f"write {default_slot_name(value) or 'shop'}")
+        raise refusal("config.slot_name", what, f"write {default_slot_name(value) or 'shop'}", quotes=True)
     return value
 
 
@@ -192,7 +195,7 @@ def _template(*places: str) -> Callable[[Any], TopicTemplate]:
         try:
             return TopicTemplate.parse(value, places)
         except ValueError as error:
-            raise refusal("config.topic", f"this is no topic: {error}") from None
+            raise refusal("config.topic", f"this is no topic: {error}", quotes=True) from None
 
     return parse
 

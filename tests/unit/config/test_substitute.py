@@ -141,6 +141,14 @@ def test_no_fault_quotes_a_value_that_was_filled_in(faults: Faults, text: str, s
         assert secret not in fault.block().replace("percent-encode it: @ as %40", "")
 
 
+@pytest.mark.parametrize(
+    "text", ["name: shop\nsource: {url: postgresql://db, log: {slot: '${PW}'}}\n", topic("${PW}")]
+)
+def test_no_remedy_shows_a_value_that_was_filled_in_in_another_form(faults: Faults, text: str) -> None:
+    (fault,) = faults(text, PW="{Hun-Ter}")
+    assert "hun" not in fault.block().lower()
+
+
 def test_what_was_filled_in_is_masked_from_then_on(loaded: Load) -> None:
     loaded(HEAD + "publish: {options: {sasl.username: '${WHO}'}}\n", WHO="remember-me-42")
     assert redact("login of remember-me-42 failed") == "login of *** failed"
