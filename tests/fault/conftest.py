@@ -1,0 +1,105 @@
+"""Connectors for the fault tests: those of the acceptance tests, with what it takes to hurt and to judge them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.connector import Connector
+
+
+class FaultConnector(Connector):
+    """A connector that is killed, restarted and judged as a whole."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Everything it published, as the oracle wants it; a torn last line left out."""
+        data = self._path.read_bytes()
+        return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+    def published_lines(self) -> int:
+        """How many lines there are in the file now."""
+        return self._path.read_bytes().count(b"\n") if self._path.exists() else 0
+
+    def finished_tables(self) -> list[str]:
+        """The tables whose snapshot the checkpoint calls done."""
+        listing = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "liberator",
+                "checkpoint",
+                "show",
+                "--json",
+                "--source",
+                self.dsn,
+                "--name",
+                self.name,
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )
+        rows = [json.loads(line) for line in listing.stdout.splitlines()]
+        done = [row["partition"] for row in rows if str(row.get("position", "")).startswith("read at")]
+        return [partition.removeprefix("table:public.") for partition in done]
+
+    def close_connection(self) -> None:
+        """Forget the test's own connection; the next question makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def launch_into_a_full_pipe(self) -> subprocess.Popen[bytes]:
+        """Start it with its output into a pipe that nobody reads; returns when it is full."""
+        command = [
+            sys.executable,
+            "-m",
+            "liberator",
+            "--source",
+            self.dsn,
+            "--mode",
+            "log",
+            "--name",
+            self.name,
+        ]
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=self.folder)
+        self._process = process
+        self.wait_for(lambda: "reading" in self.log and _is_blocked(process.pid), "a full pipe")
+        return process
+
+    def cpu_seconds(self) -> float:
+        """What the running process has used."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_blocked(pid: int) -> bool:
+    """Has the process written as much as a pipe takes?"""
+    written = Path(f"/proc/{pid}/io").read_text().split("wchar: ")[1].split()[0]
+    return int(written) >= 60_000
+
+
+@pytest.fixture
+def connector(tmp_path: Path, unique: str) -> Iterator[Callable[..., FaultConnector]]:
+    """Makes a connector for a database: `connector(dsn, "--table", "public.t")`. It is not started."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+
+        def make(dsn: str, *options: str) -> FaultConnector:
+            name = f"{unique}_{next(numbers)}"
+            made = FaultConnector(dsn, tmp_path / name, name, *options)
+            stack.callback(made.close)
+            return made
+
+        yield make
