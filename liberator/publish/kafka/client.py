@@ -1,0 +1,94 @@
+"""What the publisher needs of a Kafka client. Two clients implement it: `confluent` and `kafkapython`.
+
+Enters: encoded batches. Leaves: acknowledgements, counted down in a `Tally`, or one `KafkaFailure`. Called by
+`publisher` and `topics`. Never retries on its own account what the client has given up: the publisher does,
+in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from liberator.change import EncodedBatch
+from liberator.publish.kafka.errors import KafkaFailure
+
+
+class Tally:
+    """How many events of one batch are not acknowledged yet."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """How a missing topic is made. replication -1: the cluster's own default. config: the topic's
+    settings.
+    """
+
+    partitions: int = 6
+    replication: int = -1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class Producer(Protocol):
+    """An idempotent producer. After a failure it sends nothing more, so that no event overtakes a failed
+    one.
+    """
+
+    def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
+        """Hand over events from index `start`; returns the index of the first that it has no room for now."""
+
+    def serve(self, timeout: float, hurry: bool = False) -> None:
+        """Count acknowledgements that came in, waiting at most `timeout` seconds for one. hurry: do not
+        linger.
+        """
+
+    @property
+    def failure(self) -> KafkaFailure | None:
+        """What has broken this producer: only `abandon` is left to do."""
+
+    def abandon(self) -> None:
+        """End it now; what is not acknowledged may or may not arrive. No tally changes any more.
+        Idempotent.
+        """
+
+
+class Cluster(Protocol):
+    """What is asked of brokers about topics. Every call is bounded in time and raises `KafkaFailure`."""
+
+    def check(self, timeout: float) -> None:
+        """Does a broker answer within `timeout` seconds, and let us in?"""
+
+    def describe(self, topics: Collection[str]) -> dict[str, int]:
+        """The number of partitions of those topics that exist. Never creates one."""
+
+    def create(self, topic: str, settings: TopicSettings) -> None:
+        """Ask for the topic to be made; it is no error if somebody else was faster."""
+
+    def limits(self, topics: Collection[str]) -> dict[str, int]:
+        """``max.message.bytes`` of those topics whose settings we may read."""
+
+    def close(self) -> None:
+        """Give back connections and threads. Idempotent."""
+
+
+class Driver(Protocol):
+    """One client library with a cluster's address and options."""
+
+    largest: int
+    """The largest event it can send, in bytes."""
+
+    def cluster(self) -> Cluster:
+        """For asking about topics."""
+
+    def producer(self, batch_bytes: int, partitions: Callable[[str], int]) -> Producer:
+        """A new producer that sends at most `batch_bytes` at once to a partition, a larger single event
+        apart.
+
+        partitions: how many partitions a topic has. Raises `KafkaFailure`.
+        """

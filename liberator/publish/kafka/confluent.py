@@ -1,0 +1,321 @@
+"""Kafka through confluent-kafka (librdkafka): the fast client.
+
+Enters: encoded batches and librdkafka's options. Leaves: acknowledgements and failures. Called through
+`liberator.publish.kafka.client`. Imported only when this client is used, because importing it takes a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from itertools import islice
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka import Producer as _LibraryProducer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+)
+
+from liberator.change import EncodedBatch
+from liberator.errors import ConfigError
+from liberator.publish.kafka.client import Tally, TopicSettings
+from liberator.publish.kafka.errors import KafkaFailure, Key
+from liberator.publish.kafka.options import for_confluent, largest_event
+from liberator.publish.kafka.partition import partition_of
+from liberator.publish.kafka.size import record_batch_bytes
+
+log = logging.getLogger(__name__)
+
+_ASK_TIMEOUT = 2.0
+"""Seconds that a question about topics may take."""
+
+_CREATE_TIMEOUT = 10.0
+"""Seconds that making a topic may take."""
+
+_LARGEST = 1_000_000_000
+"""librdkafka's own upper bound for message.max.bytes."""
+
+_DEFAULTS = {
+    "linger.ms": "2",
+    "reconnect.backoff.max.ms": "1000",
+    # How much is queued is decided by the publisher's memory budget, not here.
+    "queue.buffering.max.messages": "0",
+    "queue.buffering.max.kbytes": "2147483647",
+}
+_PROMISES = {
+    "acks": "all",
+    "enable.idempotence": "true",
+    # After an event has failed for good, librdkafka would go on with the next one of its partition.
+    "enable.gapless.guarantee": "true",
+    "message.timeout.ms": "0",
+    "message.max.bytes": str(_LARGEST),
+    "partitioner": "murmur2_random",
+}
+
+# librdkafka's own errors that the table knows; brokers' errors go by their number.
+_LOCAL: dict[int, Key] = {
+    KafkaError._AUTHENTICATION: "login",
+    KafkaError._SSL: "tls",
+    KafkaError._TRANSPORT: "unreachable",
+    KafkaError._ALL_BROKERS_DOWN: "unreachable",
+    KafkaError._RESOLVE: "resolve",
+    KafkaError._TIMED_OUT: "timeout",
+    KafkaError._TIMED_OUT_QUEUE: "timeout",
+    KafkaError._MSG_TIMED_OUT: "timeout",
+    KafkaError._ISR_INSUFF: 19,
+    KafkaError._UNKNOWN_TOPIC: 3,
+    KafkaError._UNKNOWN_PARTITION: 3,
+    KafkaError._FENCED: "fenced",
+    KafkaError._GAPLESS_GUARANTEE: "sequence",
+    KafkaError._FATAL: "sequence",
+    KafkaError._PURGE_QUEUE: "sequence",
+    KafkaError._PURGE_INFLIGHT: "sequence",
+    KafkaError._STATE: "sequence",
+    KafkaError._RETRY: "timeout",
+    KafkaError._DESTROY: "sequence",
+}
+
+
+def failure_of(error: KafkaError) -> KafkaFailure:
+    """A librdkafka error as a key of the table."""
+    key: Key = _LOCAL.get(error.code(), error.code() if error.code() >= 0 else error.name())
+    if key == "tls" and "Disconnected" in error.str():
+        key = "listener"  # hung up in the middle: a restart, or a listener that speaks no TLS
+    return KafkaFailure(key, error.str())
+
+
+class LibraryLog:
+    """Takes librdkafka's log lines: to people they are noise, the errors themselves come another way."""
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """As `logging.Logger.log`, whatever the level: for debugging."""
+        log.debug(message, *arguments)
+
+
+class ConfluentDriver:
+    """confluent-kafka with a cluster's address and options. Raises `ConfigError` for an option it does not
+    take.
+    """
+
+    def __init__(self, servers: str, options: Mapping[str, str], client_id: str) -> None:
+        self.base: dict[str, Any] = {
+            "bootstrap.servers": servers,
+            "client.id": client_id,
+            **_DEFAULTS,
+            **for_confluent(options),
+        }
+        self.largest = largest_event(options, _LARGEST)
+        self._batch_size = int(options.get("batch.size", _LARGEST))
+        # Without an address it connects to nothing, and still refuses what is wrong.
+        offline = {name: value for name, value in self.base.items() if name != "bootstrap.servers"}
+        _library(_LibraryProducer, {**offline, **_PROMISES}).close()
+
+    def cluster(self) -> ConfluentCluster:
+        """For asking about topics."""
+        return ConfluentCluster(self.base)
+
+    def producer(self, batch_bytes: int, partitions: Callable[[str], int]) -> ConfluentProducer:
+        """A new idempotent producer."""
+        batch_size = min(batch_bytes, self._batch_size)
+        settings = {**self.base, **_PROMISES, "batch.size": str(batch_size)}
+        return ConfluentProducer(settings, partitions)
+
+
+def _library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    try:
+        return kind(settings, logger=LibraryLog())
+    except KafkaException as error:
+        raise ConfigError(
+            f"an option of the Kafka client is refused: {error.args[0].str()}",
+            code="publish.option",
+            where="publish.options",
+            fix="correct it; the names are librdkafka's",
+        ) from error
+
+
+class ConfluentProducer:
+    """See `liberator.publish.kafka.client.Producer`."""
+
+    def __init__(self, settings: dict[str, Any], partitions: Callable[[str], int]) -> None:
+        self._partitions = partitions
+        self._batch_size = int(settings["batch.size"])
+        self._failure: KafkaFailure | None = None
+        self._client: Any = _library(_LibraryProducer, {**settings, "error_cb": self._noticed})
+
+    @property
+    def failure(self) -> KafkaFailure | None:
+        """What has broken this producer."""
+        return self._failure
+
+    def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
+        """Hand over events from index `start`; returns the index of the first there is no room for."""
+        report = _Reports(tally, self._refused).report
+        produce = self._client.produce
+        choose = self._partition if b"" in batch.keys else None
+        index = start
+        try:
+            for topic, key, value, id, more in _rows(batch, start):
+                headers = [("id", id)] if more is None else [("id", id), *more]
+                partition = choose(topic, key) if choose else -1
+                produce(topic, value, key, partition, report, None, 0, headers)
+                index += 1
+        except BufferError:
+            return index
+        except KafkaException as error:
+            self._broken(failure_of(error.args[0]))
+        return index
+
+    def serve(self, timeout: float, hurry: bool = False) -> None:
+        """Count acknowledgements, waiting at most `timeout` seconds for one."""
+        try:
+            if hurry:
+                self._client.flush(timeout)
+            else:
+                self._client.poll(timeout)
+        except KafkaException as error:
+            self._broken(failure_of(error.args[0]))
+        except SystemError:
+            # A fatal error that is raised while reports are being handed out reaches us garbled.
+            self._broken(KafkaFailure("sequence", "librdkafka stopped after a fatal error"))
+
+    def abandon(self) -> None:
+        """End it now."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.purge(in_queue=True, in_flight=True, blocking=False)
+            client.close()
+
+    def _partition(self, topic: str, key: bytes | None) -> int:
+        # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
+        return partition_of(b"", self._partitions(topic)) if key == b"" else -1
+
+    def _refused(self, error: KafkaError, message: Message) -> None:
+        failure = failure_of(error)
+        failure.topic = message.topic()
+        if failure.verdict.action == "dead_letter":
+            failure.size = record_batch_bytes(message.key(), message.value(), b"", None)
+            # librdkafka puts nothing else into a request with an event that is larger than batch.size.
+            failure.alone = failure.size > self._batch_size
+        self._broken(failure)
+
+    def _broken(self, failure: KafkaFailure) -> None:
+        # The first cause counts; what follows (purged, fatal state) is its consequence.
+        if self._failure is None or self._failure.key == "sequence":
+            self._failure = failure
+
+    def _noticed(self, error: KafkaError) -> None:
+        failure = failure_of(error)
+        if failure.verdict.action == "stop":
+            self._broken(failure)
+        else:
+            log.debug("%s", failure.publish_error())
+
+
+def _rows(batch: EncodedBatch, start: int) -> Iterator[tuple[str, bytes | None, bytes | None, bytes, Any]]:
+    rows = zip(batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True)
+    return islice(rows, start, None) if start else rows
+
+
+class _Reports:
+    """Delivery reports of one batch: one bound method for all its events, nothing made for each."""
+
+    __slots__ = ("_refused", "_tally")
+
+    def __init__(self, tally: Tally, refused: Callable[[KafkaError, Message], None]) -> None:
+        self._tally = tally
+        self._refused = refused
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._tally.left -= 1
+        else:
+            self._refused(error, message)
+
+
+class ConfluentCluster:
+    """See `liberator.publish.kafka.client.Cluster`."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = {**settings, "error_cb": self._noticed}
+        self._refusal: KafkaFailure | None = None
+        self._client: Any = None
+
+    def check(self, timeout: float) -> None:
+        """Does a broker answer, and let us in?"""
+        deadline = time.monotonic() + timeout
+        failure = KafkaFailure("unreachable")
+        while time.monotonic() < deadline:
+            try:
+                self._admin().list_topics("", timeout=0.5)
+                return
+            except KafkaException as error:
+                failure = failure_of(error.args[0])
+            if self._refusal is not None:
+                raise self._refusal
+        raise failure
+
+    def describe(self, topics: Collection[str]) -> dict[str, int]:
+        """The number of partitions of those topics that exist."""
+        asked = self._admin().describe_topics(TopicCollection(list(topics)), request_timeout=_ASK_TIMEOUT)
+        found = {}
+        for name, future in asked.items():
+            try:
+                found[name] = len(self._answer(future, name).partitions)
+            except KafkaFailure as failure:
+                if failure.verdict.action != "create":
+                    raise
+        return found
+
+    def create(self, topic: str, settings: TopicSettings) -> None:
+        """Ask for the topic to be made."""
+        new = NewTopic(topic, settings.partitions, settings.replication, config=dict(settings.config))
+        made = self._admin().create_topics([new], request_timeout=_CREATE_TIMEOUT)
+        try:
+            self._answer(made[topic], topic)
+        except KafkaFailure as failure:
+            if failure.key != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+    def limits(self, topics: Collection[str]) -> dict[str, int]:
+        """``max.message.bytes`` of those topics whose settings we may read."""
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+        limits = {}
+        for resource, future in (
+            self._admin().describe_configs(resources, request_timeout=_ASK_TIMEOUT).items()
+        ):
+            try:
+                limits[resource.name] = int(self._answer(future, resource.name)["max.message.bytes"].value)
+            except KafkaFailure as failure:
+                if failure.verdict.action == "wait":
+                    raise
+        return limits
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        self._client = None
+
+    def _admin(self) -> Any:
+        if self._client is None:
+            self._client = _library(AdminClient, self._settings)
+        return self._client
+
+    def _answer(self, future: Future[Any], topic: str) -> Any:
+        try:
+            return future.result(_CREATE_TIMEOUT + 1)
+        except KafkaException as error:
+            failure = self._refusal or failure_of(error.args[0])
+            failure.topic = topic
+            raise failure from error
+        except FutureTimeout as error:
+            raise KafkaFailure("timeout", topic=topic) from error
+
+    def _noticed(self, error: KafkaError) -> None:
+        failure = failure_of(error)
+        if failure.verdict.action == "stop":
+            self._refusal = failure

@@ -1,0 +1,388 @@
+"""Kafka through kafka-python: the client that is always there.
+
+Enters: encoded batches and options, translated from librdkafka's names. Leaves: acknowledgements and
+failures. Called through `liberator.publish.kafka.client`. Its producer works in a thread of its own: tallies
+are counted down there.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
+from kafka.serializer import Serializer
+
+from liberator.change import EncodedBatch
+from liberator.errors import ConfigError
+from liberator.publish.kafka.client import Tally, TopicSettings
+from liberator.publish.kafka.errors import KafkaFailure, Key, judge
+from liberator.publish.kafka.options import for_kafka_python, largest_event
+from liberator.publish.kafka.partition import partition_of
+from liberator.publish.kafka.size import record_batch_bytes
+
+log = logging.getLogger(__name__)
+
+_ADMIN_TIMEOUT_MS = 5_000
+_CONNECT_TIMEOUT_MS = 2_000
+_METADATA_TIMEOUT_MS = 1_000
+"""How long a send may block until the client has learnt a topic's partitions."""
+
+_LARGEST = 64 << 20
+"""Bytes of a whole request, so also of one event: well below a broker's socket.request.max.bytes (100
+MiB).
+"""
+
+_BATCH_BYTES = 256 << 10
+"""Larger than the client's default of 16 KiB, which costs half of its throughput."""
+
+_FOREVER_MS = float("inf")
+
+_CODEC_PACKAGES = {"lz4": "lz4", "zstd": "zstandard", "snappy": "python-snappy"}
+
+_CLIENT_SIDE: tuple[tuple[type[Exception], Key], ...] = (
+    (kafka.errors.KafkaTimeoutError, "timeout"),
+    (kafka.errors.RetriableError, "unreachable"),
+    (kafka.errors.IllegalStateError, "sequence"),
+    (kafka.errors.TransactionAbortedError, "sequence"),
+    (OSError, "unreachable"),
+)
+
+# Its errors reach us as exceptions; its log would repeat them at every attempt, and at debug it shows keys
+# and values.
+if logging.getLogger("kafka").level == logging.NOTSET:
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def failure_of(error: BaseException) -> KafkaFailure:
+    """An exception of kafka-python as a key of the table."""
+    if isinstance(error, kafka.errors.BrokerResponseError) and error.errno is not None:
+        return KafkaFailure(error.errno, _words(error))
+    for kind, key in _CLIENT_SIDE:
+        if isinstance(error, kind):
+            return KafkaFailure(key, _words(error))
+    return KafkaFailure(type(error).__name__, _words(error))
+
+
+def _words(error: BaseException) -> str:
+    # Some messages quote whole requests, and with them what a person should not see in a log.
+    return str(error.args[0])[:200] if error.args and isinstance(error.args[0], str) else type(error).__name__
+
+
+class KafkaPythonDriver:
+    """kafka-python with a cluster's address and options. Raises `ConfigError` for an option it does not
+    take.
+    """
+
+    def __init__(self, servers: str, options: Mapping[str, str], client_id: str) -> None:
+        address = {"bootstrap_servers": servers.split(","), "client_id": client_id}
+        defaults = {
+            "reconnect_backoff_max_ms": 1_000,
+            "bootstrap_timeout_ms": _CONNECT_TIMEOUT_MS,
+            "proxy_url": _ClosingSocket.URL,
+        }
+        self.base: dict[str, Any] = {**address, **defaults, **for_kafka_python(options, producer=False)}
+        self.producing: dict[str, Any] = {
+            "linger_ms": 2,
+            "batch_size": _BATCH_BYTES,
+            **self.base,
+            **for_kafka_python(options, producer=True),
+        }
+        self.largest = largest_event(options, _LARGEST)
+        self.producing["compression_type"] = _codec(self.producing.get("compression_type"))
+        _tls_context(self.base)
+
+    def cluster(self) -> KafkaPythonCluster:
+        """For asking about topics."""
+        return KafkaPythonCluster(self.base)
+
+    def producer(self, batch_bytes: int, partitions: Callable[[str], int]) -> KafkaPythonProducer:
+        """A new idempotent producer; it splits by itself what a broker finds too large."""
+        batch_size = min(batch_bytes, self.producing["batch_size"])
+        return KafkaPythonProducer({**self.producing, "batch_size": batch_size})
+
+
+def _codec(compression: str | None) -> str | None:
+    """The compression asked for, or the one that needs no other package."""
+    known = KafkaProducer._COMPRESSORS
+    if compression not in known:
+        raise ConfigError(
+            f"unknown compression {compression!r}",
+            code="publish.option",
+            where="publish.options.compression.type",
+            fix="use none, gzip, snappy, lz4 or zstd",
+        )
+    installed, _ = known[compression]
+    if installed():
+        return compression
+    package = _CODEC_PACKAGES[str(compression)]
+    log.info("compressing with gzip: kafka-python needs the package %s for %s", package, compression)
+    return "gzip"
+
+
+class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # the library has no type hints
+    """Closes a socket that could not be connected; the library leaves one behind at every attempt of an outage.
+
+    It is found by its scheme, in the place of a proxy's.
+    """
+
+    SCHEMES = ("direct",)
+    URL = "direct://"
+
+    async def sock_connect(self, net: Any, sock: socket.socket, *where: Any, **limits: Any) -> socket.socket:
+        try:
+            connected: socket.socket = await super().sock_connect(net, sock, *where, **limits)
+        except BaseException:
+            sock.close()
+            raise
+        return connected
+
+
+class _Nullable(Serializer):  # type: ignore[misc]  # the library has no type hints
+    """Lets an event have neither key nor value, which the library's own check refuses and brokers take."""
+
+    NOTHING = object()
+
+    def serialize(self, topic: str, headers: object, data: Any) -> bytes | None:
+        return None if data is self.NOTHING else data
+
+
+class _Producer(KafkaProducer):  # type: ignore[misc]  # the library has no type hints
+    """The library's producer, with a `close(timeout=0)` that does what it says while events are under way."""
+
+    def flush(self, timeout: float | None = None) -> None:
+        if timeout != 0:
+            super().flush(timeout)
+
+
+def connected(kind: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    """A connected client of the library. Raises `KafkaFailure`, leaving no thread or socket behind."""
+    networks: list[KafkaNetClient] = []
+
+    def network(**configs: Any) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**configs))
+        return networks[-1]
+
+    try:
+        return kind(**settings, kafka_client=network)
+    except kafka.errors.KafkaError as error:
+        for unfinished in networks:
+            unfinished.close()
+        raise failure_of(error) from error
+
+
+class KafkaPythonProducer:
+    """See `liberator.publish.kafka.client.Producer`."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._failure: KafkaFailure | None = None
+        self._news = threading.Event()
+        self._counting = threading.Lock()
+        self._client = connected(
+            _Producer,
+            {
+                **settings,
+                "acks": "all",
+                "enable_idempotence": True,
+                "delivery_timeout_ms": _FOREVER_MS,
+                "max_block_ms": _METADATA_TIMEOUT_MS,
+                "max_request_size": _LARGEST,
+                "allow_auto_create_topics": False,
+                "value_serializer": _Nullable(),
+                "metrics_enabled": False,
+            },
+        )
+
+    @property
+    def failure(self) -> KafkaFailure | None:
+        """What has broken this producer."""
+        return self._failure
+
+    def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
+        """Hand over events from index `start`; returns the index of the first there is no room for."""
+        # Events of a partition are acknowledged in order, so counting at the last of each is enough; but a failure
+        # must be noticed wherever it happens, before the library goes on with what follows.
+        newest: dict[tuple[str, int | None], tuple[Any, int]] = {}
+        index = start
+        try:
+            for index in range(start, len(batch)):
+                if self._failure is not None:
+                    return index
+                lane = self._lane(batch.topics[index], batch.keys[index])
+                future = self._send_event(batch, index, lane[1])
+                future.add_errback(self._refused, batch, index)
+                if lane[1] is None:
+                    future.add_callback(self._acknowledged, tally, 1)
+                else:
+                    newest[lane] = (future, newest[lane][1] + 1 if lane in newest else 1)
+        except kafka.errors.KafkaTimeoutError:
+            return index  # the topic's partitions are not known yet
+        except kafka.errors.KafkaError as error:
+            self._refused(batch, index, error)
+            return index
+        finally:
+            for future, count in newest.values():
+                future.add_callback(self._acknowledged, tally, count)
+        return len(batch)
+
+    def serve(self, timeout: float, hurry: bool = False) -> None:
+        """Wait at most `timeout` seconds for the library's thread to finish a batch."""
+        self._news.wait(timeout)
+        self._news.clear()
+
+    def abandon(self) -> None:
+        """End it now: the library's thread drops what it holds."""
+        self._client.close(timeout=0)
+
+    def _lane(self, topic: str, key: bytes | None) -> tuple[str, int | None]:
+        """The partition of a key, hashed several times faster than the library does it; None without a key."""
+        if key is None:
+            return topic, None
+        return topic, partition_of(key, len(self._client.partitions_for(topic)))
+
+    def _send_event(self, batch: EncodedBatch, index: int, partition: int | None) -> Any:
+        key, value, more = batch.keys[index], batch.values[index], batch.headers[index]
+        return self._client.send(
+            batch.topics[index],
+            _Nullable.NOTHING if key is None and value is None else value,
+            key,
+            [("id", batch.ids[index]), *(more or ())],
+            partition,
+        )
+
+    # Called in the library's thread.
+
+    def _acknowledged(self, tally: Tally, count: int, _: object) -> None:
+        with self._counting:
+            tally.left -= count
+        if tally.left == 0:
+            self._news.set()
+
+    def _refused(self, batch: EncodedBatch, index: int, error: BaseException) -> None:
+        failure = failure_of(error)
+        failure.topic = batch.topics[index]
+        failure.size = record_batch_bytes(
+            batch.keys[index], batch.values[index], batch.ids[index], batch.headers[index]
+        )
+        failure.alone = True  # what is too large the library splits until one event is left
+        if self._failure is None or self._failure.key == "sequence":
+            self._failure = failure
+        # At once, and from the library's own thread: else it goes on with the next batch of the partition.
+        self._client.close(timeout=0)
+        self._news.set()
+
+
+class KafkaPythonCluster:
+    """See `liberator.publish.kafka.client.Cluster`."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def check(self, timeout: float) -> None:
+        """Does a broker answer a new connection, and let us in?"""
+        self.close()
+        self._connect(timeout)
+
+    def describe(self, topics: Collection[str]) -> dict[str, int]:
+        """The number of partitions of those topics that exist."""
+        found = {}
+        for topic in self._ask(lambda admin: admin.describe_topics(list(topics))):
+            if topic["error_code"] == 0:
+                found[topic["name"]] = len(topic["partitions"])
+            elif judge(topic["error_code"]).action != "create":
+                raise KafkaFailure(topic["error_code"], topic=topic["name"])
+        return found
+
+    def create(self, topic: str, settings: TopicSettings) -> None:
+        """Ask for the topic to be made."""
+        wanted = {
+            "num_partitions": settings.partitions,
+            "replication_factor": settings.replication,
+            "configs": dict(settings.config),
+        }
+        answer = self._ask(lambda admin: admin.create_topics({topic: wanted}, raise_errors=False))
+        (result,) = answer["topics"]
+        if result["error_code"] not in (0, kafka.errors.TopicAlreadyExistsError.errno):
+            raise KafkaFailure(result["error_code"], result.get("error_message") or "", topic=topic)
+
+    def limits(self, topics: Collection[str]) -> dict[str, int]:
+        """``max.message.bytes`` of those topics whose settings we may read."""
+        if not topics:
+            return {}
+        name = "max.message.bytes"
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic, {name: None}) for topic in topics]
+        answer = self._ask(lambda admin: admin.describe_configs(resources, config_filter="all"))
+        settings = answer.get("topic", {})
+        return {topic: int(found[name]["value"]) for topic, found in settings.items() if name in found}
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        if self._client is None:
+            self._connect(_CONNECT_TIMEOUT_MS / 1000)
+        try:
+            return question(self._client)
+        except (kafka.errors.KafkaError, RuntimeError, OSError) as error:
+            self.close()
+            raise failure_of(error) from error
+
+    def _connect(self, timeout: float) -> None:
+        check_tls(self._settings)
+        settings = {
+            **self._settings,
+            "bootstrap_timeout_ms": timeout * 1000,
+            "request_timeout_ms": _ADMIN_TIMEOUT_MS,
+        }
+        self._client = connected(KafkaAdminClient, settings)
+
+
+def check_tls(settings: Mapping[str, Any]) -> None:
+    """Shake hands once with every server that answers: the library only logs why that fails, and tries on."""
+    context = _tls_context(settings)
+    if context is None:
+        return
+    for server in settings["bootstrap_servers"]:
+        host, _, port = server.rpartition(":")
+        try:
+            with (
+                socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_MS / 1000) as plain,
+                context.wrap_socket(plain, server_hostname=host.strip("[]")),
+            ):
+                return
+        except ssl.SSLError as error:
+            raise KafkaFailure("tls", error.reason or str(error)) from error
+        except OSError:
+            continue
+
+
+def _tls_context(settings: Mapping[str, Any]) -> ssl.SSLContext | None:
+    if settings.get("security_protocol", "PLAINTEXT") not in ("SSL", "SASL_SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.get("ssl_cafile"))
+        context.check_hostname = settings.get("ssl_check_hostname", True)
+        if settings.get("ssl_certfile"):
+            context.load_cert_chain(
+                settings["ssl_certfile"], settings.get("ssl_keyfile"), settings.get("ssl_password")
+            )
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"a TLS file of publish.options can't be used: {error}",
+            code="publish.option",
+            where="publish.options",
+            fix="check ssl.ca.location, ssl.certificate.location, ssl.key.location and ssl.key.password",
+        ) from error
+    return context

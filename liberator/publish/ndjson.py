@@ -1,0 +1,136 @@
+"""Batches as lines of JSON, for standard output and files.
+
+Enters: an `EncodedBatch`. Leaves: bytes, one line an event: ``{"topic", "key", "value", "headers",
+"position"}``. Called by `stdout` and `file`. Never parses what is JSON already: keys and values are spliced
+in as they are, and three cheap looks at the whole batch tell whether any event needs the slow, careful way.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+
+import orjson
+
+from liberator.change import EncodedBatch, Headers
+
+_VALUE = b',"value":'
+_HEADERS = b',"headers":{"id":'
+_MORE = b'},"position":'
+_END = b"}\n"
+_NULL = b"null"
+
+# What a JSON string may not hold as it is.
+_ESCAPED = bytes([*range(0x20), ord('"'), ord("\\")])
+_NEWLINES = bytes.maketrans(b"\r\n", b"  ")
+_DEAD_LETTER = "__connect.errors."
+
+
+def encode(batch: EncodedBatch) -> bytes:
+    """All events of the batch as lines. Control records are left out: they are for brokers only."""
+    if batch.string_keys or batch.headers.count(None) != len(batch):
+        return _carefully(batch)
+    lines = _spliced(batch)
+    # A newline in pretty-printed JSON would break the line in two; NUL begins a registry's binary wire
+    # format.
+    if lines.count(b"\n") != len(batch) or b"\0" in lines:
+        return _carefully(batch)
+    return lines
+
+
+def _spliced(batch: EncodedBatch) -> bytes:
+    pieces: list[bytes] = []
+    for topic, key, value, id in zip(batch.topics, batch.keys, batch.values, _quoted(batch.ids), strict=True):
+        pieces += (
+            _prefix(topic),
+            _NULL if key is None else key,
+            _VALUE,
+            _NULL if value is None else value,
+            _HEADERS,
+            id,
+            _MORE,
+            id,
+            _END,
+        )
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _prefix(topic: str) -> bytes:
+    return b'{"topic":' + orjson.dumps(topic) + b',"key":'
+
+
+def _quoted(ids: list[bytes]) -> list[bytes]:
+    """Ids as JSON strings. Nearly all are plain ASCII, which one look at all of them together shows."""
+    together = b"".join(ids)
+    if together.isascii() and len(together.translate(None, _ESCAPED)) == len(together):
+        return [b'"%b"' % id for id in ids]
+    return [_string(id) for id in ids]
+
+
+def _string(text: bytes) -> bytes:
+    return orjson.dumps(text.decode("utf-8", "replace"))
+
+
+def _carefully(batch: EncodedBatch) -> bytes:
+    return b"".join(
+        _line(topic, key, value, id, headers or (), batch.string_keys)
+        for topic, key, value, id, headers in zip(
+            batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True
+        )
+    )
+
+
+def _line(
+    topic: str, key: bytes | None, value: bytes | None, id: bytes, headers: Headers, string_key: bool
+) -> bytes:
+    # The application's own payload (an outbox) and dead letters may carry anything; all else is JSON by
+    # construction.
+    anything = string_key or any(name.startswith(_DEAD_LETTER) for name, _ in headers)
+    return b"".join(
+        (
+            _prefix(topic),
+            _text(key) if string_key and key is not None else _payload(key, b"key", anything),
+            _VALUE,
+            _payload(value, b"value", anything),
+            b',"headers":',
+            orjson.dumps(_readable(id, headers)),
+            b',"position":',
+            _string(id),
+            _END,
+        )
+    )
+
+
+def _text(key: bytes) -> bytes:
+    try:
+        return orjson.dumps(key.decode())
+    except UnicodeDecodeError:
+        return _base64(key, b"key")
+
+
+def _payload(payload: bytes | None, member: bytes, anything: bool) -> bytes:
+    if payload is None:
+        return _NULL
+    if payload[:1] == b"\0" or (anything and not _is_json(payload)):
+        return _base64(payload, member)
+    return payload.translate(_NEWLINES)
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _base64(payload: bytes, member: bytes) -> bytes:
+    """The member's own value is null, and ``<member>_base64`` beside it holds the bytes."""
+    return b'null,"%b_base64":"%b"' % (member, base64.b64encode(payload))
+
+
+def _readable(id: bytes, headers: Headers) -> dict[str, str]:
+    readable = {"id": id.decode("utf-8", "replace")}
+    readable.update((name, value.decode("utf-8", "replace")) for name, value in headers)
+    return readable
