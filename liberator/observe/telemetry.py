@@ -50,6 +50,9 @@ _CUT_OFF = frozenset({"reconnecting", "waiting", "standby", "failed"})
 RATE_WINDOW = 10.0
 """Seconds that a rate looks back."""
 
+_MOST_ENDS = 1000
+"""Ends of the server's log that are kept to tell when it passed our position."""
+
 
 class Rate:
     """How many a second, over the last `RATE_WINDOW` seconds. Keeps a number per second, not per call."""
@@ -77,20 +80,36 @@ class Rate:
             self._buckets.popleft()
 
 
-@dataclass(slots=True)
 class _Position:
     """What is known of the way through the source's log.
 
-    caught_up: when (monotonic) nothing was outstanding last; None: never yet. first, heard: when the source
-    was heard of first and last.
+    first, heard: when (monotonic) the source was heard of first and last. `_ends` are the ends of the server's log, as
+    (monotonic seconds, LSN), oldest first; those that were passed are forgotten but for the newest of them.
     """
 
-    source_lsn: int
-    server_lsn: int
-    committed_at: float | None
-    first: float
-    heard: float
-    caught_up: float | None
+    def __init__(self, tick: float) -> None:
+        self.source_lsn = 0
+        self.server_lsn = 0
+        self.committed_at: float | None = None
+        self.first = self.heard = tick
+        self._ends: deque[tuple[float, int]] = deque()
+
+    def move(self, source_lsn: int, server_lsn: int, committed_at: float | None, tick: float) -> None:
+        """What the source said at `tick`."""
+        self.source_lsn, self.server_lsn, self.heard = source_lsn, server_lsn, tick
+        if committed_at is not None:
+            self.committed_at = committed_at
+        self._ends.append((tick, server_lsn))
+        while len(self._ends) > 1 and self._ends[1][1] <= source_lsn:
+            self._ends.popleft()
+        if len(self._ends) > _MOST_ENDS:
+            # Half of them will do: what is forgotten makes the bound looser, never wrong.
+            self._ends = deque(end for index, end in enumerate(self._ends) if index % 2 == 0)
+
+    def passed(self) -> float | None:
+        """When the server's log ended, as far as was seen, where we are now; None: it was further from the start."""
+        tick, lsn = self._ends[0]
+        return tick if lsn <= self.source_lsn else None
 
 
 @dataclass(slots=True)
@@ -208,15 +227,9 @@ class Telemetry:
         """
         tick = self._tick()
         with self._lock:
-            old = self._position
-            self._position = _Position(
-                source_lsn=source_lsn,
-                server_lsn=server_lsn,
-                committed_at=committed_at if committed_at is not None or old is None else old.committed_at,
-                first=tick if old is None else old.first,
-                heard=tick,
-                caught_up=tick if source_lsn >= server_lsn else (old.caught_up if old else None),
-            )
+            if self._position is None:
+                self._position = _Position(tick)
+            self._position.move(source_lsn, server_lsn, committed_at, tick)
 
     def snapshot_started(self, table: str, estimated_rows: int | None, resumed_rows: int = 0) -> None:
         """The snapshot reads `table`, of which `resumed_rows` were read by an earlier run. A negative or no
@@ -325,10 +338,10 @@ class Telemetry:
     def _lag_seconds(self, now: float, tick: float) -> float | None:
         """An upper bound of the age of the oldest commit that was not published.
 
-        That commit is younger than the newest published one and younger than the last moment at which
-        nothing was outstanding, so both ages bound it; after an idle hour the second keeps one small commit
-        from looking an hour old. With nothing outstanding the lag is 0, as long as the source was heard of
-        recently.
+        That commit is younger than the newest published one, and younger than the moment at which the server's log
+        ended where we are now, so both ages bound it: while an idle hour ends with one small commit, or while others
+        write to tables that are not captured, the second one is the close one. With nothing outstanding the lag is 0,
+        as long as the source was heard of recently.
         """
         position = self._position
         if position is None:
@@ -340,8 +353,9 @@ class Telemetry:
         bounds = []
         if position.committed_at is not None:
             bounds.append(now - position.committed_at)
-        if position.caught_up is not None:
-            bounds.append(tick - position.caught_up)
+        passed = position.passed()
+        if passed is not None:
+            bounds.append(tick - passed)
         return round(max(0.0, min(bounds, default=tick - position.first)), 3)
 
     def _position_report(self) -> dict[str, Any] | None:

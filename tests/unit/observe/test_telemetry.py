@@ -100,6 +100,29 @@ def test_one_commit_after_an_idle_hour_does_not_look_an_hour_old(telemetry: Tele
     assert lag(telemetry) == (100, 2.0)
 
 
+def test_writes_to_tables_that_are_not_captured_make_no_lasting_lag(
+    telemetry: Telemetry, clock: Clock
+) -> None:
+    telemetry.state("streaming")
+    telemetry.position(1000, 1000, clock.now())
+    for second in range(1, 3601):
+        clock.passed += 1
+        server = 1000 + 10 * second
+        idle = 1000 + 10 * (second // 10 * 10)  # told every ten seconds, and never up to the end
+        telemetry.position(idle - 5, server, None)
+        assert 0.0 < (lag(telemetry)[1] or 0.0) <= 11.0
+
+
+def test_a_long_way_behind_needs_no_more_memory(telemetry: Telemetry, clock: Clock) -> None:
+    telemetry.state("streaming")
+    for second in range(1, 10_001):
+        clock.passed += 1
+        telemetry.position(0, second, None)
+    clock.passed += 1
+    telemetry.position(9000, 10_000, None)
+    assert 1001.0 <= (lag(telemetry)[1] or 0.0) <= 1100.0
+
+
 def test_catching_up_shows_the_age_of_the_newest_published_commit(telemetry: Telemetry, clock: Clock) -> None:
     telemetry.state("streaming")
     telemetry.position(100, 9000, clock.now() - 7200)
