@@ -222,9 +222,11 @@ class Telemetry:
             self._in_flight_since = self._tick()
 
     def position(self, source_lsn: int, server_lsn: int, committed_at: float | None) -> None:
-        """Everything before `source_lsn` was published; the server's log ends at `server_lsn`; the newest
-        published commit was made at `committed_at` (Unix seconds; None: none yet, or not new).
-        """
+        """Everything before `source_lsn` was published; the server's log ends at `server_lsn` (0: it has not said yet,
+        so nothing is known); the newest published commit was made at `committed_at` (Unix seconds; None: none yet, or
+        not new)."""
+        if server_lsn == 0:
+            return
         tick = self._tick()
         with self._lock:
             if self._position is None:

@@ -72,6 +72,11 @@ def test_lag_is_unknown_before_the_source_was_heard_of(telemetry: Telemetry) -> 
     assert telemetry.snapshot()["position"] is None
 
 
+def test_lag_is_unknown_until_the_server_has_told_how_far_it_is(telemetry: Telemetry) -> None:
+    telemetry.position(100, 0, None)
+    assert lag(telemetry) == (None, None)
+
+
 def test_lag_is_zero_on_an_idle_database(telemetry: Telemetry, clock: Clock) -> None:
     telemetry.state("streaming")
     telemetry.position(100, 100, clock.now())
