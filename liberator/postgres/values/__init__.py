@@ -18,8 +18,8 @@ __all__ = ["ConversionError", "Converter", "Schema", "TypeOptions", "converter",
 def converter(type: PgType, typmod: int, options: TypeOptions) -> Converter:
     """The function that makes JSON of a value's text.
 
-    What the server writes comes out whole. Other text raises `ConversionError`, or gives JSON that is well formed,
-    except through `verbatim` (integers, jsonb that is embedded) and arrays of these, which are trusted.
+    What the server writes comes out whole. Other text raises `ConversionError` or gives well-formed JSON all the same;
+    only integers, vectors and embedded documents, and arrays of these, are trusted to be what they should be.
     """
     return form(type, typmod, options).convert
 

@@ -18,6 +18,7 @@ from liberator.postgres.values.rules import (
 from liberator.postgres.values.text import text
 
 _BOUNDS = "(?:\\[-?[0-9]+:-?[0-9]+\\])+="
+_simple = re.compile(rb'\{([^{}"\\]+)\}').fullmatch
 _bounds = re.compile(_BOUNDS.encode()).match
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OPEN, _CLOSE, _QUOTE = b'{}"'
@@ -40,20 +41,20 @@ def array(element: Form, delimiter: str, name: str, options: TypeOptions) -> For
 
 def _converter(element: Converter, delimiter: bytes, options: TypeOptions) -> Converter:
     nested = _nested(element, delimiter)
-    as_it_stands = element is verbatim and delimiter == b","
+    as_it_stands = element is verbatim
 
     def convert(raw: bytes) -> bytes:
         if raw[:1] != b"{":
             return _with_bounds(raw, nested, options)
-        if b'"' in raw:
-            return nested(raw, 0)
-        if as_it_stands:
+        if as_it_stands and b'"' not in raw:
             return raw.translate(_BRACKETS).replace(b"NULL", b"null")
-        if raw.count(b"{") > 1 or raw == b"{}":
+        simple = _simple(raw)
+        if simple is None:
             return nested(raw, 0)
-        if raw[-1:] != b"}" or raw.count(b"}") > 1 or b"\\" in raw:
+        items = simple[1].split(delimiter)
+        if b"" in items:
             raise refusal("an array")
-        return b"[" + b",".join([_bare(item, element) for item in raw[1:-1].split(delimiter)]) + b"]"
+        return b"[" + b",".join([b"null" if item == b"NULL" else element(item) for item in items]) + b"]"
 
     return convert
 
@@ -68,23 +69,25 @@ def _with_bounds(raw: bytes, nested: _Nested, options: TypeOptions) -> bytes:
     return text(raw) if options.array_bounds == "text" else nested(raw, found.end())
 
 
-def _bare(item: bytes, element: Converter) -> bytes:
-    """An element without quotes; an empty one would have them."""
-    if item == b"NULL":
-        return b"null"
-    if not item:
-        raise refusal("an array")
-    return element(item)
-
-
 def _nested(element: Converter, delimiter: bytes) -> _Nested:
     bare = re.compile(rb'[^{}"\\' + re.escape(delimiter) + rb"]+").match
     comma = delimiter[0]
 
+    def item(raw: bytes, at: int) -> tuple[bytes, int]:
+        if raw[at] == _QUOTE:
+            value, at = backslashed(raw, at + 1)
+            return element(value), at
+        found = bare(raw, at)
+        if found is None:
+            raise refusal("an array")
+        value = found.group()
+        return b"null" if value == b"NULL" else element(value), found.end()
+
     def convert(raw: bytes, at: int) -> bytes:
         out: list[bytes] = []
         depth = 0
-        expected, fresh = True, False  # a value must begin here; unless the array was only just opened
+        expected = True  # an item or an opening brace must come now,
+        fresh = False  # or, right after an opening brace, its closing one
         while at < len(raw):
             char = raw[at]
             if out and not depth:
@@ -95,24 +98,16 @@ def _nested(element: Converter, delimiter: bytes) -> _Nested:
             elif char == comma and not expected:
                 out.append(b",")
                 expected = True
-            elif not expected:
-                raise refusal("an array")
-            elif char == _OPEN:
+            elif char == _OPEN and expected:
                 out.append(b"[")
                 depth, fresh = depth + 1, True
-            elif char == _QUOTE and depth:
-                value, at = backslashed(raw, at + 1)
-                out.append(element(value))
+            elif depth and expected:
+                made, at = item(raw, at)
+                out.append(made)
                 expected, fresh = False, False
                 continue
             else:
-                found = bare(raw, at)
-                if found is None or not depth:
-                    raise refusal("an array")
-                out.append(_bare(found.group(), element))
-                at = found.end()
-                expected, fresh = False, False
-                continue
+                raise refusal("an array")
             at += 1
         if depth or not out:
             raise refusal("an array")

@@ -69,7 +69,7 @@ def _timestamp_value(raw: bytes) -> bytes:
 
 def _timestamptz_value(raw: bytes) -> bytes:
     """The session's zone is UTC; ``Z`` says so, and stands where PostgreSQL reads it back, before BC."""
-    if raw.translate(_ZEROS) in _TIMESTAMPTZ_SHAPES and raw.endswith(b"+00"):
+    if raw[-3:] == b"+00" and raw.translate(_ZEROS) in _TIMESTAMPTZ_SHAPES:
         return b'"%bT%bZ"' % (raw[:10], raw[11:-3])
     parts = _timestamptz_parts(raw)
     if parts:

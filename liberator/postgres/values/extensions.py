@@ -10,13 +10,13 @@ from binascii import a2b_hex, b2a_base64
 from typing import Literal
 
 from liberator.postgres.values.binary import BASE64_SCHEMA
-from liberator.postgres.values.numbers import FLOAT
+from liberator.postgres.values.numbers import FLOAT, INTEGER
 from liberator.postgres.values.quoting import backslashed
 from liberator.postgres.values.rules import Family, Form, Schema, TypeOptions, closed, refusal
 from liberator.postgres.values.text import text
 
 _HAS_SRID = 0x20000000
-_is_sparse = re.compile(rf"(\{{(?:[0-9]+:{FLOAT}(?:,[0-9]+:{FLOAT})*)?\}})/([0-9]+)".encode()).fullmatch
+_is_sparse = re.compile(rf"(\{{(?:[0-9]+:{FLOAT}(?:,[0-9]+:{FLOAT})*)?\}})/({INTEGER})".encode()).fullmatch
 _sparse_index = re.compile(rb"([0-9]+):")
 
 

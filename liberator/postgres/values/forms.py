@@ -25,7 +25,7 @@ from liberator.postgres.values.composites import composite
 from liberator.postgres.values.ranges import multirange_of, range_of
 from liberator.postgres.values.rules import Form, TypeOptions
 
-_BUILT_IN = {
+BUILT_IN = {
     **text.FAMILIES,
     **numbers.FAMILIES,
     **datetimes.FAMILIES,
@@ -58,7 +58,7 @@ def _form(type: PgType, typmod: int, options: TypeOptions) -> Form:
         return composite([(name, form(part, mod, options)) for name, part, mod in type.attributes])
     if type.kind == "enum":
         return text.enum(type.labels)
-    families = _BUILT_IN if type.schema == "pg_catalog" else extensions.FAMILIES
+    families = BUILT_IN if type.schema == "pg_catalog" else extensions.FAMILIES
     return families.get(type.name, text.plain)(typmod, options)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from liberator.postgres.values.rules import Family, Form, TypeOptions, matching, quoted
+from liberator.postgres.values.rules import Family, Form, TypeOptions, matching, quoted, refusal
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ZEROS = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 _UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
-
-_any_uuid = quoted(_UUID, "uuid")
 
 
 def _uuid_value(raw: bytes) -> bytes:
     """Told by its shape, which is faster than a regular expression."""
     if raw.translate(_ZEROS) == _UUID_SHAPE:
         return b'"' + raw + b'"'
-    return _any_uuid(raw)
+    raise refusal("uuid")
 
 
 def _uuid(typmod: int, options: TypeOptions) -> Form:

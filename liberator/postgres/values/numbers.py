@@ -16,7 +16,8 @@ from liberator.postgres.values.rules import (
     verbatim,
 )
 
-FLOAT = "-?[0-9]+(?:[.][0-9]+)?(?:e[+-][0-9]+)?"
+INTEGER = "-?(?:0|[1-9][0-9]*)"
+FLOAT = INTEGER + "(?:[.][0-9]+)?(?:e[+-][0-9]+)?"
 SPECIALS = "NaN|-?Infinity"
 FLOAT_SCHEMA: Schema = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 
@@ -68,7 +69,8 @@ _quoted_numeric = quoted(_NUMERIC, "numeric")
 
 def _numeric_value(raw: bytes) -> bytes:
     """The common form is found without a regular expression: digits with one point among them."""
-    if raw.replace(b".", b"", 1).isdigit():
+    digits = raw[1:] if raw[:1] == b"-" else raw
+    if digits.replace(b".", b"", 1).isdigit():
         return b'"' + raw + b'"'
     return _quoted_numeric(raw)
 
@@ -108,7 +110,7 @@ def _bool(typmod: int, options: TypeOptions) -> Form:
 
 def _vector_of(low: int, high: int, name: str) -> Family:
     """int2vector and oidvector: numbers between single blanks."""
-    matches = re.compile(rb"(?:-?[0-9]+(?: -?[0-9]+)*)?").fullmatch
+    matches = re.compile(f"(?:{INTEGER}(?: {INTEGER})*)?".encode()).fullmatch
 
     def convert(raw: bytes) -> bytes:
         if not matches(raw):

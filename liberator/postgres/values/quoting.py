@@ -34,9 +34,8 @@ def backslashed(raw: bytes, at: int) -> tuple[bytes, int]:
         if raw[end] == _QUOTE:
             break
         end += 2
-    # Split at escaped backslashes first: what is left of a backslash then escapes a quote.
-    pieces = [piece.replace(b'\\"', b'"') for piece in raw[at:end].split(b"\\\\")]
-    return b"\\".join(pieces), end + 1
+    # In this order: a quote always has its escape right before it, and then all backslashes left come in pairs.
+    return raw[at:end].replace(b'\\"', b'"').replace(b"\\\\", b"\\"), end + 1
 
 
 def doubled(raw: bytes, at: int) -> tuple[bytes, int]:
