@@ -22,6 +22,10 @@ from liberator.protocols import Checkpoint, Encoder, Publisher, Source, Watch
 
 log = logging.getLogger(__name__)
 
+COUNT = "events"
+"""Partition that travels with every batch to the publisher and back, and is never saved: how many events came so far, so
+that the durable ones can be counted."""
+
 _POLL_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
 _READY_SECONDS = 0.1
@@ -108,7 +112,7 @@ class Capture:
         self._backoff = backoff
         self._tick = tick
         self._stopping = threading.Event()
-        self._events = 0
+        self._events = self._durable = 0
         self._ever_open = False
         self._handed: dict[str, bytes] = {}
         self._unsaved: dict[str, bytes] = {}
@@ -198,8 +202,10 @@ class Capture:
     def _publish(self, publisher: Publisher, events: EncodedBatch, state: State | None) -> None:
         if not len(events) and state is None and not events.control:
             return
-        publisher.publish(events, state)
         self._events += len(events)
+        publisher.publish(
+            events, state if publisher.owns_state else {**(state or {}), COUNT: b"%d" % self._events}
+        )
         if state is not None:
             merge(self._handed, state)
         if len(events):
@@ -212,9 +218,11 @@ class Capture:
 
     def _settle(self, publisher: Publisher, *, now: bool = False) -> None:
         """Durable, save, ack (Invariant 1)."""
-        durable = publisher.durable()
-        if durable is not None:
-            self._unsaved.update(durable)
+        durable = dict(publisher.durable() or {})
+        if count := int(durable.pop(COUNT, b"0")):
+            self._watch.durable(count - self._durable)
+            self._durable = count
+        self._unsaved.update(durable)
         if not self._unsaved or (not now and self._tick() < self._save_due):
             return
         delta, self._unsaved = self._unsaved, {}

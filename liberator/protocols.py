@@ -124,6 +124,9 @@ class Watch(Protocol):
     def published(self, topics: Mapping[str, int], size: int) -> None:
         """Events by topic, and their bytes, were handed to the publisher."""
 
+    def durable(self, count: int) -> None:
+        """`count` more events became durable."""
+
     def checkpoint_saved(self) -> None:
         """A position was saved."""
 

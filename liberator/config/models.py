@@ -158,15 +158,13 @@ class SchemaSettings(Section):
     dir: FolderPath = Path("schemas")
     """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. Without a stored one the contract is
     derived from the table."""
-    compatibility: Literal[
-        "backward", "backward_transitive", "forward", "forward_transitive", "full", "full_transitive", "none"
-    ] = "backward"
-    """What a new version of a contract owes to the one before."""
+    compatibility: Literal["backward"] = "backward"
+    """What a new version of a contract owes to the one before. This version never writes a new one by itself."""
     on_invalid: Literal["dead_letter", "stop", "warn"] = "dead_letter"
     """A row that breaks its contract goes to the dead letters, stops the connector, or is published with a warning."""
-    on_change: Literal["compatible", "any", "stop", "dead_letter"] = "compatible"
-    """When a table with a stored contract changes: write the next version and go on if it is compatible, else stop;
-    go on with any; stop always; or send what no longer fits to the dead letters."""
+    on_change: Literal["compatible"] = "compatible"
+    """What happens when a table with a stored contract changes. This version goes on judging every row by the stored
+    contract: rows that no longer fit go where `on_invalid` says."""
 
 
 class FormatSettings(Section):

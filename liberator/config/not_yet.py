@@ -29,6 +29,21 @@ NOT_YET = (
     NotYet(("source", "outbox"), None, "leave it out and use mode log"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
+    NotYet(
+        ("schema", "compatibility"),
+        "[fn]*",
+        "leave it out; nothing writes new versions of a contract by itself",
+    ),
+    NotYet(
+        ("schema", "compatibility"),
+        "backward_*",
+        "leave it out; nothing writes new versions of a contract by itself",
+    ),
+    NotYet(
+        ("schema", "on_change"),
+        "[asd]*",
+        "leave it out; every row is judged by the stored contract, see on_invalid",
+    ),
     NotYet(("format", "envelope"), "cloudevents", "use debezium"),
     NotYet(("format", "envelope"), "flat", "use debezium"),
     NotYet(("format", "cloudevents_mode"), None, "leave it out"),

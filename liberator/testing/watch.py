@@ -9,7 +9,7 @@ from liberator.protocols import LoopState
 
 
 class MemoryWatch:
-    """states: what the loop did, without repetitions. errors: codes. counts: events by topic."""
+    """states: what the loop did, without repetitions. errors: codes. counts: events by topic. kept: durable events."""
 
     def __init__(self) -> None:
         self.states: list[LoopState] = []
@@ -17,6 +17,7 @@ class MemoryWatch:
         self.counts: dict[str, int] = {}
         self.reconnects = 0
         self.saves = 0
+        self.kept = 0
         self.beats = 0
 
     def beat(self) -> None:
@@ -35,6 +36,10 @@ class MemoryWatch:
         """See `Watch.published`."""
         for topic, count in topics.items():
             self.counts[topic] = self.counts.get(topic, 0) + count
+
+    def durable(self, count: int) -> None:
+        """See `Watch.durable`."""
+        self.kept += count
 
     def checkpoint_saved(self) -> None:
         """See `Watch.checkpoint_saved`."""

@@ -65,7 +65,7 @@ def test_refuses_to_go_on_without_its_slot(each_database: str, connector: Make) 
         code, words = run(it)
     assert code == 3
     assert "checkpoint reset" in words
-    assert it.execute("select from pg_replication_slots") == []
+    assert it.execute("select slot_name from pg_replication_slots") == []
 
 
 def test_when_needed_starts_anew_without_its_slot(database: str, connector: Make) -> None:
@@ -84,7 +84,7 @@ def test_refuses_a_slot_that_it_has_no_checkpoint_for(database: str, connector: 
     with within(SOON):
         words = it.refusal()
     assert "checkpoint adopt" in words
-    assert len(it.execute("select from pg_replication_slots")) == 1
+    assert len(it.execute("select slot_name from pg_replication_slots")) == 1
 
 
 def test_adopting_the_position_of_the_slot_goes_on_from_it(database: str, connector: Make) -> None:
@@ -104,7 +104,7 @@ def test_a_reset_starts_anew_with_a_snapshot(database: str, connector: Make) -> 
     it = connector(database)
     it.run_once()
     command(it, "checkpoint", "reset")
-    assert it.execute("select from pg_replication_slots") == []
+    assert it.execute("select slot_name from pg_replication_slots") == []
     assert [event.op for event in it.run_once()] == ["r"]
 
 
@@ -156,7 +156,7 @@ def test_stands_by_while_another_session_reads_the_slot_and_gives_up_a_bounded_r
     table(database)
     first = connector(database).start()
     [[pid]] = first.execute(f"select active_pid from pg_replication_slots where slot_name = '{first.slot}'")
-    second = Connector(database, first.folder, first.name, "--log-level", "info")
+    second = Connector(database, first.folder, first.name, "--publish", "-")
     started = time.monotonic()
     code, words = run(second, patience=60)
     assert code == 3
@@ -190,14 +190,14 @@ def test_refuses_a_publication_that_lacks_a_configured_table(database: str, conn
     """D58: refused on a first start; with a checkpoint a table that is gone is a warning."""
     table(database)
     table(database, "u")
-    it = connector(database, "--publication", "some", "--table", "public.t", "--table", "public.u")
-    it.execute("create publication some for table t")
+    it = connector(database, "--publication", "part", "--table", "public.t", "--table", "public.u")
+    it.execute("create publication part for table t")
     with within(SOON):
         words = it.refusal()
-    assert 'ALTER PUBLICATION "some" ADD TABLE public.u' in words
-    it.execute("alter publication some add table u")
+    assert 'ALTER PUBLICATION "part" ADD TABLE public.u' in words
+    it.execute("alter publication part add table u")
     it.run_once()
-    it.execute("alter publication some drop table u", "insert into t values (2, 'two')")
+    it.execute("alter publication part drop table u", "insert into t values (2, 'two')")
     assert len(it.run_once()) == 1
     assert "public.u" in it.log
 
@@ -230,7 +230,7 @@ def test_a_role_without_select_is_told_the_grant(database: str, connector: Make,
             with within(SOON):
                 words = it.refusal()
             assert f'GRANT SELECT ON "public"."t" TO "{unique}"' in words
-            assert owner.execute("select from pg_replication_slots").fetchall() == []
+            assert owner.execute("select slot_name from pg_replication_slots").fetchall() == []
             owner.execute(f"grant select on t to {unique}".encode())
             assert len(it.run_once()) == 1
             owner.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
