@@ -107,7 +107,7 @@ class PlainDisplay:
             "durable": events["durable"],
             "seconds": round(status["uptime_seconds"], 1),
         }
-        log.info("finished", extra=extra)
+        log.info(status["state"], extra=extra)
 
 
 class BarDisplay:

@@ -29,6 +29,7 @@ with Progress(telemetry, plain="--plain" in sys.argv):
     telemetry.snapshot_done("public.orders")
     telemetry.state("streaming")
     telemetry.position(16, 16, None)
+    telemetry.state("stopped")
 """
 
 
@@ -71,7 +72,7 @@ def test_bars_and_logs_share_the_terminal_and_data_stays_on_standard_output() ->
     assert json.loads(output) == {"topic": "shop.public.orders"}
     assert "250 rows" in terminal
     assert "table public.x is odd [bold]" in terminal
-    assert "streaming  0 events/s  0 events  lag 0 B, 0.0 s  at 0/10" in terminal
+    assert "stopped  0 events/s  0 events  lag 0 B, 0.0 s  at 0/10" in terminal
     assert "shop.public.orders" not in terminal
 
 
@@ -87,7 +88,7 @@ def test_a_plain_display_draws_nothing(arguments: list[str], term: str) -> None:
     output, terminal = on_a_terminal(*arguments, term=term)
     assert json.loads(output) == {"topic": "shop.public.orders"}
     assert "\x1b" not in terminal
-    assert "observe.progress  finished  events=0 durable=0" in terminal
+    assert "observe.progress  stopped  events=0 durable=0" in terminal
 
 
 def test_without_a_terminal_there_are_only_log_lines() -> None:
@@ -95,4 +96,4 @@ def test_without_a_terminal_there_are_only_log_lines() -> None:
     assert json.loads(done.stdout) == {"topic": "shop.public.orders"}
     first, last = done.stderr.splitlines()
     assert first.endswith("WARNING capture  table public.x is odd [bold]")
-    assert "INFO    observe.progress  finished  events=0 durable=0 seconds=" in last
+    assert "INFO    observe.progress  stopped  events=0 durable=0 seconds=" in last

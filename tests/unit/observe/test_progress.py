@@ -114,9 +114,10 @@ def test_the_last_log_line_tells_the_totals(
 ) -> None:
     telemetry.published({"public.orders": 50}, 1)
     telemetry.durable(40)
+    telemetry.state("stopped")
     clock.passed = 2.5
     PlainDisplay(clock).end(telemetry.snapshot())
-    assert log.records[0].getMessage() == "finished"
+    assert log.records[0].getMessage() == "stopped"
     assert fields(log.records[0]) == {"events": 50, "durable": 40, "seconds": 2.5}
 
 
@@ -188,7 +189,7 @@ def test_progress_shows_from_start_to_stop_and_leaves_no_thread(
     with Progress(telemetry) as progress:
         assert shown.wait(5)
     progress.stop()
-    assert [record.getMessage() for record in log.records] == ["finished"]
+    assert [record.getMessage() for record in log.records] == ["starting"]
     assert not any(thread.name == "progress" for thread in threading.enumerate())
 
 
