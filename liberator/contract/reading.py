@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-_MAY_LOSE = re.compile(rb"[0-9][0-9.]{15,}|[eE][-+]?[0-9]{3}")
-"""Numbers (or, harmlessly, text that looks like one) beyond what a double or a 64-bit integer holds."""
+_SHAPE = bytes.maketrans(b"0123456789.E", b"00000000000e")
+_GREAT_EXPONENTS = (b"0e000", b"0e-000", b"0e+000")
 
 _INT_DIGITS = 4000
 """Python refuses longer decimal texts for `int` (its limit against quadratic time is 4300)."""
@@ -30,13 +30,19 @@ def read(raw: bytes) -> Any:
     Half of a surrogate pair (legal in PostgreSQL's ``json``) is read as U+FFFD. Raises `ValueError` for what is no
     JSON and `RecursionError` for what is nested too deeply to be read.
     """
-    if not _MAY_LOSE.search(raw):
+    if not has_long_number(raw, 16):
         try:
             return orjson.loads(raw)
         except ValueError:
             pass  # nested too deeply for orjson, half a surrogate pair, or no JSON: the standard reader tells
     value = json.loads(raw, parse_float=_fraction, parse_int=_integer, parse_constant=_constant)
     return _whole_characters(value) if b"\\u" in raw else value
+
+
+def has_long_number(raw: bytes, digits: int) -> bool:
+    """Is there a number (or, harmlessly, text that looks like one) of so many digits, or with a three-digit exponent?"""
+    shape = raw.translate(_SHAPE)
+    return b"0" * digits in shape or (b"0e" in shape and any(each in shape for each in _GREAT_EXPONENTS))
 
 
 def members(raw: bytes) -> Iterator[tuple[str, bytes]]:

@@ -157,14 +157,95 @@ def test_numbers_are_exact(rules: dict[str, Any], raw: bytes, good: bool) -> Non
     assert gate.accepts(b'{"c":%b}' % raw) is good
 
 
-@pytest.mark.parametrize(
-    ("text", "length"), [("abc", 3), ("é€😀", 3), ("\\\n\t", 3), ('"""', 3), ("ab", 2), ("abcd", 4), ("", 0)]
-)
+TEXTS = [
+    ("abc", 3),
+    ("é€😀", 3),
+    ("\\\n\t", 3),
+    ('"""', 3),
+    ("ab", 2),
+    ("abcd", 4),
+    ("", 0),
+    ("é€", 2),
+    ("\\\n", 2),
+]
+
+
+@pytest.mark.parametrize(("text", "length"), TEXTS)
 def test_lengths_count_characters(text: str, length: int) -> None:
     for escape in (True, False):
         raw = json.dumps(text, ensure_ascii=escape).encode()
         assert gate_of({"maxLength": 3}, TEXT).columns["c"](raw) is (length <= 3)
         assert gate_of({"minLength": 3}, TEXT).columns["c"](raw) is (length >= 3)
+
+
+@pytest.mark.parametrize(
+    ("rules", "good", "bad"),
+    [
+        ({"exclusiveMinimum": 3}, b"4", b"3"),
+        ({"exclusiveMaximum": 3}, b"2", b"3"),
+        ({"minimum": 2.5}, b"3", b"2"),
+        ({"exclusiveMinimum": 2.5, "maximum": 7.5}, b"7", b"8"),
+        ({"minimum": 3, "exclusiveMinimum": 1}, b"3", b"2"),
+        ({"multipleOf": 4, "minimum": 3}, b"8", b"6"),
+        ({"allOf": [{"multipleOf": 4}, {"multipleOf": 6}]}, b"12", b"8"),
+        ({"multipleOf": 1.5}, b"3", b"4"),
+        ({"enum": [1, 5], "minimum": 3}, b"5", b"1"),
+        ({"const": 5}, b"5", b"1"),
+        ({"type": "integer", "minimum": 3}, b"3", b"null"),
+        ({"type": ["integer", "null"], "minimum": 3}, b"null", b"2"),
+        ({"enum": [5, None]}, b"null", b"1"),
+        ({"enum": [5]}, b"5", b"null"),
+        ({"not": {"const": 5}}, b"4", b"5"),
+        ({"anyOf": [{"minimum": 5}, {"type": "null"}]}, b"5", b"4"),
+        ({"anyOf": [{"minimum": 5}, {"maximum": -5}]}, b"-6", b"4"),
+    ],
+)
+def test_whole_numbers_are_checked_on_every_side(rules: dict[str, Any], good: bytes, bad: bytes) -> None:
+    check = gate_of(rules, INT4).columns["c"]
+    assert (check(good), check(bad)) == (True, False)
+
+
+SPAN = {
+    "type": "object",
+    "properties": {"empty": {"type": "boolean"}, "lower": {"type": ["integer", "null"]}},
+    "required": ["empty"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "proven"),
+    [
+        ({"required": ["empty"]}, True),
+        ({"required": ["lower"]}, False),
+        ({"properties": {"empty": {"type": "boolean"}}}, True),
+        ({"properties": {"lower": {"type": ["null", "number"]}}}, True),
+        ({"properties": {"lower": {"type": "integer"}}}, False),
+        ({"properties": {"upper": {"type": "integer"}}}, True),
+        ({"properties": {"empty": True, "lower": True}, "additionalProperties": False}, True),
+        ({"properties": {"empty": True}, "additionalProperties": False}, False),
+        ({"additionalProperties": {"type": ["boolean", "integer", "null"]}}, True),
+        ({"additionalProperties": {"type": ["boolean", "null"]}}, False),
+        ({"maxProperties": 2}, False),
+        ({"minProperties": 0}, True),
+        ({"propertyNames": {"maxLength": 5}}, False),
+    ],
+)
+def test_knows_what_the_members_of_a_composite_are(rules: dict[str, Any], proven: bool) -> None:
+    assert gate_of(rules, SPAN).empty is proven
+
+
+def test_named_columns_are_not_additional_ones() -> None:
+    schema = {
+        "properties": {"id": {"minimum": 1}},
+        "patternProperties": {"^no": {"maxLength": 1}},
+        "additionalProperties": {"const": "a"},
+    }
+    gate = compile_gate(schema, TABLE)
+    assert gate.accepts(b'{"id":1,"status":"a","note":"b"}')
+    assert not gate.accepts(b'{"id":1,"status":"b","note":"b"}')
+    assert not gate.accepts(b'{"id":0,"status":"a","note":"b"}')
+    assert not gate.accepts(b'{"id":1,"status":"a","note":"bb"}')
 
 
 def test_null_is_refused_where_only_the_contract_forbids_it() -> None:
@@ -254,6 +335,30 @@ def test_rules_that_compare_columns_judge_the_row() -> None:
     assert not gate.accepts(b'{"id":1,"status":"paid","note":null}')
 
 
+def test_what_no_other_rule_looked_at_is_judged_with_the_row() -> None:
+    schema = {
+        "anyOf": [{"properties": {"id": {"const": 1}, "status": True}}, {"properties": {"id": True}}],
+        "properties": {"note": True},
+        "unevaluatedProperties": False,
+    }
+    gate = compile_gate(schema, TABLE)
+    assert gate.accepts(b'{"id":1,"status":"a","note":"b"}')
+    assert not gate.accepts(b'{"id":2,"status":"a","note":"b"}')
+    alone = {"properties": {"id": True, "status": True}, "unevaluatedProperties": {"type": "null"}}
+    assert compile_gate(alone, TABLE).accepts(b'{"id":1,"status":"a","note":null}')
+    assert not compile_gate(alone, TABLE).accepts(b'{"id":1,"status":"a","note":"b"}')
+
+
+@pytest.mark.parametrize(
+    "guaranteed", [{"type": "integer"}, {"type": "number"}, DOCUMENT, {"type": ["integer", "string"]}]
+)
+def test_numbers_of_a_row_are_exact_too(guaranteed: dict[str, Any]) -> None:
+    schema = {"not": {"properties": {"c": {"const": 10**24 + 1}}}}
+    gate = compile_gate(schema, [ColumnFacts("c", guaranteed, nullable=False)])
+    assert gate.accepts(b'{"c":%d}' % 10**24)
+    assert not gate.accepts(b'{"c":%d}' % (10**24 + 1))
+
+
 @pytest.mark.parametrize(
     ("row", "unsent", "good"),
     [
@@ -275,6 +380,8 @@ def test_a_rule_about_a_value_that_was_not_sent_is_taken_as_satisfied(
     [
         {"required": ["id", "status", "note"]},
         {"minProperties": 3},
+        {"anyOf": [{"minProperties": 3}, {"properties": {"id": {"maximum": 0}}}]},
+        {"anyOf": [{"maxProperties": 3}, {"properties": {"id": {"maximum": 0}}}]},
         {"anyOf": [{"required": ["note"]}, {"properties": {"id": {"maximum": 0}}}]},
         {"oneOf": [{"properties": {"note": {"const": "a"}}}, {"properties": {"note": {"const": "b"}}}]},
         {"not": {"properties": {"note": {"const": "a"}}}},

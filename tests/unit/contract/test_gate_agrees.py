@@ -9,12 +9,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from liberator.contract.document import Document
-from liberator.contract.gate import Gate, compile_gate
+from liberator.contract.gate import ColumnFacts, Gate, compile_gate
 from liberator.contract.proof import Rooted, unproven
 from liberator.contract.reference import read_exactly, reference
 from liberator.errors import ContractError
 from tests.unit.contract.generated import (
     KINDS,
+    Kind,
     TableRow,
     contracts,
     encoded,
@@ -39,6 +40,21 @@ def test_accepts_what_the_reference_accepts_and_nothing_else(schema: dict[str, A
     gate = _compiled(schema, table)
     row = table.without(())
     assert gate.accepts(row) == reference(schema).is_valid(read_exactly(row))
+
+
+@THOROUGH
+@given(
+    st.lists(value_schemas(1, references=False), min_size=1, max_size=2), st.sampled_from(KINDS), st.data()
+)
+def test_a_column_check_decides_as_the_reference_does(
+    rules: list[Any], kind: Kind, data: st.DataObject
+) -> None:
+    schema = {"properties": {"c": rules[0]}, "patternProperties": {"^c$": rules[-1]}}
+    gate = compile_gate(schema, [ColumnFacts("c", kind.guaranteed, nullable=True)])
+    judge = reference(schema)
+    for value in data.draw(st.lists(kind.values | st.none(), min_size=4, max_size=12)):
+        row = encoded({"c": value})
+        assert gate.accepts(row) == judge.is_valid(read_exactly(row))
 
 
 @THOROUGH
