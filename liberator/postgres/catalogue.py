@@ -113,6 +113,16 @@ def load_table(
     )
 
 
+def has_generated_columns(connection: psycopg.Connection[Any], oid: int) -> bool:
+    """Does the table compute columns of its own? COPY of a table can't read those, COPY of a query can."""
+    return bool(
+        connection.execute(
+            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attgenerated <> '' AND NOT attisdropped",
+            (oid,),
+        ).fetchall()
+    )
+
+
 def ancestors_of(connection: psycopg.Connection[Any], oid: int) -> list[tuple[str, str]]:
     """(schema, name) of the partitioned tables above a partition."""
     return connection.execute(

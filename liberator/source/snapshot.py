@@ -8,6 +8,7 @@ such a table stays pending and is read under a newer snapshot. Never writes to t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import select
@@ -22,7 +23,7 @@ from psycopg import pq, sql
 
 from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
-from liberator.postgres.catalogue import Published, TableInfo, load_table
+from liberator.postgres.catalogue import Published, TableInfo, has_generated_columns, load_table
 from liberator.postgres.model import Table
 from liberator.postgres.session import connect, source_error
 from liberator.postgres.sql import as_literal
@@ -104,11 +105,13 @@ class Snapshot:
         self._stop = threading.Event()
         self._imported = threading.Barrier(min(workers, len(self._units)) + 1)
         self._tables: dict[int, Table | None] = {}
+        self._generated: set[int] = set()
         self._marker = Marker()
         self._left = len(tables)
         self._taken_us = 0
         self._estimates = {info.oid: info.rows for info in tables}
         self._catalogue = connect(url, name)
+        self._connections: list[psycopg.Connection[Any]] = []
         self._threads = [
             threading.Thread(target=self._work, name=f"snapshot-{n}", daemon=True)
             for n in range(min(workers, len(self._units)))
@@ -149,14 +152,14 @@ class Snapshot:
         return self._marker.table_ends(item.info.oid, state, last=self.finished)
 
     def close(self) -> None:
-        """End all workers and their transactions. Idempotent."""
+        """End all workers and their transactions, also one that waits for a lock. Idempotent."""
         self._stop.set()
         self._imported.abort()
         while any(thread.is_alive() for thread in self._threads):
             try:
                 self._output.get(timeout=0.05)
             except queue.Empty:
-                continue
+                self._cancel()
         self._catalogue.close()
 
     def _batch(self, chunk: _Chunk) -> SnapshotBatch:
@@ -182,12 +185,18 @@ class Snapshot:
             if isinstance(item, LiberatorError):
                 return item
 
+    def _cancel(self) -> None:
+        for connection in tuple(self._connections):
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=1)
+
     # -- in the workers' threads
 
     def _work(self) -> None:
         connection: psycopg.Connection[Any] | None = None
         try:
             connection = connect(self._url, self._name, autocommit=False)
+            self._connections.append(connection)
             self._import(connection)
             while not self._stop.is_set():
                 try:
@@ -222,13 +231,16 @@ class Snapshot:
         self._imported.wait(timeout=60)
 
     def _read(self, connection: psycopg.Connection[Any], unit: _Unit) -> None:
+        """Read one unit. A table that is one unit is then unlocked at once: the application's DDL waits for the reading of
+        its own table, not for the snapshot's end. One that several workers read keeps its locks, and so its shape."""
         info = unit.info
         try:
-            table = self._prepare(connection, info)
-            if table is not None and not self._is_rewritten(connection, info.leaves):
-                self._copy(connection, unit, table)
-            else:
-                self._rewritten.add(info.oid)
+            with connection.transaction(force_rollback=unit.first is None):
+                table = self._prepare(connection, info)
+                if table is not None and not self._is_rewritten(connection, info.leaves):
+                    self._copy(connection, unit, table)
+                else:
+                    self._rewritten.add(info.oid)
         except psycopg.errors.InsufficientPrivilege as error:
             raise PreconditionError(
                 f"this user may not read {info.qualified}: {error.diag.message_primary}",
@@ -259,6 +271,8 @@ class Snapshot:
         with self._lock:
             if info.oid not in self._tables:
                 self._tables[info.oid] = load_table(self._catalogue, info.oid, shown.columns)
+                if has_generated_columns(self._catalogue, info.oid):
+                    self._generated.add(info.oid)
             return self._tables[info.oid]
 
     def _is_rewritten(self, connection: psycopg.Connection[Any], leaves: Sequence[int]) -> bool:
@@ -271,7 +285,8 @@ class Snapshot:
         return row is not None and bool(row[0])
 
     def _copy(self, connection: psycopg.Connection[Any], unit: _Unit, table: Table) -> None:
-        command = _copy_command(unit, table, self._shown[unit.info.oid].row_filter)
+        row_filter = self._shown[unit.info.oid].row_filter
+        command = _copy_command(unit, table, row_filter, generated=unit.info.oid in self._generated)
         lines: list[bytes] = []
         size = 0
         for line in _lines(connection, command, self._stop):
@@ -352,8 +367,11 @@ def _units(info: TableInfo) -> list[_Unit]:
     return [_Unit(info, first, last) for first, last in zip(starts, [*starts[1:], None], strict=True)]
 
 
-def _copy_command(unit: _Unit, table: Table, row_filter: str | None) -> sql.Composed:
-    """COPY of the published columns and rows. The table form is the fastest; everything else needs the query form."""
+def _copy_command(unit: _Unit, table: Table, row_filter: str | None, *, generated: bool) -> sql.Composed:
+    """COPY of the published columns and rows. The table form is the fastest; everything else needs the query form.
+
+    generated: the table has generated columns, some of which may be published.
+    """
     name = sql.Identifier(unit.info.schema, unit.info.name)
     columns: list[sql.Composable] = [sql.Identifier(column.name) for column in table.columns]
     conditions: list[sql.Composable] = []
@@ -363,7 +381,7 @@ def _copy_command(unit: _Unit, table: Table, row_filter: str | None) -> sql.Comp
         conditions.append(sql.SQL("ctid < {}::tid").format(f"({unit.last},0)"))
     if row_filter is not None:
         conditions.append(sql.SQL("({})").format(sql.SQL(as_literal(row_filter))))
-    if table.key and not conditions and not unit.info.partitioned:
+    if table.key and not conditions and not unit.info.partitioned and not generated:
         return sql.SQL("COPY {} ({}) TO STDOUT").format(name, sql.SQL(", ").join(columns))
     if not table.key:
         place = "tableoid || ':' || ctid" if unit.info.partitioned else "ctid"

@@ -1,5 +1,6 @@
 -- Ordinary and partitioned user tables that write WAL: no catalogue, no extension member, not temporary, not unlogged.
--- oid: that one table only, or NULL for all.
+-- oid: that one table only, or NULL for all. What locks a table is asked of all only: the shape of one is asked for while
+-- the application may hold it locked, or wait for a lock that a snapshot holds.
 SELECT c.oid,
        n.nspname AS schema,
        c.relname AS name,
@@ -10,21 +11,21 @@ SELECT c.oid,
        keys.identity_key,
        ARRAY(SELECT t.relid::pg_catalog.oid
                FROM pg_catalog.pg_partition_tree(c.oid) t
-              WHERE t.isleaf AND c.relkind = 'p'
+              WHERE t.isleaf AND c.relkind = 'p' AND %(oid)s::pg_catalog.oid IS NULL
               UNION ALL
              SELECT c.oid WHERE c.relkind = 'r') AS leaves,
        ARRAY(SELECT a.relid::pg_catalog.oid
                FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY a(relid, nr)
               WHERE c.relispartition AND a.relid::pg_catalog.oid <> c.oid
               ORDER BY a.nr) AS ancestors,
-       CASE WHEN c.relkind = 'p'
+       CASE WHEN c.relkind = 'p' AND %(oid)s::pg_catalog.oid IS NULL
             THEN (SELECT pg_catalog.sum(GREATEST(leaf.reltuples, 0))
                     FROM pg_catalog.pg_partition_tree(c.oid) t
                     JOIN pg_catalog.pg_class leaf ON leaf.oid = t.relid
                    WHERE t.isleaf)
             ELSE c.reltuples
         END::bigint AS rows,
-       CASE WHEN c.relkind = 'r'
+       CASE WHEN c.relkind = 'r' AND %(oid)s::pg_catalog.oid IS NULL
             THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint
             ELSE 0
         END AS pages,

@@ -1,0 +1,78 @@
+"""What the application may do to its tables while they are read: a connector waits for it, never the other way round
+longer than the reading of one table takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from tests.acceptance.connector import Connector
+from tests.acceptance.events import created
+from tests.acceptance.stream import Stream
+
+Make = Callable[..., Connector]
+
+SLOWLY = ("--set", "source.log.snapshot_workers=1", "--set", "limits.memory=8MiB")
+"""One table after the other, and never far ahead of what is published."""
+
+
+def test_the_stream_flows_while_the_application_holds_a_table_locked(stream: Stream) -> None:
+    """The shape of a table that is new to the stream is asked for without its lock."""
+    stream.run("create table t (id int primary key)")
+    stream.connector.freeze()
+    stream.run("insert into t values (1)")
+    with stream.transaction():
+        stream.run("lock table t in access exclusive mode")
+        stream.connector.thaw()
+        assert stream.connector.events()[-1].topic == stream.topic("t")
+    assert stream.events("t").changes == [created({"id": 1})]
+
+
+def test_ddl_waits_for_the_reading_of_its_own_table_only(database: str, connector: Make) -> None:
+    """A snapshot gives the lock of a table back when it has read it, and never waits for itself behind the application."""
+    running = connector(database, *SLOWLY)
+    running.execute(
+        "create table a (id int primary key)",
+        "create table b (id int primary key)",
+        "insert into a select generate_series(1, 50000)",
+        "insert into b values (1)",
+    )
+    with psycopg.connect(database) as holder, psycopg.connect(database) as impatient:
+        running.launch()
+        running.wait_for(lambda: running.streams() and _is_read(running, "a"), "the reading of a")
+        holder.execute("lock table b in access exclusive mode")
+        impatient.execute("set lock_timeout = '20s'")
+        impatient.execute("truncate a")
+        impatient.rollback()
+        holder.rollback()
+        running.wait_for(running.streams, "a stream")
+        assert len(running.events().of("a")) == 50000
+        assert running.events().of("b").keys == [{"id": 1}]
+
+
+def test_it_stops_in_time_while_its_snapshot_waits_for_a_lock(database: str, connector: Make) -> None:
+    """Reading gives up when it is told to, though the server would let it wait for ever."""
+    running = connector(database, *SLOWLY)
+    running.execute(
+        "create table a (id int primary key)",
+        "create table b (id int primary key)",
+        "insert into a select generate_series(1, 50000)",
+    )
+    with psycopg.connect(database) as holder:
+        running.launch()
+        running.wait_for(lambda: running.streams() and _is_read(running, "a"), "the reading of a")
+        holder.execute("lock table b in access exclusive mode")
+        running.wait_for(lambda: _waits(running, "b"), "the wait for b")
+        running.stop()
+
+
+def _is_read(connector: Connector, table: str) -> bool:
+    """Does somebody hold the lock of who reads `table`?"""
+    locks = "select from pg_locks where relation = %s::regclass and mode = 'AccessShareLock' and granted"
+    return bool(connector.connection.execute(locks, (table,)).fetchall())
+
+
+def _waits(connector: Connector, table: str) -> bool:
+    locks = "select from pg_locks where relation = %s::regclass and not granted"
+    return bool(connector.connection.execute(locks, (table,)).fetchall())
