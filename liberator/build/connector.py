@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -99,7 +100,8 @@ class Connector:
             from liberator.observe.server import ObserveServer
 
             stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
-        stack.enter_context(Progress(self.telemetry))
+        shares_the_screen = self.config.publish.kind == "stdout" and sys.stdout.isatty()
+        stack.enter_context(Progress(self.telemetry, plain=shares_the_screen))
 
     def close(self) -> None:
         """Give everything back."""
@@ -121,6 +123,8 @@ class Connector:
             self._approve(system, ())
             assert self._executor is not None
             assert self._planner is not None
+        if (server := self.source.system) is not None:
+            self.telemetry.version("server", f"PostgreSQL {server.version // 10000}.{server.version % 10000}")
         self._planner.restore(state)
         self._executor.restart()
         return self._executor
@@ -156,7 +160,7 @@ class Watcher:
         if now >= self._due:
             self._due = now + 1.0
             committed = committed_us / 1_000_000 if committed_us else None
-            self._telemetry.position(self._source.handed, self._source.server_lsn, committed)
+            self._telemetry.position(self._source.reached, self._source.server_lsn, committed)
             self._telemetry.queue(self._source.queued(), self._memory)
 
     def published(self, topics: Mapping[str, int], size: int) -> None:

@@ -7,7 +7,7 @@ its own connections and gives them back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from liberator.postgres.session import connect
 from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
 from liberator.postgres.values import TypeOptions, schema
 from liberator.source.log import LogSource
-from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition
+from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition, table_partition
 from liberator.source.start import flush_lsn, require_inactive
 from liberator.source.tables import choose
 
@@ -76,12 +76,40 @@ def checkpoint_adopt(config: SourceConfig) -> None:
         Ledger(checkpoint).save({SLOT: position.encode()})
 
 
-def checkpoint_reset(config: SourceConfig) -> None:
-    """Forget the position and drop the slot that belongs to it, so that the next start is a first one."""
+def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
+    """Forget the position and drop the slot that belongs to it, so that the next start is a first one.
+
+    tables: only have the rows of these (``schema.table``) read again at the next start; the position stays.
+    """
+    if tables:
+        _read_again(config, tables)
+        return
     slot_drop(config, missing_ok=True)
     with closing(make_checkpoint(config)) as checkpoint:
         checkpoint.acquire()
         checkpoint.reset()
+
+
+def _read_again(config: SourceConfig, tables: Sequence[str]) -> None:
+    with closing(connect(config.source.url, config.name)) as connection:
+        via_root = config.source.log.publish_via_partition_root
+        captured = {
+            table.qualified for table in choose(list_tables(connection), selection(config), via_root=via_root)
+        }
+    if unknown := [table for table in tables if table not in captured]:
+        raise PreconditionError(
+            f"{config.name} does not capture {', '.join(unknown)}",
+            code="source.table_missing",
+            fix=f"it captures {', '.join(sorted(captured)[:20])}",
+        )
+    with closing(make_checkpoint(config)) as checkpoint:
+        if SLOT not in checkpoint.load():
+            raise PreconditionError(
+                f"{config.name} has no position yet: its first start reads all tables anyway",
+                code="checkpoint.missing",
+                fix="start it",
+            )
+        Ledger(checkpoint).save({table_partition(table): TablePosition(None).encode() for table in tables})
 
 
 def slot_list(config: SourceConfig) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from liberator.cli.listing import show
-from liberator.cli.options import json_option, yes_option
+from liberator.cli.options import json_option, option, yes_option
 from liberator.cli.session import Session
 from liberator.cli.target import confirm, durable_connectors, one_connector, target_options
 
@@ -66,22 +66,36 @@ def adopt(context: click.Context, /, file: str | None, yes: bool, **options: Any
 
 @checkpoint.command()
 @target_options
+@option(
+    "--read",
+    "tables",
+    multiple=True,
+    metavar="TABLE",
+    help="Keep the position; only read this table's rows again.",
+)
 @yes_option
 @click.pass_context
-def reset(context: click.Context, /, file: str | None, yes: bool, **options: Any) -> None:
+def reset(
+    context: click.Context, /, file: str | None, tables: tuple[str, ...], yes: bool, **options: Any
+) -> None:
     """Forget the position and drop its slot: the next run starts anew, with a snapshot if its mode takes one.
 
+    With --read the position stays: the next run reads the rows of these tables again, at a place of the stream.
+
     \b
-    Example:
+    Examples:
       liberate checkpoint reset connectors/postgres-log.yaml
+      liberate checkpoint reset connectors/postgres-log.yaml --read public.orders
     """
     config = one_connector(context, file, _with_source(file, options))
-    confirm(f"Forget the position of {config.name} and drop slot {config.source.log.slot}?", yes)
+    if not tables:
+        confirm(f"Forget the position of {config.name} and drop slot {config.source.log.slot}?", yes)
     context.ensure_object(Session).start_logging()
     from liberator.build import checkpoint_reset
 
-    checkpoint_reset(config)
-    click.echo(f"{config.name} will start anew", err=True)
+    checkpoint_reset(config, tables)
+    again = f"reads {', '.join(tables)} again at its next start" if tables else "will start anew"
+    click.echo(f"{config.name} {again}", err=True)
 
 
 def _with_source(file: str | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ to, never drops or makes anything but the slot and publication of its own name.
 Theory of operation. A table is read at a consistent LSN, and its rows are handed on at exactly that place of the stream:
 after everything that committed before, in front of everything that commits after. On a first start that place is the new
 slot's consistent point, before anything is streamed. Tables that are still to be read when a connector starts again (an
-interrupted snapshot, snapshot mode `always`, a table marked by ``checkpoint reset --table``) are read under a newer
+interrupted snapshot, snapshot mode `always`, a table marked by ``checkpoint reset --read``) are read under a newer
 snapshot, that of a temporary slot; the stream runs up to its consistent point first, so rows never go backwards and what
 was deleted between two reads is deleted in the stream as well (docs/adr/0010).
 """
@@ -218,9 +218,9 @@ class LogSource:
         return self._require().catalogue
 
     @property
-    def handed(self) -> int:
-        """Everything that commits before this LSN was handed on."""
-        return self._handed
+    def reached(self) -> int:
+        """Everything that commits before this LSN was handed on, though perhaps not said so in a state yet."""
+        return max(self._handed, self._idle)
 
     @property
     def reading_tables(self) -> bool:
@@ -244,9 +244,10 @@ class LogSource:
             if settings.trial or settings.snapshot == "initial_only"
             else find_slot(catalogue, settings.slot)
         )
+        self.server_lsn = flush_lsn(catalogue)
         refusal = judge(
             system,
-            flush_lsn(catalogue),
+            self.server_lsn,
             position,
             slot,
             slot_name=settings.slot,
@@ -499,6 +500,8 @@ class LogSource:
             if self._settings.heartbeat_query:
                 live.catalogue.execute(sql.SQL(as_literal(self._settings.heartbeat_query)))
             self.server_lsn = max(self.server_lsn, flush_lsn(live.catalogue))
+            if live.reader is not None:
+                live.reader.ask_position()
         if self._idle > self._handed and (due or self._urgent):
             return self._batch([], self._idle, 0)
         return Batch([], None, final=self._is_final())

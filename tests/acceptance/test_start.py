@@ -305,3 +305,17 @@ def command(it: Connector, *words: str) -> None:
     """Run a command about the connector, as its user would."""
     line = [sys.executable, "-m", "liberator", *words, "--source", it.dsn, "--name", it.name]
     subprocess.run(line, check=True, cwd=it.folder, stdin=subprocess.DEVNULL)
+
+
+def test_a_table_can_be_read_again_at_a_place_of_the_stream(database: str, connector: Make) -> None:
+    table(database)
+    table(database, "u")
+    it = connector(database)
+    it.run_once()
+    it.execute("update t set v = 'changed'")
+    command(it, "checkpoint", "reset", "--read", "public.t")
+    assert [(event.op, event.after) for event in it.run_once()] == [
+        ("u", {"id": 1, "v": "changed"}),
+        ("r", {"id": 1, "v": "changed"}),
+    ]
+    assert it.run_once() == []

@@ -69,7 +69,7 @@ def test_a_snapshot_that_cannot_get_its_slot_leaves_none_when_it_is_stopped(
         it.wait_for(lambda: "transactions that run now" in it.log, "the warning")
         process.terminate()
         assert process.wait(10) == 0
-    assert it.execute("select from pg_replication_slots") == []
+    assert it.execute("select slot_name from pg_replication_slots") == []
     it.run_once()
     assert_complete(it.lines(), database, TABLES)
 
@@ -97,7 +97,7 @@ def test_a_snapshot_killed_in_the_middle_goes_on_without_reading_finished_tables
             connection.execute(f"update t{number} set v = 'changed' where id % 10 = 1".encode())
     it.run_once()
     tables = [f"public.t{number}" for number in range(5)]
-    assert_complete(it.lines(), database, tables)
+    assert_complete(it.lines(), database, tables, complete=False)
     read = Counter(
         event.value["source"]["table"] for event in it.all_events() if event.value and event.op == "r"
     )
@@ -146,7 +146,7 @@ def test_initial_only_reads_once_and_leaves_no_slot(database: str, connector: Ma
     code = it.launch().wait(30)
     assert code == 0
     assert len(it.all_events()) == 200
-    assert it.execute("select from pg_replication_slots") == []
+    assert it.execute("select slot_name from pg_replication_slots") == []
     assert it.launch().wait(30) == 0
     assert len(it.all_events()) == 200
 

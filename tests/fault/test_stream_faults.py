@@ -21,20 +21,23 @@ SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
 KILLS = 200 if SOAK else 30
 
 
-def test_killed_again_and_again_while_changes_flow(database: str, connector: Make) -> None:
-    """D63: kill -9 at random moments, from before the slot is made to between publishing and saving."""
+@pytest.mark.parametrize("snapshot_first", [True, False], ids=["stream", "from-the-start"])
+def test_killed_again_and_again_while_changes_flow(snapshot_first: bool, database: str, connector: Make) -> None:
+    """D63: kill -9 at random moments; from the start also before the slot is made and inside the snapshot."""
     prepare(database, 5000)
     chance = random.Random(63)
     it = connector(database, "--set", "source.log.heartbeat=200ms")
+    if snapshot_first:
+        it.run_once()
     with Writers(database, 63, sessions=2, pause=0.002):
-        for _ in range(KILLS):
+        for _ in range(KILLS // 2):
             process = it.launch()
-            time.sleep(chance.uniform(0.3, 1.6))
+            time.sleep(chance.uniform(0.2, 1.6))
             assert process.poll() is None, it.log[-3000:]
             process.kill()
             process.wait()
     it.run_once()
-    assert_complete(it.lines(), database, TABLES)
+    assert_complete(it.lines(), database, TABLES, complete=snapshot_first)
 
 
 def test_a_transaction_cut_in_the_middle_comes_whole_after_a_restart(database: str, connector: Make) -> None:
@@ -115,6 +118,8 @@ def test_a_second_signal_ends_at_once(database: str, connector: Make) -> None:
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(2) == -signal.SIGTERM
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 def test_an_idle_database_stays_idle(database: str, connector: Make) -> None:
