@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -27,6 +27,9 @@ PATIENCE = 30.0
 
 _MARKER = "acceptance"
 _POLL = 0.02
+
+
+_Same = TypeVar("_Same", bound="Connector")
 
 
 class Connector:
@@ -61,7 +64,7 @@ class Connector:
 
     # -- running it
 
-    def start(self) -> Connector:
+    def start(self: _Same) -> _Same:
         """Start it; returns when it streams: whatever is committed from now on is published."""
         self.launch()
         self.wait_for(self.streams, "a slot that streams")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from liberator.testing.oracle import assert_complete
 
+from liberator.testing.oracle import assert_complete
 from liberator.testing.servers import Postgres
 from tests.fault.conftest import FaultConnector
 from tests.fault.writers import TABLES, Writers, prepare

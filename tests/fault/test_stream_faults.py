@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from liberator.testing.oracle import assert_complete
 
+from liberator.testing.oracle import assert_complete
 from liberator.testing.servers import PostgresServer
 from tests.fault.conftest import FaultConnector
 from tests.fault.writers import TABLES, Writers, prepare
@@ -22,7 +22,9 @@ KILLS = 200 if SOAK else 30
 
 
 @pytest.mark.parametrize("snapshot_first", [True, False], ids=["stream", "from-the-start"])
-def test_killed_again_and_again_while_changes_flow(snapshot_first: bool, database: str, connector: Make) -> None:
+def test_killed_again_and_again_while_changes_flow(
+    snapshot_first: bool, database: str, connector: Make
+) -> None:
     """D63: kill -9 at random moments; from the start also before the slot is made and inside the snapshot."""
     prepare(database, 5000)
     chance = random.Random(63)
