@@ -1,20 +1,49 @@
-"""Where positions are kept: a SQLite file, or a compacted Kafka topic."""
+"""Where positions are kept: a SQLite file, or a compacted Kafka topic.
+
+Enters: ``checkpoint:`` of a connector. Leaves: an implementation of `liberator.protocols.Checkpoint`. Called by what
+wires a connector, and by `liberate checkpoint`. Never parses a position: only its source can.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liberator.errors import ConfigError
-from liberator.protocols import Checkpoint
+
+if TYPE_CHECKING:
+    from liberator.checkpoint.kafka import KafkaCheckpoint
+    from liberator.checkpoint.sqlite import SqliteCheckpoint
 
 
 def open_checkpoint(
     url: str, name: str, *, kafka_url: str | None = None, options: Mapping[str, str] | None = None
-) -> Checkpoint:
-    """The checkpoint of connector `name`: ``file:PATH``. Raises `ConfigError` for any other URL."""
+) -> SqliteCheckpoint | KafkaCheckpoint:
+    """The checkpoint of connector `name`. Raises `ConfigError`; connects to nothing yet.
+
+    url: ``file:PATH``; ``kafka``: in the Kafka at `kafka_url`, where the events go; ``kafka://HOST:PORT``: in
+    another. options: of the Kafka client, in librdkafka's names.
+    """
     if url.startswith("file:"):
         from liberator.checkpoint.sqlite import SqliteCheckpoint
 
-        return SqliteCheckpoint(Path(url.removeprefix("file:")), name)
-    raise ConfigError(f"no checkpoint can be kept in {url}", where="checkpoint.url", fix="use file:PATH")
+        return SqliteCheckpoint(url.removeprefix("file:"), name)
+    if url == "kafka":
+        if kafka_url is None:
+            raise ConfigError(
+                "the position can't be kept in Kafka when events go elsewhere",
+                code="checkpoint.url",
+                where="checkpoint.url",
+                fix="write file:PATH, or the URL of a Kafka cluster",
+            )
+        url = kafka_url
+    if url.startswith("kafka://"):
+        from liberator.checkpoint.kafka import KafkaCheckpoint
+
+        return KafkaCheckpoint(url, name, options=options or {})
+    raise ConfigError(
+        f"no checkpoint can be kept in {url!r}",
+        code="checkpoint.url",
+        where="checkpoint.url",
+        fix="write kafka, kafka://HOST:PORT or file:PATH",
+    )

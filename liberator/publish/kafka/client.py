@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from liberator.change import EncodedBatch
 from liberator.publish.kafka.errors import KafkaFailure
+from liberator.publish.kafka.options import Installed
 
 
 class Tally:
@@ -70,16 +71,21 @@ class Cluster(Protocol):
     def create(self, topic: str, settings: TopicSettings) -> None:
         """Ask for the topic to be made; it is no error if somebody else was faster."""
 
-    def limits(self, topics: Collection[str]) -> dict[str, int]:
-        """``max.message.bytes`` of those topics whose settings we may read."""
+    def settings(self, topics: Collection[str], name: str) -> dict[str, str]:
+        """Setting `name` of those topics whose settings we may read."""
 
     def close(self) -> None:
         """Give back connections and threads. Idempotent."""
 
 
 class Driver(Protocol):
-    """One client library with a cluster's address and options."""
+    """One client library with a cluster's address and options.
 
+    name: which one. base: address and options in the library's own names, for any of its clients.
+    """
+
+    name: Installed
+    base: dict[str, Any]
     largest: int
     """The largest event it can send, in bytes."""
 

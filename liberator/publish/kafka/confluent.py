@@ -26,7 +26,7 @@ from liberator.change import EncodedBatch
 from liberator.errors import ConfigError
 from liberator.publish.kafka.client import Tally, TopicSettings
 from liberator.publish.kafka.errors import KafkaFailure, Key
-from liberator.publish.kafka.options import for_confluent, largest_event
+from liberator.publish.kafka.options import Installed, for_confluent, largest_event
 from liberator.publish.kafka.partition import partition_of
 from liberator.publish.kafka.size import record_batch_bytes
 
@@ -103,6 +103,8 @@ class ConfluentDriver:
     take.
     """
 
+    name: Installed = "confluent"
+
     def __init__(self, servers: str, options: Mapping[str, str], client_id: str) -> None:
         self.base: dict[str, Any] = {
             "bootstrap.servers": servers,
@@ -114,7 +116,7 @@ class ConfluentDriver:
         self._batch_size = int(options.get("batch.size", _LARGEST))
         # Without an address it connects to nothing, and still refuses what is wrong.
         offline = {name: value for name, value in self.base.items() if name != "bootstrap.servers"}
-        _library(_LibraryProducer, {**offline, **_PROMISES}).close()
+        library(_LibraryProducer, {**offline, **_PROMISES}).close()
 
     def cluster(self) -> ConfluentCluster:
         """For asking about topics."""
@@ -127,7 +129,7 @@ class ConfluentDriver:
         return ConfluentProducer(settings, partitions)
 
 
-def _library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+def library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
     try:
         return kind(settings, logger=LibraryLog())
     except KafkaException as error:
@@ -146,7 +148,7 @@ class ConfluentProducer:
         self._partitions = partitions
         self._batch_size = int(settings["batch.size"])
         self._failure: KafkaFailure | None = None
-        self._client: Any = _library(_LibraryProducer, {**settings, "error_cb": self._noticed})
+        self._client: Any = library(_LibraryProducer, {**settings, "error_cb": self._noticed})
 
     @property
     def failure(self) -> KafkaFailure | None:
@@ -282,19 +284,19 @@ class ConfluentCluster:
             if failure.key != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def limits(self, topics: Collection[str]) -> dict[str, int]:
-        """``max.message.bytes`` of those topics whose settings we may read."""
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
-        limits = {}
+    def settings(self, topics: Collection[str], name: str) -> dict[str, str]:
+        """Setting `name` of those topics whose settings we may read."""
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        found = {}
         for resource, future in (
             self._admin().describe_configs(resources, request_timeout=_ASK_TIMEOUT).items()
         ):
             try:
-                limits[resource.name] = int(self._answer(future, resource.name)["max.message.bytes"].value)
+                found[resource.name] = str(self._answer(future, resource.name)[name].value)
             except KafkaFailure as failure:
                 if failure.verdict.action == "wait":
                     raise
-        return limits
+        return found
 
     def close(self) -> None:
         """Give back connections and threads."""
@@ -302,7 +304,7 @@ class ConfluentCluster:
 
     def _admin(self) -> Any:
         if self._client is None:
-            self._client = _library(AdminClient, self._settings)
+            self._client = library(AdminClient, self._settings)
         return self._client
 
     def _answer(self, future: Future[Any], topic: str) -> Any:

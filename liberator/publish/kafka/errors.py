@@ -129,6 +129,7 @@ TABLE: dict[Key, Verdict] = {
     ),
     45: _SEQUENCE,  # OUT_OF_ORDER_SEQUENCE_NUMBER
     47: _SEQUENCE,  # INVALID_PRODUCER_EPOCH
+    48: _SEQUENCE,  # INVALID_TXN_STATE
     49: _SEQUENCE,  # INVALID_PRODUCER_ID_MAPPING
     51: _COORDINATOR,  # CONCURRENT_TRANSACTIONS
     53: _stop(
@@ -155,6 +156,7 @@ TABLE: dict[Key, Verdict] = {
     89: _wait("publish.throttled", "the cluster's quota for making topics is used up"),
     90: _FENCED,  # PRODUCER_FENCED
     100: _MISSING,  # UNKNOWN_TOPIC_ID
+    120: _SEQUENCE,  # TRANSACTION_ABORTABLE
     # What clients notice by themselves.
     "unreachable": _UNREACHABLE,
     "timeout": _UNREACHABLE,

@@ -25,7 +25,7 @@ from liberator.change import EncodedBatch
 from liberator.errors import ConfigError
 from liberator.publish.kafka.client import Tally, TopicSettings
 from liberator.publish.kafka.errors import KafkaFailure, Key, judge
-from liberator.publish.kafka.options import for_kafka_python, largest_event
+from liberator.publish.kafka.options import Installed, for_kafka_python, largest_event
 from liberator.publish.kafka.partition import partition_of
 from liberator.publish.kafka.size import record_batch_bytes
 
@@ -81,6 +81,8 @@ class KafkaPythonDriver:
     """kafka-python with a cluster's address and options. Raises `ConfigError` for an option it does not
     take.
     """
+
+    name: Installed = "kafka-python"
 
     def __init__(self, servers: str, options: Mapping[str, str], client_id: str) -> None:
         address = {"bootstrap_servers": servers.split(","), "client_id": client_id}
@@ -155,7 +157,7 @@ class _Nullable(Serializer):  # type: ignore[misc]  # the library has no type hi
         return None if data is self.NOTHING else data
 
 
-class _Producer(KafkaProducer):  # type: ignore[misc]  # the library has no type hints
+class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has no type hints
     """The library's producer, with a `close(timeout=0)` that does what it says while events are under way."""
 
     def flush(self, timeout: float | None = None) -> None:
@@ -187,7 +189,7 @@ class KafkaPythonProducer:
         self._news = threading.Event()
         self._counting = threading.Lock()
         self._client = connected(
-            _Producer,
+            LibraryProducer,
             {
                 **settings,
                 "acks": "all",
@@ -314,15 +316,14 @@ class KafkaPythonCluster:
         if result["error_code"] not in (0, kafka.errors.TopicAlreadyExistsError.errno):
             raise KafkaFailure(result["error_code"], result.get("error_message") or "", topic=topic)
 
-    def limits(self, topics: Collection[str]) -> dict[str, int]:
-        """``max.message.bytes`` of those topics whose settings we may read."""
+    def settings(self, topics: Collection[str], name: str) -> dict[str, str]:
+        """Setting `name` of those topics whose settings we may read."""
         if not topics:
             return {}
-        name = "max.message.bytes"
         resources = [ConfigResource(ConfigResourceType.TOPIC, topic, {name: None}) for topic in topics]
         answer = self._ask(lambda admin: admin.describe_configs(resources, config_filter="all"))
-        settings = answer.get("topic", {})
-        return {topic: int(found[name]["value"]) for topic, found in settings.items() if name in found}
+        described = answer.get("topic", {})
+        return {topic: str(found[name]["value"]) for topic, found in described.items() if name in found}
 
     def close(self) -> None:
         """Give back connections and threads."""

@@ -122,9 +122,13 @@ class Topics:
             self._create(name)
         if absent:
             found |= self._await(absent)
-        limits = self._cluster.limits(found)
+        limits = self._limits(found)
         self._known.update((name, _Topic(count, limits.get(name))) for name, count in found.items())
         return len(found) == len(names)
+
+    def _limits(self, names: Collection[str]) -> dict[str, int]:
+        found = self._cluster.settings(names, "max.message.bytes")
+        return {name: int(limit) for name, limit in found.items()}
 
     def _create(self, name: str) -> None:
         if self._settings is None:
@@ -153,7 +157,7 @@ class Topics:
     def _read_again(self, name: str) -> None:
         try:
             partitions = self._cluster.describe([name]).get(name)
-            limit = self._cluster.limits([name]).get(name)
+            limit = self._limits([name]).get(name)
         except KafkaFailure as failure:
             log.debug("topic %s could not be looked up again: %s", name, failure)
             return

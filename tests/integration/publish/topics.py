@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AdminClient,
     AlterConfigOpType,
@@ -24,12 +24,13 @@ def read(bootstrap: str, topic: str) -> list[Published]:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 5,
         }
     )
     try:
         partitions = partitions_of(bootstrap, topic)
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)])
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
         events = []
         while partitions:
             message = consumer.poll(30)
@@ -45,7 +46,7 @@ def read(bootstrap: str, topic: str) -> list[Published]:
 
 
 def _published(message: Message) -> Published:
-    headers = message.headers()
+    headers = message.headers() or []
     assert isinstance(headers, list)
     topic, partition = message.topic(), message.partition()
     assert topic is not None
