@@ -65,6 +65,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("source.*", _RETRY, _STOP, "look at the source database's log"),
     Rule("postgres.*", _RETRY, _STOP, "look up the SQLSTATE in the code, and the source database's log"),
     Rule("publish.*", _RETRY, _STOP, "look at the broker's log, or the file's disk"),
+    Rule("consume.*", _RETRY, _STOP, "look at the broker's log, and who may read the topic"),
     Rule("checkpoint.*", _RETRY, _STOP, "compare `liberate checkpoint show` with the database and the slot"),
     Rule("precondition.*", _RETRY, _STOP, "make the precondition true, then start again"),
     Rule("function.*", _RETRY, _DEAD_LETTER, "correct the function, then redrive the dead letters"),

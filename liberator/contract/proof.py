@@ -86,11 +86,19 @@ def type_of(value: Any) -> str:
 
 
 def follow(root: Schema, reference: str) -> Schema:
-    """What a ``#/...`` reference leads to in `root`."""
+    """What a ``#/...`` reference leads to in `root`; one that leads nowhere promises nothing.
+
+    In a contract all lead somewhere (`Document` has seen to that); of what a column guarantees this cannot be said.
+    """
     here: Any = root
     for step in unquote(reference[1:]).split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        here = here[int(name)] if isinstance(here, list) else here[name]
+        if isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        elif isinstance(here, dict) and name in here:
+            here = here[name]
+        else:
+            return True
     found: Schema = here
     return found
 

@@ -92,7 +92,7 @@ def test_concurrent_writers_each_get_a_version_of_their_own(store: ContractStore
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [
-        ('{\n  "type": "object",\n}', "line 3, column 1", "JSON"),
+        ('{\n  "type": object\n}', "line 2, column 11", "JSON"),
         ('{"type": "object"', "line 1, column 18", "JSON"),
         ("", "line 1, column 1", "JSON"),
         (b'{"title": "\xff"}', "1.json", "utf-8"),
