@@ -78,4 +78,5 @@ def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
         return dict(schema)  # anything, null included
     notes = {word: value for word, value in schema.items() if word.startswith("x-")}
     rules = {word: value for word, value in schema.items() if word not in notes}
-    return {"anyOf": [rules, {"type": "null"}], **notes}
+    branches = rules["anyOf"] if rules.keys() == {"anyOf"} else [rules]
+    return {"anyOf": [*branches, {"type": "null"}], **notes}

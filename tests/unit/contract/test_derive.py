@@ -92,6 +92,11 @@ def test_a_nullable_schema_takes_null_and_otherwise_the_same_values(kind: Any) -
         assert plain.is_valid(value) == with_null.is_valid(value)
 
 
+def test_alternatives_are_not_nested_for_the_sake_of_null() -> None:
+    schema = nullable({"anyOf": [{"type": "number"}, {"enum": ["NaN"]}]})
+    assert schema == {"anyOf": [{"type": "number"}, {"enum": ["NaN"]}, {"type": "null"}]}
+
+
 def test_annotations_of_a_nullable_schema_stay_where_readers_look_for_them() -> None:
     schema = nullable({"type": "string", "pattern": "^a$", "not": {"pattern": "\\n"}, "x-pg-type": "uuid"})
     assert schema["x-pg-type"] == "uuid"
