@@ -65,7 +65,9 @@ class MemorySource:
             return Batch([], None, final=self._once)
         self._at += 1
         event = events[self._at - 1]
-        return Batch([event], position(self._at), final=self._once and self._at == len(events), size=len(event))
+        return Batch(
+            [event], position(self._at), final=self._once and self._at == len(events), size=len(event)
+        )
 
     def ack(self, state: State) -> None:
         """Remember it."""

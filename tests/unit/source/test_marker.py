@@ -20,7 +20,11 @@ def marks(batches: Sequence[SnapshotBatch]) -> list[str]:
 
 def test_marks_the_rows_of_one_table() -> None:
     marker = Marker()
-    out = [*marker.rows(1, batch(2)), *marker.rows(1, batch(2)), *marker.table_ends(1, {"t": b"1"}, last=True)]
+    out = [
+        *marker.rows(1, batch(2)),
+        *marker.rows(1, batch(2)),
+        *marker.table_ends(1, {"t": b"1"}, last=True),
+    ]
     assert marks(out) == ["first", "true", "true", "last"]
     assert out[-1].state == {"t": b"1"}
 
@@ -33,7 +37,14 @@ def test_marks_the_borders_between_tables() -> None:
         *marker.rows(2, batch(3)),
         *marker.table_ends(2, None, last=True),
     ]
-    assert marks(out) == ["first", "true", "last_in_data_collection", "first_in_data_collection", "true", "last"]
+    assert marks(out) == [
+        "first",
+        "true",
+        "last_in_data_collection",
+        "first_in_data_collection",
+        "true",
+        "last",
+    ]
 
 
 def test_a_single_row_is_the_last_one() -> None:
@@ -57,8 +68,13 @@ def test_a_snapshot_without_rows_still_ends_its_tables() -> None:
     assert [(list(b.frames), b.state) for b in out] == [([], {"a": b"1"})]
 
 
-@given(st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_no_row_and_no_state_is_lost_and_states_come_after_their_rows(tables: list[list[int]], random: object) -> None:
+@given(
+    st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_no_row_and_no_state_is_lost_and_states_come_after_their_rows(
+    tables: list[list[int]], random: object
+) -> None:
     """Chunks of several tables interleave in any order; each table ends after its own."""
     steps = [(oid, size) for oid, sizes in enumerate(tables) for size in sizes]
     random.shuffle(steps)  # type: ignore[attr-defined]  # hypothesis gives a random.Random

@@ -23,7 +23,11 @@ def test_a_table_is_read_back_as_it_was_saved() -> None:
 
 
 def test_finds_the_tables_of_a_state() -> None:
-    state = {SLOT: HERE.encode(), table_partition("public.a.b"): TablePosition(5).encode(), "relation:1": b"{}"}
+    state = {
+        SLOT: HERE.encode(),
+        table_partition("public.a.b"): TablePosition(5).encode(),
+        "relation:1": b"{}",
+    }
     assert tables_of(state) == {"public.a.b": TablePosition(5)}
 
 

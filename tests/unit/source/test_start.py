@@ -19,7 +19,10 @@ SLOT = Slot("shop", "pgoutput", "shop", False, None, 400, 500, "reserved", 600)
 
 
 def verdict(
-    position: SlotPosition | None = POSITION, slot: Slot | None = SLOT, end: int = 1000, system: System = SYSTEM
+    position: SlotPosition | None = POSITION,
+    slot: Slot | None = SLOT,
+    end: int = 1000,
+    system: System = SYSTEM,
 ) -> LiberatorError | None:
     return judge(system, end, position, slot, slot_name="shop", publications=("shop",))
 

@@ -1,0 +1,278 @@
+"""The loop between the protocols: order of durable, save and acknowledge; what an error does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from liberator.testing.checkpoint import MemoryCheckpoint
+
+from liberator.capture import COUNT, Capture, CaptureSettings, Ledger, cut, merge
+from liberator.change import EncodedBatch, State
+from liberator.errors import CheckpointError, ContractError, PreconditionError, PublishError, SourceError
+from liberator.policy import Backoff
+from liberator.testing.publisher import MemoryPublisher
+from liberator.testing.source import Abort, MemoryEncoder, MemorySource, position
+from liberator.testing.watch import MemoryWatch
+
+LOST = SourceError("the connection was lost", code="postgres.connection", retryable=True)
+BUSY = PreconditionError("slot is active for PID 7", code="postgres.55006", retryable=True)
+EVENTS = [b'"1"', b'"2"', b'"3"', b'"4"']
+
+
+class Bench:
+    """A loop of twins. Its clock jumps with every wait, so nothing here takes time."""
+
+    def __init__(self, source: MemorySource, **settings: object) -> None:
+        self.source = source
+        self.publisher = MemoryPublisher()
+        self.checkpoint = MemoryCheckpoint("bench")
+        self.watch = MemoryWatch()
+        self.encoder = MemoryEncoder()
+        self.now = 0.0
+        fields = {"save_interval": 0.0, **settings}
+        self.capture = Capture(
+            source,
+            lambda: self.publisher,
+            Ledger(None if settings.get("trial") else self.checkpoint),
+            lambda state: self.encoder,
+            self.watch,
+            CaptureSettings(**fields),  # type: ignore[arg-type]  # the tests' own keywords
+            backoff=lambda: Backoff(random=lambda: 0.0, tick=self.tick),
+            tick=self.tick,
+        )
+
+    def tick(self) -> float:
+        self.now += 10.0
+        return self.now
+
+    def published(self) -> list[bytes | None]:
+        return [event.value for event in self.publisher.events]
+
+
+def bench(script: Sequence[bytes | Abort] = EVENTS, **settings: object) -> Bench:
+    return Bench(MemorySource(script), **settings)
+
+
+def test_publishes_everything_in_order_and_saves_the_last_position() -> None:
+    it = bench()
+    it.capture.run()
+    assert it.published() == EVENTS
+    assert it.checkpoint.load() == position(4)
+    assert it.source.acknowledged[-1] == position(4)
+    assert it.watch.states[-1] == "stopped"
+    assert it.watch.kept == 4
+
+
+def test_resumes_from_what_is_saved() -> None:
+    it = bench()
+    it.checkpoint.save(position(2), it.checkpoint.acquire())
+    it.capture.run()
+    assert it.source.opened == [position(2)]
+    assert it.published() == EVENTS[2:]
+
+
+def test_saves_before_it_acknowledges_and_only_what_is_durable() -> None:
+    """Invariant 1: durable, save, ack."""
+    story: list[tuple[str, State]] = []
+    it = bench()
+    save, ack, durable = it.checkpoint.save, it.source.ack, it.publisher.durable
+
+    def tell(what: str, call: Callable[[State], None]) -> Callable[[State], None]:
+        def told(state: State) -> None:
+            story.append((what, dict(state)))
+            call(state)
+
+        return told
+
+    def told_durable() -> State | None:
+        state = durable()
+        if told := {partition: value for partition, value in (state or {}).items() if partition != COUNT}:
+            story.append(("durable", told))
+        return state
+
+    it.checkpoint.save = lambda delta, epoch: tell("save", lambda s: save(s, epoch))(delta)  # type: ignore[method-assign]
+    it.source.ack = tell("ack", ack)  # type: ignore[method-assign,assignment]
+    it.publisher.durable = told_durable  # type: ignore[method-assign]
+    it.capture.run()
+    assert len(story) >= 3
+    for index in range(0, len(story), 3):
+        step = story[index : index + 3]
+        assert [what for what, _ in step] == ["durable", "save", "ack"]
+        assert step[0][1] == step[1][1] == step[2][1]
+
+
+def test_a_publisher_that_stalls_is_not_acknowledged_for() -> None:
+    it = bench(drain=0.0)
+    it.publisher.stall()
+    with pytest.raises(PublishError) as caught:
+        it.capture.run()
+    assert caught.value.code == "publish.drain"
+    assert it.source.acknowledged == []
+    assert it.checkpoint.load() == {}
+
+
+def test_opens_a_lost_source_again_where_the_stream_stands() -> None:
+    it = bench([EVENTS[0], EVENTS[1], Abort(LOST), EVENTS[2], EVENTS[3]])
+    it.capture.run()
+    assert it.source.opened == [{}, position(2)]
+    assert it.published() == EVENTS
+    assert it.watch.reconnects == 1
+    assert "reconnecting" in it.watch.states
+
+
+def test_a_lost_source_does_not_make_the_publisher_forget() -> None:
+    it = bench([EVENTS[0], Abort(LOST), EVENTS[1]])
+    it.publisher.stall()
+    opened = it.source.open
+
+    def open_then_flow(resume: State) -> None:
+        opened(resume)
+        if len(it.source.opened) == 2:
+            it.publisher.go_on()
+
+    it.source.open = open_then_flow  # type: ignore[method-assign]
+    it.publisher.publish = _flowing(it.publisher)  # type: ignore[method-assign,assignment]
+    it.capture.run()
+    assert it.published() == EVENTS[:2]
+
+
+def _flowing(publisher: MemoryPublisher) -> Callable[[EncodedBatch, State | None], None]:
+    publish = publisher.publish
+
+    def then_go_on(batch: EncodedBatch, state: State | None) -> None:
+        publish(batch, state)
+        if len(publisher.events) or batch.values == [EVENTS[1]]:
+            publisher.go_on()
+
+    return then_go_on
+
+
+def test_a_trial_ends_with_a_lost_source() -> None:
+    it = bench([EVENTS[0], Abort(LOST), EVENTS[1]], trial=True)
+    with pytest.raises(SourceError):
+        it.capture.run()
+    assert it.published() == EVENTS[:1]
+
+
+def test_an_error_that_nobody_can_wait_out_ends_the_run_with_what_was_done_saved() -> None:
+    it = bench([EVENTS[0], Abort(ContractError("a row breaks its contract")), EVENTS[1]])
+    with pytest.raises(ContractError):
+        it.capture.run()
+    assert it.checkpoint.load() == position(1)
+    assert it.watch.states[-1] == "failed"
+    assert it.watch.errors == ["contract.violated"]
+
+
+def test_a_publisher_that_fails_for_a_moment_is_made_anew_from_what_is_saved() -> None:
+    it = bench()
+    it.publisher.fail(PublishError("not now", code="publish.unreachable", retryable=True))
+    it.capture.run()
+    assert it.published() == EVENTS
+    assert it.checkpoint.load() == position(4)
+
+
+def test_a_closed_pipe_is_a_clean_end() -> None:
+    it = bench()
+    it.publisher.fail(PublishError("the reader has left", code="publish.closed_pipe"))
+    it.capture.run()
+    assert it.watch.states[-1] == "stopped"
+    assert it.source.acknowledged == []
+
+
+def test_stands_by_while_another_session_has_the_slot() -> None:
+    it = bench()
+    it.source.refuse(BUSY, BUSY)
+    it.capture.run()
+    assert "standby" in it.watch.states
+    assert it.published() == EVENTS
+
+
+def test_gives_up_a_busy_slot_after_its_patience_in_a_bounded_run() -> None:
+    it = bench(once=True, busy_patience=30.0)
+    it.source.refuse(*[BUSY] * 100)
+    with pytest.raises(PreconditionError):
+        it.capture.run()
+    assert it.published() == []
+
+
+def test_a_standby_takes_over_from_what_the_other_saved_meanwhile() -> None:
+    it = bench()
+    it.source.refuse(BUSY)
+    load = it.checkpoint.load
+    states: list[State] = [{}, position(2)]
+    it.checkpoint.load = lambda: states.pop(0) if states else load()  # type: ignore[method-assign]
+    it.capture.run()
+    assert it.source.opened == [position(2)]
+
+
+def test_a_checkpoint_that_moved_on_while_the_source_refused_it_is_read_again() -> None:
+    it = bench()
+    it.source.refuse(CheckpointError("older than the slot", code="checkpoint.older"))
+    load = it.checkpoint.load
+    states: list[State] = [{}, position(3)]
+    it.checkpoint.load = lambda: states.pop(0) if states else load()  # type: ignore[method-assign]
+    it.capture.run()
+    assert it.source.opened == [position(3)]
+
+
+def test_a_refused_checkpoint_that_stays_the_same_ends_the_run() -> None:
+    it = bench()
+    it.source.refuse(CheckpointError("of another database", code="checkpoint.system"))
+    with pytest.raises(CheckpointError):
+        it.capture.run()
+
+
+def test_ends_after_the_number_of_events_asked_for_without_moving_beyond_them() -> None:
+    it = bench(max_events=2)
+    it.capture.run()
+    assert it.published() == EVENTS[:2]
+    assert it.checkpoint.load() == position(2)
+
+
+def test_stops_when_asked_and_saves_what_it_did() -> None:
+    it = Bench(MemorySource(EVENTS, once=False))
+    poll = it.source.poll
+
+    def stop_at_the_end(limit: int, timeout: float) -> object:
+        batch = poll(limit, timeout)
+        if not batch.frames:
+            it.capture.stop()
+        return batch
+
+    it.source.poll = stop_at_the_end  # type: ignore[method-assign,assignment]
+    it.capture.run()
+    assert it.published() == EVENTS
+    assert it.checkpoint.load() == position(4)
+
+
+def test_a_newer_instance_ends_this_one() -> None:
+    it = bench()
+    publish = it.publisher.publish
+
+    def overtaken(batch: EncodedBatch, state: State | None) -> None:
+        publish(batch, state)
+        if len(it.publisher.events) == 2:
+            it.checkpoint.acquire()
+
+    it.publisher.publish = overtaken  # type: ignore[method-assign]
+    with pytest.raises(CheckpointError) as caught:
+        it.capture.run()
+    assert caught.value.code == "checkpoint.fenced"
+    assert len(it.published()) < len(EVENTS)
+
+
+def test_a_delta_with_an_empty_value_forgets_its_partition() -> None:
+    state = {"a": b"1", "b": b"2"}
+    merge(state, {"a": b"", "c": b"3"})
+    assert state == {"b": b"2", "c": b"3"}
+
+
+def test_cutting_a_batch_says_whether_something_was_cut_off() -> None:
+    events = EncodedBatch()
+    for value in EVENTS:
+        events.add("t", None, value, value)
+    assert not cut(events, 4)
+    assert cut(events, 1)
+    assert events.values == EVENTS[:1]
+    assert len(events) == 1
