@@ -116,6 +116,19 @@ class Document:
         """The place that a ``$ref`` of this document leads to."""
         return self._targets[reference]
 
+    def judging(self, at: Pointer, name: str) -> list[Pointer]:
+        """The places of what the subschema at `at` asks of the value of the member `name`."""
+        schema = self._places[at]
+        if isinstance(schema, bool):
+            return []
+        places: list[Pointer] = [(*at, "properties", name)] if name in schema.get("properties", ()) else []
+        for text in schema.get("patternProperties", ()):
+            if self.validator({"pattern": text}).is_valid(name):
+                places.append((*at, "patternProperties", text))
+        if not places and "additionalProperties" in schema:
+            places.append((*at, "additionalProperties"))
+        return places
+
     def link(self, place: Pointer) -> dict[str, Any]:
         """A schema for `validator` that stands for the subschema at `place`."""
         return {"$ref": f"{URI}#{quote(pointer_text(place), safe='/~')}"}

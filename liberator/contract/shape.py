@@ -46,7 +46,7 @@ def shape(document: Document, names: Sequence[str]) -> Shape:
         found.whole_row = found.whole_row or any(word in schema for word in _WHOLE_ROW)
         found.impossible = found.impossible or next(_impossible(document, at, schema, names), None)
         for name in names:
-            found.columns[name] += _judges(document, at, schema, name)
+            found.columns[name] += document.judging(at, name)
     return found
 
 
@@ -60,19 +60,6 @@ def _also(
     )
     if "$ref" in schema:
         yield document.target(schema["$ref"])
-
-
-def _judges(document: Document, at: Pointer, schema: Mapping[str, Any], name: str) -> list[Pointer]:
-    """Places of the subschemas by which `schema` judges the value of column `name`."""
-    places: list[Pointer] = [(*at, "properties", name)] if name in schema.get("properties", ()) else []
-    places += [
-        (*at, "patternProperties", text)
-        for text in schema.get("patternProperties", ())
-        if document.validator({"pattern": text}).is_valid(name)
-    ]
-    if not places and "additionalProperties" in schema:
-        places.append((*at, "additionalProperties"))
-    return places
 
 
 def _impossible(
@@ -97,7 +84,7 @@ def _impossible(
         rule = "minProperties" if len(names) < schema.get("minProperties", 0) else "maxProperties"
         yield violation(rule, f"the table has {len(names)} columns")
     for name in names:
-        for place in _judges(document, at, schema, name):
+        for place in document.judging(at, name):
             if document.at(place) is False:
                 rule = str(place[len(at)])
                 yield violation(

@@ -35,9 +35,7 @@ class _Reading:
         schema = self.document.at(at)
         if isinstance(schema, bool):
             return schema
-        asked = [
-            self.document.at(place) for name in self.unsent for place in self._asked_of(at, schema, name)
-        ]
+        asked = [self.document.at(place) for name in self.unsent for place in self.document.judging(at, name)]
         if False in asked or not self._allows_names(at, schema):
             return False
         if must and self._depends_on_values(schema, asked):
@@ -52,18 +50,6 @@ class _Reading:
         made |= self._presence(schema)
         together = self._together(at, schema, must)
         return made | {"allOf": together} if together else made
-
-    def _asked_of(self, at: Pointer, schema: Mapping[str, Any], name: str) -> list[Pointer]:
-        """The places of what `schema` asks of the value of column `name`."""
-        places: list[Pointer] = [(*at, "properties", name)] if name in schema.get("properties", ()) else []
-        places += [
-            (*at, "patternProperties", text)
-            for text in schema.get("patternProperties", ())
-            if self.document.validator({"pattern": text}).is_valid(name)
-        ]
-        if not places and "additionalProperties" in schema:
-            places.append((*at, "additionalProperties"))
-        return places
 
     def _allows_names(self, at: Pointer, schema: Mapping[str, Any]) -> bool:
         if "propertyNames" not in schema:
