@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from liberator.testing.checkpoint import MemoryCheckpoint
 
 from liberator.capture import COUNT, Capture, CaptureSettings, Ledger, cut, merge
 from liberator.change import EncodedBatch, State
 from liberator.errors import CheckpointError, ContractError, PreconditionError, PublishError, SourceError
 from liberator.policy import Backoff
+from liberator.testing.checkpoint import MemoryCheckpoint
 from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.source import Abort, MemoryEncoder, MemorySource, position
 from liberator.testing.watch import MemoryWatch
