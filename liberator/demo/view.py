@@ -168,7 +168,10 @@ def summary(outcome: Outcome) -> RenderableType:
     proof = outcome.proof
     verdict = ("Proved: every change arrived.", "bold green")
     if not proof.ok:
-        verdict = (f"NOT proved: {len(proof.faults)} fault{'s' * (len(proof.faults) > 1)}, above.", "bold red")
+        verdict = (
+            f"NOT proved: {len(proof.faults)} fault{'s' * (len(proof.faults) > 1)}, above.",
+            "bold red",
+        )
     return Group(
         Text(""),
         Text(outcome.route, style="cyan"),
