@@ -76,6 +76,7 @@ def make_planner(config: SourceConfig, database: str, codec: DebeziumCodec, sour
         selection=selection(config),
         key=config.publish.key_columns,
         types=type_options(config),
+        all_meant=lambda: source.publishes_selection,
     )
     return Planner(settings, codec, Contracts(config), source.connection)
 

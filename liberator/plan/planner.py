@@ -40,11 +40,13 @@ class PlanSettings:
     """What of the configuration decides about plans.
 
     topic: (schema, table) -> topic. key: (schema, table) -> configured key columns, None: those of the identity.
+    all_meant: is the publication made of the configured tables, so that whatever it sends is meant unless excluded?
     """
 
     topic: Callable[[str, str], str]
     selection: Selection = field(default_factory=Selection)
     key: Callable[[str, str], Sequence[str] | None] = lambda schema, table: None
+    all_meant: Callable[[], bool] = lambda: False
     types: TypeOptions = field(default_factory=TypeOptions)
 
 
@@ -128,10 +130,12 @@ class Planner:
         return {topic: ".".join(table) for topic, table in self._topics.items()}
 
     def _wants(self, relation: Relation) -> bool:
+        """A partition is wanted when a table above it is. What was above one that is dropped or detached by now is told by
+        nobody but the publication that sends it."""
         selection = self._settings.selection
         if selection.excluded(relation.schema, relation.name):
             return False
-        if selection.included(relation.schema, relation.name):
+        if selection.included(relation.schema, relation.name) or self._settings.all_meant():
             return True
         return selection.wants(relation.schema, relation.name, ancestors_of(self._connection(), relation.oid))
 

@@ -455,9 +455,10 @@ def _converted(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, 
 
 
 def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> None:
-    """Take from the old row what the new one has unchanged: with FULL everything, else key columns."""
+    """Take from the old row what the new one has unchanged: with FULL everything, else key columns. What is unchanged and
+    null was not sent: a partition logs less than its root, under whose name it is published, promises."""
     for index in range(len(values)) if whole_row else plan.identity_columns:
-        if values[index] is UNCHANGED:
+        if values[index] is UNCHANGED and old[index] is not None:
             values[index] = old[index]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import psycopg
@@ -27,7 +27,8 @@ _IDENTITIES: dict[str, Identity] = {"d": "default", "n": "nothing", "f": "full",
 class TableInfo:
     """What choosing and reading a table needs to know.
 
-    key: as in `Table`. identified: updates and deletes can be published (a usable replica identity).
+    key: as in `Table`. identified: updates and deletes can be published (a usable replica identity); of a partitioned
+    table under its own name, so all its partitions must log at least its key.
     leaves: oids of the tables that hold the rows (itself, or the partitions below it). ancestors: oids of the
     partitioned tables above it, nearest first. rows: the planner's estimate, -1 when unknown. pages: its size.
     hides_rows: row security applies to this user.
@@ -65,8 +66,8 @@ class Published:
 
 def list_tables(connection: psycopg.Connection[Any]) -> list[TableInfo]:
     """All ordinary and partitioned user tables that write WAL, by schema and name."""
-    return [
-        TableInfo(
+    tables = {
+        row["oid"]: TableInfo(
             oid=row["oid"],
             schema=row["schema"],
             name=row["name"],
@@ -82,7 +83,17 @@ def list_tables(connection: psycopg.Connection[Any]) -> list[TableInfo]:
             readable=row["readable"],
         )
         for row in _tables(connection, None)
-    ]
+    }
+    return [_judged(table, tables) if table.partitioned else table for table in tables.values()]
+
+
+def _judged(root: TableInfo, tables: Mapping[int, TableInfo]) -> TableInfo:
+    """A partitioned table, `identified` by what its partitions log: the server looks at theirs, not at its own."""
+    leaves = [tables[oid] for oid in root.leaves if oid in tables]
+    sufficient = all(
+        leaf.identity == "full" or (root.key and set(root.key) <= set(leaf.key)) for leaf in leaves
+    )
+    return replace(root, identified=root.identified and sufficient)
 
 
 def load_table(

@@ -3,7 +3,7 @@ backlog), marked by a comment so that only our own are ever altered or dropped.
 
 Tables whose updates would fail in a publication that publishes updates (no usable replica identity) go into a second
 one, ``<name>_inserts``, that publishes only inserts and truncates: the application never notices us.
-Called by the log source before it starts. Never touches a publication that somebody else made.
+Called by the log source before it starts. Never touches a publication that somebody else made, another connector included.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INSERTS_SUFFIX = "_inserts"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A publication that exists. ours: made by us, so it may be altered."""
+    """A publication that exists. ours: made by us for this connector, so it may be altered."""
 
     name: str
     all_tables: bool
@@ -43,16 +43,14 @@ def inserts_name(publication: str) -> str:
     return stem + _INSERTS_SUFFIX
 
 
-def find(connection: psycopg.Connection[Any], names: Sequence[str]) -> dict[str, Found]:
-    """Those of `names` that exist."""
+def find(connection: psycopg.Connection[Any], names: Sequence[str], connector: str) -> dict[str, Found]:
+    """Those of `names` that exist, as `connector` may treat them."""
     rows = connection.execute(
         "SELECT p.pubname::text, p.puballtables, pg_catalog.obj_description(p.oid, 'pg_publication')"
         " FROM pg_catalog.pg_publication p WHERE p.pubname = ANY (%s)",
         (list(names),),
     ).fetchall()
-    return {
-        name: Found(name, everything, (text or "").startswith(OWNER_MARK)) for name, everything, text in rows
-    }
+    return {name: Found(name, everything, text == OWNER_MARK + connector) for name, everything, text in rows}
 
 
 def ensure(
@@ -71,7 +69,7 @@ def ensure(
     companion: make the companion even while no table needs it, so that it is older than the slot for ever.
     Raises `PreconditionError` with the SQL to run when the user may not do it.
     """
-    existing = find(connection, [*names, *(inserts_name(name) for name in names)])
+    existing = find(connection, [*names, *(inserts_name(name) for name in names)], connector)
     foreign = [name for name in names if name in existing and not existing[name].ours]
     missing = [name for name in names if name not in existing]
     if missing and (autocreate == "disabled" or len(names) > 1):
@@ -84,27 +82,27 @@ def ensure(
     if foreign or autocreate == "disabled":
         return list(names)
     name = names[0]
-    if autocreate == "all_tables":
-        _refuse_unidentified(connection, name)
+    if autocreate == "all_tables" or (name in existing and existing[name].all_tables):
+        _refuse_unidentified(connection, via_root=via_root)
         if missing:
             _run(connection, _create_all(name, via_root), connector, name)
         return [name]
     identified = [table for table in tables if table.identified]
     others = [table for table in tables if not table.identified]
     second = inserts_name(name)
-    _sync(connection, existing.get(name), name, identified, others, connector, via_root, "")
+    _sync(connection, existing.get(name), name, identified, connector, via_root, "")
     if not others and not companion and second not in existing:
         return [name]
     only = "insert, truncate"
-    _sync(connection, existing.get(second), second, others, identified, connector, via_root, only)
+    _sync(connection, existing.get(second), second, others, connector, via_root, only)
     return [name, second]
 
 
-def drop_ours(connection: psycopg.Connection[Any], names: Iterable[str]) -> list[str]:
-    """Drop those of `names` (and their companions) that we made; returns what was dropped."""
+def drop_ours(connection: psycopg.Connection[Any], names: Iterable[str], connector: str) -> list[str]:
+    """Drop those of `names` (and their companions) that were made for `connector`; returns what was dropped."""
     wanted = [candidate for name in names for candidate in (name, inserts_name(name))]
     dropped = []
-    for found in find(connection, wanted).values():
+    for found in find(connection, wanted, connector).values():
         if found.ours:
             connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(found.name)))
             dropped.append(found.name)
@@ -137,30 +135,44 @@ def _sync(
     existing: Found | None,
     name: str,
     members: Sequence[TableInfo],
-    strangers: Sequence[TableInfo],
     connector: str,
     via_root: bool,
     publish: str,
 ) -> None:
-    """Create `name` with `members`, or add those that are missing and take out those that belong in its companion."""
+    """Create `name` with `members`, or add those that are missing and take out those that are none (any more)."""
     if existing is None:
         _run(connection, _create(name, members, via_root, publish), connector, name)
         return
-    now = published(connection, [name])
+    now = _members(connection, name)
     missing = [table for table in members if table.oid not in now]
-    wrong = [table for table in strangers if table.oid in now]
+    wrong = [now[oid] for oid in now.keys() - {table.oid for table in members}]
     if wrong:
+        log.info("publication %s: taking out %s", name, ", ".join(map(".".join, wrong)))
         statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}")
         _run(connection, statement.format(sql.Identifier(name), _list(wrong)), connector, name)
     if missing:
         log.info("publication %s: adding %s", name, ", ".join(table.qualified for table in missing))
         statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}")
-        _run(connection, statement.format(sql.Identifier(name), _list(missing)), connector, name)
+        _run(connection, statement.format(sql.Identifier(name), _list(_names(missing))), connector, name)
 
 
-def _refuse_unidentified(connection: psycopg.Connection[Any], name: str) -> None:
+def _members(connection: psycopg.Connection[Any], name: str) -> dict[int, tuple[str, str]]:
+    """The tables that a publication lists, oid -> (schema, table): a partitioned table itself, not its partitions."""
+    rows = connection.execute(
+        "SELECT c.oid, n.nspname::text, c.relname::text FROM pg_catalog.pg_publication_rel r"
+        " JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid"
+        " JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE p.pubname = %s",
+        (name,),
+    ).fetchall()
+    return {oid: (schema, table) for oid, schema, table in rows}
+
+
+def _refuse_unidentified(connection: psycopg.Connection[Any], *, via_root: bool) -> None:
     bad = [
-        table.qualified for table in list_tables(connection) if not table.identified and not table.partitioned
+        table.qualified
+        for table in list_tables(connection)
+        if not table.identified and (via_root or not table.partitioned)
     ]
     if bad:
         raise PreconditionError(
@@ -173,7 +185,7 @@ def _refuse_unidentified(connection: psycopg.Connection[Any], name: str) -> None
 
 
 def _create(name: str, tables: Sequence[TableInfo], via_root: bool, publish: str) -> sql.Composed:
-    target = sql.SQL(" FOR TABLE {}").format(_list(tables)) if tables else sql.SQL("")
+    target = sql.SQL(" FOR TABLE {}").format(_list(_names(tables))) if tables else sql.SQL("")
     options = [sql.SQL("publish_via_partition_root = {}").format(sql.Literal(via_root))]
     if publish:
         options.append(sql.SQL("publish = {}").format(sql.Literal(publish)))
@@ -192,10 +204,12 @@ def _creation(name: str, tables: Sequence[TableInfo], via_root: bool) -> str:
     return _create(name, [table for table in tables if table.identified], via_root, "").as_string(None)
 
 
-def _list(tables: Sequence[TableInfo]) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("ONLY {}").format(sql.Identifier(table.schema, table.name)) for table in tables
-    )
+def _names(tables: Sequence[TableInfo]) -> list[tuple[str, str]]:
+    return [(table.schema, table.name) for table in tables]
+
+
+def _list(tables: Sequence[tuple[str, str]]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
 
 
 def _run(connection: psycopg.Connection[Any], command: sql.Composed, connector: str, name: str) -> None:

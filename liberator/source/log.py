@@ -50,7 +50,13 @@ from liberator.source.start import (
     judge,
     require_inactive,
 )
-from liberator.source.tables import captured, choose, require_published, shape_notes
+from liberator.source.tables import (
+    captured,
+    choose,
+    refuse_hidden_exclusions,
+    require_published,
+    shape_notes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +156,8 @@ class LogSource:
         self._made: list[str] = []
         self.tables: list[TableInfo] = []
         """The tables captured, as of the start."""
+        self.publishes_selection = False
+        """Is the publication made of the configured tables, so that whatever it sends is meant unless it is excluded?"""
         self.system: System | None = None
         self.server_lsn = 0
         """The newest position of the server that was heard of."""
@@ -278,7 +286,7 @@ class LogSource:
     def _choose_tables(self, catalogue: psycopg.Connection[Any], *, first: bool) -> None:
         settings = self._settings
         tables = list_tables(catalogue)
-        before = publications.find(catalogue, settings.publications)
+        before = publications.find(catalogue, settings.publications, settings.name)
         if settings.trial:
             wished = [name for name in settings.publications if name not in before]
             self._made = wished
@@ -292,9 +300,13 @@ class LogSource:
             companion=not settings.trial,
         )
         self._names = tuple(names)
+        self.publishes_selection = settings.autocreate == "filtered" and not any(
+            found.all_tables or not found.ours for found in before.values()
+        )
         self._shown = publications.shown(catalogue, names)
         self.tables = captured(tables, self._shown, settings.selection)
         try:
+            refuse_hidden_exclusions(tables, self.tables, settings.selection)
             require_published(tables, self._shown, names, settings.exact)
             if not self.tables:
                 raise PreconditionError(
@@ -541,10 +553,10 @@ class LogSource:
         made, self._made = self._made, []
         try:
             with contextlib.suppress(psycopg.Error):
-                publications.drop_ours(catalogue, made)
+                publications.drop_ours(catalogue, made, self._settings.name)
                 return
             with contextlib.closing(connect(self._settings.url, self._settings.name)) as another:
-                publications.drop_ours(another, made)
+                publications.drop_ours(another, made, self._settings.name)
         except (LiberatorError, psycopg.Error) as error:
             log.warning("publication %s stays behind, drop it by hand: %s", ", ".join(made), error)
 

@@ -17,36 +17,44 @@ from tests.acceptance.stream import Stream
 
 
 class SharedConnectors:
-    """One streaming connector per server, started when the first test asks for it, and anew when one has died."""
+    """Streaming connectors on one database per server, started when the first test asks, and anew when one has died."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._running: dict[Postgres, Connector] = {}
-        self._used: list[tuple[Postgres, Connector]] = []
+        self._databases: dict[Postgres, str] = {}
+        self._running: dict[tuple[Postgres, bool], Connector] = {}
+        self._used: list[Connector] = []
 
-    def on(self, server: Postgres) -> Connector:
-        """The one that streams all tables of a database of `server`."""
-        connector = self._running.get(server)
+    def on(self, server: Postgres, *, via_root: bool = True) -> Connector:
+        """The one that streams all tables. via_root: partitions under the name of their root."""
+        connector = self._running.get((server, via_root))
         if connector is None or not connector.running:
-            dsn = server.database()
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("create table first (id int primary key)")
-                connection.execute("create extension hstore")
             name = f"shared_{uuid.uuid4().hex[:8]}"
-            autocreate = "source.log.publication_autocreate=all_tables"
-            connector = Connector(dsn, self._folder / name, name, "--set", autocreate, calm=True)
-            self._used.append((server, connector))
-            self._running[server] = connector.start()
+            options = ["source.log.publication_autocreate=all_tables"]
+            options += [f"source.log.publish_via_partition_root={str(via_root).lower()}"]
+            given = [word for option in options for word in ("--set", option)]
+            connector = Connector(self._database(server), self._folder / name, name, *given, calm=True)
+            self._used.append(connector)
+            self._running[server, via_root] = connector.start()
         return connector
 
     def close(self) -> None:
         """End them; those that still run must end well."""
         with ExitStack() as stack:
-            for server, connector in self._used:
-                stack.callback(server.drop, connector.dsn)
+            for server, dsn in self._databases.items():
+                stack.callback(server.drop, dsn)
+            for connector in self._used:
                 stack.callback(connector.close)
                 if connector.running:
                     stack.callback(connector.stop)
+
+    def _database(self, server: Postgres) -> str:
+        if server not in self._databases:
+            self._databases[server] = dsn = server.database()
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("create table first (id int primary key)")
+                connection.execute("create extension hstore")
+        return self._databases[server]
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +70,13 @@ def stream(postgres: Postgres, shared: SharedConnectors, unique: str) -> Iterato
     """A connector that streams all tables of a database, on each server version in turn, and a schema of it."""
     with Stream(shared.on(postgres), unique) as stream:
         yield stream
+
+
+@pytest.fixture
+def leafwise(postgres: Postgres, shared: SharedConnectors, stream: Stream) -> Iterator[Stream]:
+    """The same schema of the same database, as a connector shows it that names partitions by themselves."""
+    with stream.leafwise(shared.on(postgres, via_root=False)) as leafwise:
+        yield leafwise
 
 
 @pytest.fixture

@@ -16,22 +16,37 @@ from tests.acceptance.events import Events
 
 Session = psycopg.Connection[Any]
 
-_PUBLISHED = """
+_ROOTS = """
     select relname from pg_class
      where relnamespace = %s::regnamespace and relkind in ('r', 'p') and relpersistence = 'p' and not relispartition
 """
+_LEAVES = "select relname from pg_class where relnamespace = %s::regnamespace and relkind = 'r' and relpersistence = 'p'"
 
 
 class Stream:
-    """A running connector, seen from a schema that only this test uses: unqualified names mean its tables."""
+    """A running connector, seen from a schema that only this test uses: unqualified names mean its tables.
 
-    def __init__(self, connector: Connector, schema: str) -> None:
+    made: does the schema exist already? leafwise: the connector names partitions by themselves.
+    """
+
+    def __init__(
+        self, connector: Connector, schema: str, *, made: bool = False, leafwise: bool = False
+    ) -> None:
         self.connector = connector
         self.schema = schema
+        self._leafwise = leafwise
         self._stack = ExitStack()
         self._connection = self.session()
-        self._connection.execute(f"create schema {schema}".encode())
+        if not made:
+            self._connection.execute(f"create schema {schema}".encode())
+            self._stack.callback(self._connection.execute, f"drop schema {schema} cascade".encode())
         self._log_begins = len(connector.log)
+
+    @contextmanager
+    def leafwise(self, connector: Connector) -> Iterator[Stream]:
+        """The same schema, as a connector on the same database shows it that names partitions by themselves."""
+        with Stream(connector, self.schema, made=True, leafwise=True) as stream:
+            yield stream
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run each statement in a transaction of its own; the rows of the last one."""
@@ -60,7 +75,7 @@ class Stream:
         """
         prefix = f"{self.connector.name}.{self.schema}."
         events = Events(event for event in self.connector.events() if event.topic.startswith(prefix))
-        rows = self._connection.execute(_PUBLISHED, (self.schema,)).fetchall()
+        rows = self._connection.execute(_LEAVES if self._leafwise else _ROOTS, (self.schema,)).fetchall()
         assert_complete(
             [asdict(event) for event in events],
             self.connector.dsn,
