@@ -49,7 +49,7 @@ class Broker(ABC):
 
     @abstractmethod
     def remove(self, topics: Sequence[str]) -> None:
-        """Remove `topics` from a broker that stays."""
+        """Remove `topics` from a broker that stays. Raises `LiberatorError` when they are left behind."""
 
     @abstractmethod
     def close(self) -> None:
@@ -87,14 +87,28 @@ class Cluster(Broker):
         return KafkaStream(self._bootstrap, topics)
 
     def remove(self, topics: Sequence[str]) -> None:
-        """Delete the topics from a cluster that stays; ours goes as a whole."""
+        """Delete the topics from a cluster that stays; ours goes as a whole. Raises `LiberatorError`."""
         if not self.shared:
             return
+        from kafka.errors import KafkaError
+
+        try:
+            self._delete(topics)
+        except KafkaError as error:
+            raise LiberatorError(
+                f"the demo's topics could not be deleted: {_first_line(error)}",
+                code="demo.left_behind",
+                where=self.url,
+                fix=f"delete those that are there of {', '.join(topics)}",
+            ) from error
+
+    def _delete(self, topics: Sequence[str]) -> None:
         from kafka import KafkaAdminClient
 
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap)
+        patience_ms = int(_ANSWER_WITHIN * 1000)
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, bootstrap_timeout_ms=patience_ms)
         try:
-            admin.delete_topics(sorted(set(admin.list_topics()) & set(topics)), timeout_ms=10_000)
+            admin.delete_topics(sorted(set(admin.list_topics()) & set(topics)), timeout_ms=patience_ms)
         finally:
             admin.close()
 

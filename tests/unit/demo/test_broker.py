@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from liberator.demo.broker import File, Machine, choose
+from liberator.demo.broker import Cluster, File, Machine, choose
 from liberator.errors import ConfigError, LiberatorError
 
 
@@ -86,3 +87,16 @@ def test_refuses_a_cluster_that_does_not_answer(bare: Machine, monkeypatch: pyte
     with pytest.raises(LiberatorError) as refused:
         choose("kafka://127.0.0.1:9", bare)
     assert refused.value.code.startswith("publish.")
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")
+def test_says_which_topics_are_left_behind_when_they_can_not_be_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("liberator.demo.broker._ANSWER_WITHIN", 0.5)
+    with pytest.raises(LiberatorError) as failed:
+        Cluster("kafka://127.0.0.1:9", "a cluster that is gone").remove(["shop-1.public.orders"])
+    assert failed.value.code == "demo.left_behind"
+    assert "shop-1.public.orders" in (failed.value.fix or "")
+    del failed
+    gc.collect()  # kafka-python forgets to close the socket of a broker that it could not reach
