@@ -29,6 +29,7 @@ from liberator.postgres.catalogue import (
 from liberator.postgres.model import Table
 from liberator.postgres.pgoutput import Relation
 from liberator.postgres.selection import Selection
+from liberator.postgres.session import source_error
 from liberator.postgres.values import TypeOptions, schema
 from liberator.source.position import RELATION_PREFIX
 
@@ -114,7 +115,14 @@ class Planner:
         return plan
 
     def of_relation(self, relation: Relation, *, fresh_types: bool = False) -> TablePlan | None:
-        """The plan for a version that the stream announces; None: its changes are not captured."""
+        """The plan for a version that the stream announces; None: its changes are not captured. Raises `SourceError` when
+        the catalogue can't be asked."""
+        try:
+            return self._of_relation(relation, fresh_types)
+        except psycopg.Error as error:
+            raise source_error(error, f"looking up {relation.schema}.{relation.name}") from None
+
+    def _of_relation(self, relation: Relation, fresh_types: bool) -> TablePlan | None:
         if not self._wants(relation):
             return None
         known = self._known.get(relation.oid)

@@ -95,6 +95,25 @@ def test_a_terminated_walsender_is_replaced(database: str, connector: Make) -> N
     assert_complete(it.lines(), database, TABLES)
 
 
+def test_a_catalogue_connection_that_is_lost_when_it_is_needed(database: str, connector: Make) -> None:
+    """The first row of a new shape makes the connector ask the catalogue."""
+    prepare(database, 10)
+    it = connector(database).start()
+    it.events()
+    it.freeze()
+    it.execute(
+        "alter table account add column extra int", "insert into account values (777, 'new', 1, null, 7)"
+    )
+    ended = it.execute(
+        "select pg_terminate_backend(pid, 1000) from pg_stat_activity"
+        f" where application_name = '{it.name}' and backend_type = 'client backend' and query ilike 'select%'"
+    )
+    assert ended == [(True,)]
+    it.thaw()
+    assert it.events()[-1].row["extra"] == 7
+    assert "looking up public.account" in it.log
+
+
 def test_sigterm_drains_saves_and_leaves_with_0(database: str, connector: Make) -> None:
     """D68"""
     prepare(database, 100)
