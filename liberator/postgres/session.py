@@ -7,6 +7,9 @@ change the stream, and ``row_security`` or a time-out would silently shorten a s
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from typing import Any
 
 import psycopg
@@ -90,6 +93,16 @@ def connect(url: str, application: str = "liberator", *, autocommit: bool = True
         raise source_error(error, "connecting to the source database") from None
     connection.prepare_threshold = None
     return connection
+
+
+def hang_up(connection: psycopg.Connection[Any]) -> None:
+    """End a connection that another thread may be waiting for: that one gets an error, as of a connection lost."""
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        # A duplicate: the descriptor itself stays its owner's, who closes it.
+        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def source_error(error: psycopg.Error, doing: str) -> LiberatorError:

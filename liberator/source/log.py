@@ -34,12 +34,12 @@ from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import NewSlot, ReplicationConnection, System
 from liberator.postgres.selection import Selection
-from liberator.postgres.session import connect, source_error
+from liberator.postgres.session import connect, hang_up, source_error
 from liberator.postgres.slots import drop_slot, find_slot
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import SLOT, SlotPosition, TablePosition, table_partition, tables_of
-from liberator.source.reader import Segment, StreamReader
+from liberator.source.reader import Segment, StreamReader, patience
 from liberator.source.snapshot import Snapshot
 from liberator.source.start import (
     RENEWABLE,
@@ -153,6 +153,7 @@ class LogSource:
         self._catch_up = 0
         self._ended = False
         self._opened = False
+        self._silences = 0
         self._made: list[str] = []
         self.tables: list[TableInfo] = []
         """The tables captured, as of the start."""
@@ -411,14 +412,25 @@ class LogSource:
             "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
         ).fetchone()
         timeout = (row[0] if row else 0) / 1000 or 60.0
+        interval = max(0.1, min(settings.heartbeat, timeout / 3))
         live.reader = StreamReader(
             live.replication,
             live.side,
             lsn,
             queue_bytes=settings.queue_bytes,
-            status_interval=max(0.1, min(settings.heartbeat, timeout / 3)),
+            status_interval=interval,
+            silence=patience(interval, timeout, self._silences),
+            silent=lambda: self._fall_silent(live),
         )
         live.reader.start()
+
+    def _fall_silent(self, live: _Live) -> None:
+        """Called in the reader's thread, while ours may be waiting for an answer that never comes."""
+        self._silences += 1
+        hang_up(live.catalogue)
+        for snapshot in (live.snapshot, live.reread.snapshot if live.reread else None):
+            if snapshot is not None:
+                snapshot.hang_up()
 
     def _import_snapshot(self, tables: Sequence[TableInfo], new: NewSlot) -> Snapshot:
         if new.snapshot is None:
@@ -497,6 +509,7 @@ class LogSource:
         if lsn <= self._handed:
             return Batch(frames, None, size=size)
         self._handed = lsn
+        self._silences = 0
         return Batch(frames, {SLOT: self._position.at(lsn).encode()}, final=self._is_final(), size=size)
 
     def _is_final(self) -> bool:

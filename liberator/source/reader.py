@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,20 @@ _SEGMENT_BYTES = 512 * 1024
 _WAKE = 0.2
 _ACK_EVERY = 0.5
 
+_UNANSWERED = 3
+_LEAST_SILENCE, _LONGEST_SILENCE = 10.0, 60.0
+
+
+def patience(interval: float, server_timeout: float, silences: int) -> float:
+    """Seconds without an answer after which a server counts as lost, when it is asked every `interval`.
+
+    A server can be too busy to answer: with a huge transaction of tables that are not captured, for one. Had it to begin
+    again each time, it would never come to the end. So patience doubles with every of `silences`, those since there was
+    progress, up to a minute, or to the `server_timeout` after which the server itself gives up.
+    """
+    first = max(_LEAST_SILENCE, _UNANSWERED * interval)
+    return min(first * 2.0**silences, max(_LONGEST_SILENCE, server_timeout))
+
 
 @dataclass(slots=True)
 class Segment:
@@ -44,7 +59,11 @@ class Segment:
 
 
 class StreamReader:
-    """Reads until closed. `get` and `acknowledge` may be called from another thread; errors come out of `get`."""
+    """Reads until closed. `get` and `acknowledge` may be called from another thread; errors come out of `get`.
+
+    status_interval: seconds between status updates, each of which asks for an answer. silence: seconds without any
+    after which the server counts as lost; longer than a few intervals. silent: called then, in the reader's thread.
+    """
 
     def __init__(
         self,
@@ -54,6 +73,8 @@ class StreamReader:
         *,
         queue_bytes: int,
         status_interval: float,
+        silence: float,
+        silent: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._side = side
@@ -67,6 +88,9 @@ class StreamReader:
         self._received = start
         self._in_transaction = False
         self._interval = status_interval
+        self._silence = silence
+        self._silent = silent
+        self._heard = 0.0
         self._status_due = 0.0
         self._status_flushed = -1
         self._ask = False
@@ -134,6 +158,7 @@ class StreamReader:
         sockets = [self._connection.fileno(), self._side.fileno()]
         frames: list[bytes] = []
         size = lsn = 0
+        self._heard = time.monotonic()
         while not self._closing:
             data = receive()
             if data is not None:
@@ -173,7 +198,15 @@ class StreamReader:
             self._check_side()
         if sockets[0] in ready:
             self._connection.consume()
+            self._heard = time.monotonic()
         self._housekeeping()
+        if time.monotonic() - self._heard > self._silence:
+            self._silent()
+            raise SourceError(
+                f"the server has answered nothing for {self._silence:g} s",
+                code="postgres.silent",
+                retryable=True,
+            )
 
     def _put(self, frames: list[bytes], size: int, lsn: int) -> tuple[list[bytes], int, int]:
         """Queue what was gathered, waiting for room; status updates and shutdown go on meanwhile."""
@@ -193,6 +226,7 @@ class StreamReader:
             self._queue.append(segment)
             self._queued += size
             self._changed.notify_all()
+        self._heard = time.monotonic()  # whatever has arrived meanwhile is still to be taken in
         return [], 0, 0
 
     def _keepalive(self, data: bytes) -> None:

@@ -25,7 +25,7 @@ from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres.catalogue import Published, TableInfo, has_generated_columns, load_table
 from liberator.postgres.model import Table
-from liberator.postgres.session import connect, source_error
+from liberator.postgres.session import connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
@@ -150,6 +150,11 @@ class Snapshot:
         self._progress.snapshot_done(item.info.qualified)
         state = {table_partition(item.info.qualified): TablePosition(self.lsn).encode()}
         return self._marker.table_ends(item.info.oid, state, last=self.finished)
+
+    def hang_up(self) -> None:
+        """The server is silent: make the workers notice it. Called from another thread."""
+        for connection in (self._catalogue, *self._connections):
+            hang_up(connection)
 
     def close(self) -> None:
         """End all workers and their transactions, also one that waits for a lock. Idempotent."""

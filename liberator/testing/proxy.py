@@ -218,7 +218,7 @@ class Proxy:
                 *self._carry(link, "to_client", server_reader, writer),
             )
             link.close()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # cancelled by `close`, and nobody waits for this task
             link.reset()
         finally:
             self._links.discard(link)
