@@ -11,7 +11,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from liberator.checkpoint.kafka import READ_WITHIN, TRANSACTION_TIMEOUT_MS, WRITE_WITHIN
 from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.kafkapython import LibraryProducer, connected, failure_of
+from liberator.publish.kafka.kafkapython import LibraryProducer
+from liberator.publish.kafka.kafkapython_network import connected, failure_of
 
 _BROKEN = kafka.errors.KafkaError
 """What a producer says, without more, about every call after its first failure."""
@@ -64,7 +65,7 @@ class KafkaPythonJournal:
             "max_request_size": 64 << 20,
             "metrics_enabled": False,
         }
-        self._producer = connected(_TransactionalProducer, settings)
+        self._producer, _ = connected(_TransactionalProducer, settings)
         self._guarded(self._producer.init_transactions)
 
     def write(self, records: Mapping[bytes, bytes | None]) -> None:
@@ -104,7 +105,7 @@ class KafkaPythonJournal:
             "max_poll_records": 10_000,
             "metrics_enabled": False,
         }
-        consumer = connected(KafkaConsumer, settings)
+        consumer, _ = connected(KafkaConsumer, settings)
         consumer.assign([TopicPartition(self._topic, 0)])
         return consumer
 

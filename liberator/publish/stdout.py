@@ -10,6 +10,7 @@ import io
 import os
 import select
 import stat
+import time
 from collections import deque
 from typing import BinaryIO
 
@@ -73,8 +74,9 @@ class StdoutPublisher:
         self._accepted.clear()
 
     def _write(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
         try:
-            while self._unwritten and self._has_room(timeout):
+            while self._unwritten and self._has_room(max(0.0, deadline - time.monotonic())):
                 self._unwritten = self._unwritten[self._write_some() :]
         except BrokenPipeError:
             self._closed_pipe = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from itertools import islice
@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     NewTopic,
 )
 
-from liberator.change import EncodedBatch
+from liberator.change import EncodedBatch, Headers
 from liberator.errors import ConfigError
 from liberator.publish.kafka.client import Tally, TopicSettings
 from liberator.publish.kafka.errors import KafkaFailure, Key
@@ -80,6 +80,9 @@ _LOCAL: dict[int, Key] = {
     KafkaError._RETRY: "timeout",
     KafkaError._DESTROY: "sequence",
 }
+
+
+_Row = tuple[str, bytes | None, bytes | None, bytes, Headers | None]
 
 
 def failure_of(error: KafkaError) -> KafkaFailure:
@@ -158,20 +161,28 @@ class ConfluentProducer:
     def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
         """Hand over events from index `start`; returns the index of the first there is no room for."""
         report = _Reports(tally, self._refused).report
-        produce = self._client.produce
-        choose = self._partition if b"" in batch.keys else None
-        index = start
+        rows = zip(batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True)
+        waiting = islice(rows, start, None)
         try:
-            for topic, key, value, id, more in _rows(batch, start):
-                headers = [("id", id)] if more is None else [("id", id), *more]
-                partition = choose(topic, key) if choose else -1
-                produce(topic, value, key, partition, report, None, 0, headers)
-                index += 1
+            if b"" in batch.keys or batch.headers.count(None) != len(batch):
+                self._send_any(waiting, report)
+            else:
+                produce = self._client.produce
+                for topic, key, value, id, _ in waiting:
+                    produce(topic, value, key, -1, report, None, 0, [("id", id)])
         except BufferError:
-            return index
+            return len(batch) - 1 - len(list(waiting))
         except KafkaException as error:
             self._broken(failure_of(error.args[0]))
-        return index
+            return len(batch) - 1 - len(list(waiting))
+        return len(batch)
+
+    def _send_any(self, rows: Iterable[_Row], report: Callable[[KafkaError | None, Message], None]) -> None:
+        """Events with more headers than the id, or with a key of no bytes."""
+        for topic, key, value, id, more in rows:
+            # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
+            partition = partition_of(b"", self._partitions(topic)) if key == b"" else -1
+            self._client.produce(topic, value, key, partition, report, None, 0, [("id", id), *(more or ())])
 
     def serve(self, timeout: float, hurry: bool = False) -> None:
         """Count acknowledgements, waiting at most `timeout` seconds for one."""
@@ -193,10 +204,6 @@ class ConfluentProducer:
             client.purge(in_queue=True, in_flight=True, blocking=False)
             client.close()
 
-    def _partition(self, topic: str, key: bytes | None) -> int:
-        # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
-        return partition_of(b"", self._partitions(topic)) if key == b"" else -1
-
     def _refused(self, error: KafkaError, message: Message) -> None:
         failure = failure_of(error)
         failure.topic = message.topic()
@@ -217,11 +224,6 @@ class ConfluentProducer:
             self._broken(failure)
         else:
             log.debug("%s", failure.publish_error())
-
-
-def _rows(batch: EncodedBatch, start: int) -> Iterator[tuple[str, bytes | None, bytes | None, bytes, Any]]:
-    rows = zip(batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True)
-    return islice(rows, start, None) if start else rows
 
 
 class _Reports:
@@ -258,6 +260,7 @@ class ConfluentCluster:
                 return
             except KafkaException as error:
                 failure = failure_of(error.args[0])
+            self._admin().poll(0)  # `_noticed` is called from here only
             if self._refusal is not None:
                 raise self._refusal
         raise failure

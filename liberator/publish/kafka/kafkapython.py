@@ -8,7 +8,6 @@ are counted down there.
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -17,14 +16,13 @@ from typing import Any
 import kafka.errors
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.net.compat import KafkaNetClient
-from kafka.net.inet import KafkaNetSocket
 from kafka.serializer import Serializer
 
 from liberator.change import EncodedBatch
 from liberator.errors import ConfigError
 from liberator.publish.kafka.client import Tally, TopicSettings
-from liberator.publish.kafka.errors import KafkaFailure, Key, judge
+from liberator.publish.kafka.errors import KafkaFailure, judge
+from liberator.publish.kafka.kafkapython_network import DIRECT, connected, failure_of
 from liberator.publish.kafka.options import Installed, for_kafka_python, largest_event
 from liberator.publish.kafka.partition import partition_of
 from liberator.publish.kafka.size import record_batch_bytes
@@ -48,34 +46,6 @@ _FOREVER_MS = float("inf")
 
 _CODEC_PACKAGES = {"lz4": "lz4", "zstd": "zstandard", "snappy": "python-snappy"}
 
-_CLIENT_SIDE: tuple[tuple[type[Exception], Key], ...] = (
-    (kafka.errors.KafkaTimeoutError, "timeout"),
-    (kafka.errors.RetriableError, "unreachable"),
-    (kafka.errors.IllegalStateError, "sequence"),
-    (kafka.errors.TransactionAbortedError, "sequence"),
-    (OSError, "unreachable"),
-)
-
-# Its errors reach us as exceptions; its log would repeat them at every attempt, and at debug it shows keys
-# and values.
-if logging.getLogger("kafka").level == logging.NOTSET:
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-
-def failure_of(error: BaseException) -> KafkaFailure:
-    """An exception of kafka-python as a key of the table."""
-    if isinstance(error, kafka.errors.BrokerResponseError) and error.errno is not None:
-        return KafkaFailure(error.errno, _words(error))
-    for kind, key in _CLIENT_SIDE:
-        if isinstance(error, kind):
-            return KafkaFailure(key, _words(error))
-    return KafkaFailure(type(error).__name__, _words(error))
-
-
-def _words(error: BaseException) -> str:
-    # Some messages quote whole requests, and with them what a person should not see in a log.
-    return str(error.args[0])[:200] if error.args and isinstance(error.args[0], str) else type(error).__name__
-
 
 class KafkaPythonDriver:
     """kafka-python with a cluster's address and options. Raises `ConfigError` for an option it does not
@@ -89,7 +59,7 @@ class KafkaPythonDriver:
         defaults = {
             "reconnect_backoff_max_ms": 1_000,
             "bootstrap_timeout_ms": _CONNECT_TIMEOUT_MS,
-            "proxy_url": _ClosingSocket.URL,
+            "proxy_url": DIRECT,
         }
         self.base: dict[str, Any] = {**address, **defaults, **for_kafka_python(options, producer=False)}
         self.producing: dict[str, Any] = {
@@ -130,24 +100,6 @@ def _codec(compression: str | None) -> str | None:
     return "gzip"
 
 
-class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # the library has no type hints
-    """Closes a socket that could not be connected; the library leaves one behind at every attempt of an outage.
-
-    It is found by its scheme, in the place of a proxy's.
-    """
-
-    SCHEMES = ("direct",)
-    URL = "direct://"
-
-    async def sock_connect(self, net: Any, sock: socket.socket, *where: Any, **limits: Any) -> socket.socket:
-        try:
-            connected: socket.socket = await super().sock_connect(net, sock, *where, **limits)
-        except BaseException:
-            sock.close()
-            raise
-        return connected
-
-
 class _Nullable(Serializer):  # type: ignore[misc]  # the library has no type hints
     """Lets an event have neither key nor value, which the library's own check refuses and brokers take."""
 
@@ -165,22 +117,6 @@ class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has n
             super().flush(timeout)
 
 
-def connected(kind: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
-    """A connected client of the library. Raises `KafkaFailure`, leaving no thread or socket behind."""
-    networks: list[KafkaNetClient] = []
-
-    def network(**configs: Any) -> KafkaNetClient:
-        networks.append(KafkaNetClient(**configs))
-        return networks[-1]
-
-    try:
-        return kind(**settings, kafka_client=network)
-    except kafka.errors.KafkaError as error:
-        for unfinished in networks:
-            unfinished.close()
-        raise failure_of(error) from error
-
-
 class KafkaPythonProducer:
     """See `liberator.publish.kafka.client.Producer`."""
 
@@ -188,7 +124,7 @@ class KafkaPythonProducer:
         self._failure: KafkaFailure | None = None
         self._news = threading.Event()
         self._counting = threading.Lock()
-        self._client = connected(
+        self._client, self._network = connected(
             LibraryProducer,
             {
                 **settings,
@@ -205,8 +141,8 @@ class KafkaPythonProducer:
 
     @property
     def failure(self) -> KafkaFailure | None:
-        """What has broken this producer."""
-        return self._failure
+        """What has broken this producer: a delivery that failed, or brokers that do not let us in any more."""
+        return self._failure or self._network.refusal
 
     def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
         """Hand over events from index `start`; returns the index of the first there is no room for."""
@@ -216,7 +152,7 @@ class KafkaPythonProducer:
         index = start
         try:
             for index in range(start, len(batch)):
-                if self._failure is not None:
+                if self.failure is not None:
                     return index
                 lane = self._lane(batch.topics[index], batch.keys[index])
                 future = self._send_event(batch, index, lane[1])
@@ -341,32 +277,12 @@ class KafkaPythonCluster:
             raise failure_of(error) from error
 
     def _connect(self, timeout: float) -> None:
-        check_tls(self._settings)
         settings = {
             **self._settings,
             "bootstrap_timeout_ms": timeout * 1000,
             "request_timeout_ms": _ADMIN_TIMEOUT_MS,
         }
-        self._client = connected(KafkaAdminClient, settings)
-
-
-def check_tls(settings: Mapping[str, Any]) -> None:
-    """Shake hands once with every server that answers: the library only logs why that fails, and tries on."""
-    context = _tls_context(settings)
-    if context is None:
-        return
-    for server in settings["bootstrap_servers"]:
-        host, _, port = server.rpartition(":")
-        try:
-            with (
-                socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_MS / 1000) as plain,
-                context.wrap_socket(plain, server_hostname=host.strip("[]")),
-            ):
-                return
-        except ssl.SSLError as error:
-            raise KafkaFailure("tls", error.reason or str(error)) from error
-        except OSError:
-            continue
+        self._client, _ = connected(KafkaAdminClient, settings)
 
 
 def _tls_context(settings: Mapping[str, Any]) -> ssl.SSLContext | None:

@@ -281,7 +281,8 @@ class KafkaPublisher:
         for waiting in self._waiting:
             waiting.start_over()
         self._unsent = deque(self._waiting)
-        self._put_off()
+        if action == "wait":
+            self._put_off()
 
     def _learn_limit(self, topic: str, failure: KafkaFailure) -> None:
         known = self._topics.limit(topic)
@@ -291,7 +292,7 @@ class KafkaPublisher:
         if failure.alone:
             self._topics.learn_limit(topic, failure.size - 1)
         elif self._batch_bytes > _LEAST_BATCH_BYTES:
-            self._batch_bytes //= 2
+            self._batch_bytes //= 8
         else:
             raise failure.publish_error()
 

@@ -349,13 +349,17 @@ def publish_while(outlet: KafkaOutlet, happens: threading.Thread, publisher: Kaf
     return count
 
 
-def test_a_restart_of_the_broker_loses_nothing_and_keeps_order(outlet: KafkaOutlet) -> None:
+@pytest.mark.parametrize("how", ["in good order", "by kill -9"])
+def test_a_restart_of_the_broker_loses_nothing_and_keeps_order(outlet: KafkaOutlet, how: str) -> None:
     publisher = outlet.open()
-    publish_all(publisher, batch_of(outlet.topic, []), None)
 
     def restart() -> None:
         time.sleep(0.5)
-        outlet.broker.restart()
+        if how == "by kill -9":
+            outlet.broker.kill()
+            outlet.broker.start()
+        else:
+            outlet.broker.restart()
 
     count = publish_while(outlet, threading.Thread(target=restart), publisher)
     assert publisher.flush(PATIENCE)

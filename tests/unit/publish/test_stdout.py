@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,27 @@ class TestStdoutPublisher(StallingConformance):
         outlet = PipeOutlet()
         yield outlet
         outlet.end()
+
+
+def test_a_slow_reader_holds_up_nobody_longer_than_asked() -> None:
+    reading_end, writing_end = os.pipe()
+    with os.fdopen(writing_end, "wb") as stream:
+        publisher = StdoutPublisher(stream)
+        publisher.publish(batch_of("t", range(1_000), padding=1_000), {"slot": b"1"})
+        stop = threading.Event()
+
+        def read_slowly() -> None:
+            while not stop.wait(0.02):
+                os.read(reading_end, 4096)
+
+        reader = threading.Thread(target=read_slowly)
+        reader.start()
+        started = time.monotonic()
+        assert not publisher.ready(0.3)
+        assert time.monotonic() - started < 1
+        stop.set()
+        reader.join()
+    os.close(reading_end)
 
 
 def test_a_closed_pipe_acknowledges_nothing_of_its_batch() -> None:
