@@ -42,7 +42,8 @@ bench: setup ## measure the stream against pg_recvlogical
 	$(BIN)/python -m tests.benchmark.stream
 
 soak: setup ## the long numbers: hours, not minutes
-	HYPOTHESIS_PROFILE=soak $(PYTEST) -m soak --timeout=0 --durations=10
+	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) tests/unit tests/integration \
+		tests/acceptance tests/fault --timeout=0 --durations=10
 
 dist: $(INSTALLED)-dev ## build the wheel and the source archive
 	$(BIN)/python -m build
