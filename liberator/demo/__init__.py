@@ -48,8 +48,10 @@ def main(publish: str | None = None) -> int:
     with closing(view), Interrupts() as interrupts, own_folder() as folder:
         watch = Watch(view, interrupts.pause)
         with ExitStack() as stage:
-            outcome = _perform(publish, seconds, folder, watch, stage)
-            watch.begin("removing what was made")
+            try:
+                outcome = _perform(publish, seconds, folder, watch, stage)
+            finally:
+                watch.say("removing what was made")
     console.print(summary(outcome))
     if not outcome.proof.ok:
         tell_log(outcome.log)

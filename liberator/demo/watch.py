@@ -76,7 +76,8 @@ class View(Protocol):
 class Interrupts:
     """The first Ctrl-C (SIGTERM, SIGHUP) is noticed by the next `pause`; a second one ends what is going on at once.
 
-    So no server is ever interrupted half way through its start, when nobody would end it.
+    So no server is ever interrupted half way through its start, when nobody would end it. Errors that follow are of the
+    signal's making (a terminal sends it to the programs that are just being run, too): they end as `KeyboardInterrupt`.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -94,6 +95,8 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._asked and isinstance(error, LiberatorError):
+            raise KeyboardInterrupt from error
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `KeyboardInterrupt` when the demo is to end."""
@@ -153,7 +156,8 @@ class Watch:
                 self._cast = None
 
     def begin(self, now: str, line: str | None = None) -> None:
-        """From now on this goes on."""
+        """From now on this goes on. Raises `KeyboardInterrupt` when the demo is to end instead."""
+        self.pause(0)
         self._moment.now = now
         self.say(line or now)
 

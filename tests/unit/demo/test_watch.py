@@ -43,6 +43,27 @@ def test_a_second_signal_does_not_wait() -> None:
             signal.raise_signal(signal.SIGTERM)
 
 
+def test_an_error_after_a_signal_is_of_its_making() -> None:
+    interrupts = Interrupts()
+
+    def start_a_server() -> None:
+        with interrupts:
+            signal.raise_signal(signal.SIGINT)
+            raise LiberatorError("initdb failed")
+
+    with pytest.raises(KeyboardInterrupt):
+        start_a_server()
+
+
+def test_nothing_begins_after_a_signal() -> None:
+    view = Shown()
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            Watch(view, interrupts.pause).begin("starting PostgreSQL")
+    assert view.lines == []
+
+
 def test_gives_the_signals_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Interrupts():
