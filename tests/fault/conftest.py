@@ -95,6 +95,17 @@ class FaultConnector(Connector):
         self.wait_for(lambda: "reading" in self.log and _is_blocked(process.pid), "a full pipe")
         return process
 
+    def ended(self, patience: float) -> int:
+        """The exit code of the running process, which ends within `patience` seconds."""
+        assert self._process is not None
+        return self._process.wait(patience)
+
+    def memory_peak(self) -> int:
+        """Bytes that the running process has had in memory at most."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
     def cpu_seconds(self) -> float:
         """What the running process has used."""
         assert self._process is not None

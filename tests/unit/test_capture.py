@@ -17,6 +17,7 @@ from liberator.testing.watch import MemoryWatch
 
 LOST = SourceError("the connection was lost", code="postgres.connection", retryable=True)
 BUSY = PreconditionError("slot is active for PID 7", code="postgres.55006", retryable=True)
+FULL = PreconditionError("all replication slots are in use", code="postgres.53400", retryable=True)
 EVENTS = [b'"1"', b'"2"', b'"3"', b'"4"']
 
 
@@ -194,6 +195,31 @@ def test_gives_up_a_busy_slot_after_its_patience_in_a_bounded_run() -> None:
     with pytest.raises(PreconditionError):
         it.capture.run()
     assert it.published() == []
+
+
+def test_gives_up_what_never_worked_after_a_minute_of_attempts() -> None:
+    """D61: a server without a free slot is asked again, but not for ever."""
+    it = bench(patience=60.0)
+    it.source.refuse(*[FULL] * 100)
+    with pytest.raises(PreconditionError):
+        it.capture.run()
+    assert it.now >= 60
+    assert 2 <= it.watch.errors.count(FULL.code) < 100
+
+
+def test_never_gives_up_what_once_worked() -> None:
+    it = bench([EVENTS[0], Abort(LOST), *EVENTS[1:]], patience=60.0)
+    opened = it.source.open
+
+    def open_then_refuse(resume: State) -> None:
+        if len(it.source.opened) == 1 and not it.watch.errors.count(FULL.code):
+            it.source.refuse(*[FULL] * 100)
+        opened(resume)
+
+    it.source.open = open_then_refuse  # type: ignore[method-assign]
+    it.capture.run()
+    assert it.watch.errors.count(FULL.code) == 100
+    assert it.published() == EVENTS
 
 
 def test_a_standby_takes_over_from_what_the_other_saved_meanwhile() -> None:
