@@ -151,3 +151,25 @@ def test_an_idle_database_stays_idle(database: str, connector: Make) -> None:
     before = it.cpu_seconds()
     time.sleep(3)
     assert it.cpu_seconds() - before < 0.15
+
+
+def test_a_stalled_reader_does_not_keep_the_server_from_shutting_down(
+    own_postgres: Callable[..., PostgresServer], connector: Make
+) -> None:
+    """Invariant 8: a walsender waits for its reader at a fast shutdown, so the stream is closed."""
+    server = own_postgres(18)
+    dsn = server.database()
+    prepare(dsn, 100_000)
+    it = connector(dsn, "--publish", "-")
+    process = it.launch_into_a_full_pipe()
+    it.execute("insert into ledger select 9, g, g, repeat('m', 1000) from generate_series(1, 50000) g")
+    it.close_connection()
+    time.sleep(1)
+    started = time.monotonic()
+    server.restart("fast")
+    assert time.monotonic() - started < 10
+    assert process.poll() is None, it.log[-2000:]
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
