@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 State = Mapping[str, bytes]
 """Partition -> opaque, versioned position. Only its source parses and compares it.
@@ -17,6 +17,16 @@ In a delta (what a batch carries, what a checkpoint saves) a partition with the 
 """
 
 Headers = tuple[tuple[str, bytes], ...]
+
+ReadHeaders = tuple[tuple[str, bytes | None], ...]
+"""As they are read: of other producers a value may be null, and a name may come twice."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic of a broker."""
+
+    topic: str
+    partition: int
 
 
 @dataclass(slots=True)
@@ -98,6 +108,29 @@ class EncodedBatch:
         self.values.append(value)
         self.ids.append(id)
         self.headers.append(headers)
+
+    def size(self) -> int:
+        """Bytes of keys and values, for the memory budget."""
+        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+
+
+@dataclass(slots=True)
+class ConsumedBatch:
+    """Events as a broker keeps them, as columns: index i of every list is one event, those of a partition in their order.
+
+    timestamps: milliseconds since the Unix epoch. keys, values, headers: byte for byte; None for null.
+    """
+
+    topics: list[str] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    headers: list[ReadHeaders] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
 
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""

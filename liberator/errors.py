@@ -92,6 +92,12 @@ class PublishError(LiberatorError):
     default_code = "publish.failed"
 
 
+class ConsumeError(LiberatorError):
+    """The broker did not give events, or did not take a commit."""
+
+    default_code = "consume.failed"
+
+
 class FunctionError(LiberatorError):
     """A function that a stream triggers failed."""
 

@@ -1,14 +1,15 @@
-"""What the capture loop knows of its parts. Every protocol here has at least two implementations (a twin counts).
+"""What the two loops know of their parts. Every protocol here has at least two implementations (a twin counts).
 
 One owner per part: none of these are called from two threads unless a method says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
-from liberator.change import Batch, EncodedBatch, State
+from liberator.change import Batch, ConsumedBatch, EncodedBatch, State, TopicPartition
 
 
 LoopState = Literal[
@@ -148,3 +149,68 @@ class SnapshotProgress(Protocol):
 
     def snapshot_done(self, table: str) -> None:
         """All of it was read."""
+
+
+Start = Literal["earliest", "latest"] | datetime
+"""Where reading begins: at the oldest event there is, with what comes from now on, or with the first event of that time or
+later."""
+
+
+class Rebalance(Protocol):
+    """Who wants to know which partitions a consumer reads. Called inside `Consumer.poll` and nowhere else."""
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """These are read from now on: each from its group's last commit, else from the start."""
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These go to another member when this returns: the last chance to commit what is done of them."""
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """These have gone already, without a last chance: what is not committed of them comes again, elsewhere."""
+
+
+class Consumer(Protocol):
+    """One member of a consumer group: a partition is read by one member at a time, in order, committed events only.
+
+    A member that dies or does not poll loses its partitions to the others. Every method raises `ConsumeError`; after a
+    retryable one the same call may succeed later.
+    """
+
+    def subscribe(self, topics: Collection[str] | Callable[[str], object], rebalance: Rebalance) -> None:
+        """Read these topics, or those whose name the function accepts; topics may appear later.
+
+        Called once. The group is joined by the first `poll`.
+        """
+
+    def poll(self, limit: int, timeout: float) -> ConsumedBatch:
+        """At most `limit` events that come next, waiting at most `timeout` seconds for the first.
+
+        Must be called all the time, also while everything is paused, or the partitions go to others.
+        """
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """The first offsets that are not done yet, of assigned partitions; durable when this returns.
+
+        Raises `ConsumeError` (consume.lost) when one of them is not ours any more; `poll` then says which.
+        """
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Give no events of these until `resume`. A partition that is assigned anew is not paused."""
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Go on with these where they were paused."""
+
+    def assigned(self) -> frozenset[TopicPartition]:
+        """What this member reads, as the last `poll` told it."""
+
+    def seek(self, partition: TopicPartition, to: Start | int) -> None:
+        """Go on elsewhere in an assigned partition, or at that offset. Commits nothing."""
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Offsets between the group's commits and the ends of all partitions of the subscribed topics, whoever reads them.
+
+        Where nothing is committed, they count from the start. Asked before the first `poll`, it does not join the group.
+        """
+
+    def close(self) -> None:
+        """Leave the group at once; what is not committed comes again. Tells nobody. Idempotent."""
