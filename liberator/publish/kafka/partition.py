@@ -7,6 +7,8 @@ all of them.
 
 from __future__ import annotations
 
+from struct import unpack_from
+
 _SEED = 0x9747B28C
 _MULTIPLIER = 0x5BD1E995
 _MASK = 0xFFFFFFFF
@@ -21,13 +23,13 @@ def murmur2(data: bytes) -> int:
     """Kafka's variant of MurmurHash 2 (org.apache.kafka.common.utils.Utils.murmur2), as an unsigned
     number.
     """
-    hashed = (_SEED ^ len(data)) & _MASK
-    whole = len(data) & ~3
-    for at in range(0, whole, 4):
-        block = int.from_bytes(data[at : at + 4], "little") * _MULTIPLIER & _MASK
-        block = (block ^ block >> 24) * _MULTIPLIER & _MASK
-        hashed = hashed * _MULTIPLIER & _MASK ^ block
-    if whole != len(data):
+    length = len(data)
+    hashed = _SEED ^ length
+    whole = length & ~3
+    for block in unpack_from(f"<{whole >> 2}I", data):
+        block = block * _MULTIPLIER & _MASK
+        hashed = hashed * _MULTIPLIER & _MASK ^ (block ^ block >> 24) * _MULTIPLIER & _MASK
+    if whole != length:
         hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * _MULTIPLIER & _MASK
     hashed = (hashed ^ hashed >> 13) * _MULTIPLIER & _MASK
     return hashed ^ hashed >> 15
