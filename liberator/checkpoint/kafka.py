@@ -20,7 +20,7 @@ from typing import Protocol
 
 from liberator.change import State
 from liberator.checkpoint.format import Saved, corrupt, fenced, seal, unseal
-from liberator.errors import CheckpointError
+from liberator.errors import CheckpointError, PublishError
 from liberator.publish.kafka import Client, TopicSettings, driver
 from liberator.publish.kafka.client import Driver
 from liberator.publish.kafka.errors import KafkaFailure
@@ -239,6 +239,14 @@ class KafkaCheckpoint:
             if failure.verdict.code == _FENCED:
                 raise fenced(self._name, self._where) from failure
             raise failure.checkpoint_error(self._where) from failure
+        except PublishError as error:  # what `Topics` says about our topic
+            raise CheckpointError(
+                error.what,
+                code=error.code.replace("publish.", "checkpoint.", 1),
+                where=self._where,
+                fix=error.fix,
+                retryable=error.retryable,
+            ) from error
 
 
 def _journal(library: Driver, topic: str, transactional_id: str) -> Journal:

@@ -12,6 +12,9 @@ from liberator.checkpoint.kafka import READ_WITHIN, TRANSACTION_TIMEOUT_MS, WRIT
 from liberator.publish.kafka.confluent import failure_of, library
 from liberator.publish.kafka.errors import KafkaFailure
 
+_ABOUT_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.COORDINATOR_NOT_AVAILABLE)
+"""librdkafka wants a group's name and asks for its coordinator; we read without a group, and need no right to one."""
+
 
 class ConfluentJournal:
     """Reads with a consumer made for each reading, writes with one producer."""
@@ -102,7 +105,7 @@ def _read_to(consumer: Consumer, end: int) -> list[tuple[bytes | None, bytes | N
     while time.monotonic() < deadline:
         message = consumer.poll(0.5)
         error = None if message is None else message.error()
-        if message is None:
+        if message is None or (error is not None and error.code() in _ABOUT_THE_GROUP):
             continue
         if error is None:
             records.append((message.key(), message.value()))

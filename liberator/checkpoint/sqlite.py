@@ -176,7 +176,7 @@ class SqliteCheckpoint:
             raise
 
     def _is_empty(self, connection: sqlite3.Connection) -> bool:
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise CheckpointError(
                 "the file is a SQLite database, but no checkpoint",
                 code="checkpoint.foreign",

@@ -8,16 +8,15 @@ in as they are, and three cheap looks at the whole batch tell whether any event 
 from __future__ import annotations
 
 import base64
-from functools import lru_cache
 
 import orjson
 
 from liberator.change import EncodedBatch, Headers
 
 _VALUE = b',"value":'
-_HEADERS = b',"headers":{"id":'
-_MORE = b'},"position":'
-_END = b"}\n"
+_HEADERS = b',"headers":{"id":"'
+_POSITION = b'"},"position":"'
+_END = b'"}\n'
 _NULL = b"null"
 
 # What a JSON string may not hold as it is.
@@ -39,33 +38,35 @@ def encode(batch: EncodedBatch) -> bytes:
 
 
 def _spliced(batch: EncodedBatch) -> bytes:
+    begin = {topic: _begin(topic) for topic in set(batch.topics)}
     pieces: list[bytes] = []
-    for topic, key, value, id in zip(batch.topics, batch.keys, batch.values, _quoted(batch.ids), strict=True):
+    for topic, key, value, id in zip(
+        batch.topics, batch.keys, batch.values, _escaped(batch.ids), strict=True
+    ):
         pieces += (
-            _prefix(topic),
+            begin[topic],
             _NULL if key is None else key,
             _VALUE,
             _NULL if value is None else value,
             _HEADERS,
             id,
-            _MORE,
+            _POSITION,
             id,
             _END,
         )
     return b"".join(pieces)
 
 
-@lru_cache(maxsize=4096)
-def _prefix(topic: str) -> bytes:
+def _begin(topic: str) -> bytes:
     return b'{"topic":' + orjson.dumps(topic) + b',"key":'
 
 
-def _quoted(ids: list[bytes]) -> list[bytes]:
-    """Ids as JSON strings. Nearly all are plain ASCII, which one look at all of them together shows."""
+def _escaped(ids: list[bytes]) -> list[bytes]:
+    """Ids as they stand between quotes. Nearly all are plain ASCII, which one look at all of them together shows."""
     together = b"".join(ids)
     if together.isascii() and len(together.translate(None, _ESCAPED)) == len(together):
-        return [b'"%b"' % id for id in ids]
-    return [_string(id) for id in ids]
+        return ids
+    return [_string(id)[1:-1] for id in ids]
 
 
 def _string(text: bytes) -> bytes:
@@ -89,7 +90,7 @@ def _line(
     anything = string_key or any(name.startswith(_DEAD_LETTER) for name, _ in headers)
     return b"".join(
         (
-            _prefix(topic),
+            _begin(topic),
             _text(key) if string_key and key is not None else _payload(key, b"key", anything),
             _VALUE,
             _payload(value, b"value", anything),
@@ -97,7 +98,7 @@ def _line(
             orjson.dumps(_readable(id, headers)),
             b',"position":',
             _string(id),
-            _END,
+            b"}\n",
         )
     )
 

@@ -216,11 +216,21 @@ def test_a_large_event_is_tried_where_its_limit_may_not_be_read(
     assert [event.id for event in topics.read(secured.plain, writable)] == [b"large"]
 
 
+def test_a_checkpoint_that_may_not_make_its_topic_stops(
+    secured: SecuredKafka, client: Client, unique: str
+) -> None:
+    checkpoint = KafkaCheckpoint(secured.sasl, unique, unique, STRANGER, client)
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.acquire()
+    assert refused.value.code in ("checkpoint.topic_denied", "checkpoint.cluster_denied")
+    assert not refused.value.retryable
+    checkpoint.close()
+
+
 def test_a_checkpoint_needs_its_transactional_id(
     secured: SecuredKafka, client: Client, writable: str
 ) -> None:
     secured.allow("writer", ResourceType.TOPIC, writable, AclOperation.READ)
-    secured.allow("writer", ResourceType.GROUP, "liberator", AclOperation.READ)
     checkpoint = KafkaCheckpoint(secured.sasl, writable, writable, WRITER, client)
     started = time.monotonic()
     with pytest.raises(CheckpointError) as refused:

@@ -133,7 +133,7 @@ def test_somebody_elses_database_is_left_alone(file: File) -> None:
     with pytest.raises(CheckpointError):
         file.open().reset()
     with closing(sqlite3.connect(file.path)) as connection:
-        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("customers",)]
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("customers",)]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
