@@ -99,6 +99,20 @@ class Connector:
             )
         return self._process
 
+    def launched(self) -> subprocess.Popen[bytes]:
+        """Its running process."""
+        assert self._process is not None
+        return self._process
+
+    def cpu_seconds(self) -> float:
+        """What the running process has used."""
+        fields = Path(f"/proc/{self.launched().pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def reconfigure(self, *options: str) -> None:
+        """More options for its next runs."""
+        self._options += options
+
     def freeze(self) -> None:
         """Let it do nothing until `thaw`."""
         assert self._process is not None
