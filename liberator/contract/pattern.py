@@ -33,7 +33,7 @@ _SPACE: Ranges = (
 _LAST = 0x10FFFF
 
 _QUANTIFIER = re.compile(r"(?:[*+?]|\{(\d{1,9})(?:(,)(\d{1,9})?)?\})\??")
-_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|([tnrfv])|([!-/:-@\[-`{-~ ]))")
+_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|([tnrfv])|([!-/:;=?@\[-`{-~ ]))")
 _GROUPS = {
     "(?=": "look-ahead",
     "(?!": "look-ahead",

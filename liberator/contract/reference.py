@@ -5,13 +5,13 @@ Called by tests and by users; never by the stream: `jsonschema` matches patterns
 stall, and is some hundred times slower.
 
 Two things are said to it in its own words: patterns are spelled so that Python's `re` reads them as ECMA-262 does,
-and numbers are read exactly (`Decimal`), because 19.99 divided by 0.01 is no whole number in binary floats.
+and numbers are read exactly (`Fraction`), because 19.99 divided by 0.01 is no whole number in binary floats.
 """
 
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import jsonschema
@@ -34,10 +34,10 @@ def reference(schema: Schema) -> jsonschema.Draft202012Validator:
 
 
 def read_exactly(text: str | bytes) -> Any:
-    """JSON as values: numbers as `int` where they are whole, else as `Decimal`."""
+    """JSON as values: numbers as `int` where they are whole, else as `Fraction`."""
     return json.loads(text, parse_float=_number)
 
 
-def _number(text: str) -> int | Decimal:
-    number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else number
+def _number(text: str) -> int | Fraction:
+    number = Fraction(text)
+    return int(number) if number.denominator == 1 else number

@@ -125,3 +125,8 @@ def test_the_run_time_validator_agrees_with_the_reference(goal: Any, data: st.Da
     value = data.draw(st.one_of([kind.values for kind in KINDS]))
     exact = read_exactly(encoded(value))
     assert Document(goal).validator(goal).is_valid(exact) == reference(goal).is_valid(exact)
+
+
+def test_the_reference_divides_numbers_of_any_length() -> None:
+    assert reference({"multipleOf": 0.1}).is_valid(read_exactly(b"1000000000000000000000000000000000"))
+    assert not reference({"multipleOf": 0.1}).is_valid(read_exactly(b"1000000000000000000000000000000000.05"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import time
 
 import pytest
@@ -47,7 +48,9 @@ _CLASSES = [
     r"[\S\s]",
     "[-a]",
 ]
-_ATOMS = st.sampled_from([*_CHARACTERS, *_CLASSES, "[😀-😂]", r"[\]\[]", "[a&~]"])
+_ESCAPES = [f"\\{char}" for char in string.punctuation if char not in "<>"]
+_SETS = ["[😀-😂]", r"[\]\[]", "[a&~]"]
+_ATOMS = st.one_of([st.sampled_from(some) for some in (_CHARACTERS, _CLASSES, _ESCAPES, _SETS)])
 _QUANTIFIERS = st.sampled_from(["", "", "*", "+", "?", "{2}", "{1,}", "{0,2}", "*?", "+?", "{1,2}?"])
 _PATTERNS = st.recursive(
     st.lists(st.tuples(_ATOMS, _QUANTIFIERS).map("".join), max_size=3).map("".join),
@@ -60,10 +63,12 @@ _PATTERNS = st.recursive(
     ),
     max_leaves=4,
 )
-_TEXTS = st.text(st.sampled_from("abcBA_-.09 \t\n\réé日😀😁/][&~#\x1c\x85\u2028\ufeff٣"), max_size=6)
+_TEXTS = st.text(
+    st.sampled_from("abcBA09 \t\n\réé日😀😁\x1c\x85\u2028\ufeff٣" + string.punctuation), max_size=6
+)
 
 
-@settings(max_examples=500)
+@settings(max_examples=max(500, settings.default.max_examples if settings.default else 0))
 @given(_PATTERNS, _TEXTS)
 def test_a_portable_pattern_means_the_same_to_both_engines(pattern: str, text: str) -> None:
     here = validator({"pattern": pattern}).is_valid(text)
@@ -96,6 +101,8 @@ def test_a_class_holds_the_same_characters_in_both_engines(pattern: str) -> None
         (r"\p{L}", r"the escape '\p'"),
         (r"\Aa\Z", r"the escape '\A'"),
         (r"\0", "back reference"),
+        (r"\<word\>", r"the escape '\<'"),
+        (r"[a\>]", r"the escape '\>'"),
         ("\\", "the escape"),
         (r"\ud83d", "surrogate"),
         ("a++", "repeats nothing"),
