@@ -155,6 +155,22 @@ def test_a_backlog_comes_in_the_schemas_of_its_time(each_database: str, connecto
     assert stopped.run_once() == []
 
 
+def test_a_composite_that_its_type_no_longer_describes_is_a_dead_letter(stream: Stream) -> None:
+    """D30: the log does not say what attributes a type had; what does not fit those that are known stays text."""
+    stream.run("create type place as (x int, y text)", "create table t (id int primary key, p place)")
+    stream.connector.freeze()
+    stream.run(
+        "insert into t values (1, '(1,a)')",
+        "alter type place drop attribute x, add attribute z int",
+        "insert into t values (2, '(b,2)')",
+    )
+    stream.connector.thaw()
+    events = stream.connector.events()[-2:]
+    assert events.changes == [created({"id": 1, "p": "(1,a)"}), created({"id": 2, "p": {"y": "b", "z": 2}})]
+    assert events.topics == [f"{stream.connector.name}.dead-letters", stream.topic("t")]
+    assert 'row with key {"id":1} breaks its contract: /p' in stream.log
+
+
 def test_the_key_changes_with_the_primary_key(stream: Stream) -> None:
     """D31: from that event on; its columns stand in the key's own order."""
     stream.run(

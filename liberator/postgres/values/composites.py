@@ -1,11 +1,15 @@
-"""Composites: JSON objects by attribute name, each attribute in its own form."""
+"""Composites: JSON objects by attribute name, each attribute in its own form.
+
+A type can have had other attributes when a value was written than when the catalogue was asked, and nothing in the value
+tells. So what is made is looked at, other than with the types that the stream itself names.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from orjson import dumps
+from orjson import JSONDecodeError, dumps, loads
 
 from liberator.postgres.values.quoting import field
 from liberator.postgres.values.rules import Converter, Form, Schema, nullable, refusal
@@ -45,7 +49,12 @@ def _converter(attributes: Sequence[tuple[str, Form]]) -> Converter:
             out += (key, b"null" if value is None else part(value))
         if at != len(raw):
             raise refusal("a composite of these attributes")
-        return b"".join(out) + b"}"
+        made = b"".join(out) + b"}"
+        try:
+            loads(made)
+        except JSONDecodeError:
+            raise refusal("a composite of these attributes") from None
+        return made
 
     def convert_empty(raw: bytes) -> bytes:
         if raw != b"()":

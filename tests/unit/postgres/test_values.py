@@ -256,6 +256,12 @@ def test_a_composite_becomes_an_object_by_attribute(type: PgType, text: str, val
     assert json.loads(made(type, text)) == value
 
 
+@pytest.mark.parametrize("part", [INT4, array(INT4), base("json")], ids=["int4", "int4[]", "json"])
+def test_a_composite_of_other_attributes_than_expected_is_refused(part: PgType) -> None:
+    with pytest.raises(ConversionError):
+        converter(composite(a=part), -1, TypeOptions(json="embed"))(b"({x})")
+
+
 def test_a_domain_is_as_its_base_type() -> None:
     assert made(domain(domain(base("timestamp"))), "2024-01-02 03:04:05") == '"2024-01-02T03:04:05"'
     assert made(domain(array(INT4)), "{1,2}") == "[1,2]"
