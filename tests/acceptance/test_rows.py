@@ -99,6 +99,22 @@ def test_without_a_usable_identity_only_inserts_flow_and_the_application_never_f
     assert events.of("keyed").changes == [created({"id": 1})]
 
 
+def test_a_table_that_gets_a_key_flows_whole_from_the_next_start(each_database: str, connector: Make) -> None:
+    """D03: and one that loses its key is left in peace from then on."""
+    stopped = connector(each_database)
+    stopped.execute("create table t (id int)", "create table u (id int constraint u_key primary key)")
+    stopped.run_once()
+    stopped.execute("alter table t add primary key (id)", "alter table u drop constraint u_key")
+    stopped.run_once()
+    for table in "tu":
+        stopped.execute(
+            f"insert into {table} values (1)", f"update {table} set id = id", f"delete from {table}"
+        )
+    events = stopped.run_once()
+    assert events.of("t").changes == [created({"id": 1}), updated({"id": 1}), deleted({"id": 1})]
+    assert events.of("u").changes == [created({"id": 1})]
+
+
 def test_all_tables_are_not_published_while_updates_of_one_would_fail(
     each_database: str, connector: Make
 ) -> None:
@@ -148,6 +164,39 @@ def test_a_key_change_with_full_identity_brings_the_large_column(stream: Stream)
     assert come.change == created({"id": 2, "big": first.row["big"]})
     assert len(come.row["big"]) == 9600
     assert come.unchanged == []
+
+
+def test_a_large_key_that_did_not_change_is_still_the_key(stream: Stream) -> None:
+    """D04: stored outside of the row it is not sent with it; the server sends the old key instead."""
+    stream.run(
+        "create table t (id text primary key, a text, v int)",
+        "alter table t alter id set storage external, alter a set storage external",
+        "insert into t values (repeat('k', 2500), repeat('a', 9000), 1)",
+        "update t set v = 2",
+    )
+    _, update = stream.events("t")
+    assert update.change == updated({"id": "k" * 2500, "v": 2}, before={"id": "k" * 2500})
+    assert update.key == {"id": "k" * 2500}
+    assert update.unchanged == ["a"]
+
+
+def test_the_key_is_that_of_the_identity_index(stream: Stream) -> None:
+    """D01: what a delete brings, though the table has a primary key too."""
+    stream.run(
+        "create table t (id int primary key, a int not null, b int not null)",
+        "create unique index by_b on t (b, a)",
+        "alter table t replica identity using index by_b",
+        "insert into t values (1, 2, 3)",
+        "update t set id = 4",
+        "delete from t",
+    )
+    events = stream.events("t")
+    assert events.changes == [
+        created({"id": 1, "a": 2, "b": 3}),
+        updated({"id": 4, "a": 2, "b": 3}),
+        deleted({"a": 2, "b": 3}),
+    ]
+    assert [list(key.items()) for key in events.keys] == [[("b", 3), ("a", 2)]] * 4
 
 
 @pytest.mark.parametrize("identity", ["default", "full"])
@@ -436,6 +485,23 @@ def test_a_row_filter_decides_by_the_rows_old_and_new_state(each_database: str, 
         "update t set id = 60 where id = 6", "update t set id = 5 where id = 50", "insert into t values (6)"
     )
     assert running.events().changes == [read({"id": 50}), created({"id": 60}), deleted({"id": 50})]
+
+
+def test_a_column_list_binds_the_snapshot_too(each_database: str, connector: Make) -> None:
+    """D18: what is not published is not read."""
+    running = connector(each_database, "--publication", "theirs")
+    running.execute(
+        "create table t (id int primary key, secret text, v text)",
+        "create publication theirs for table t (id, v)",
+        "insert into t values (1, 's', 'a')",
+    )
+    running.start()
+    running.execute("insert into t values (2, 's', 'b')", "update t set secret = 'u', v = 'c' where id = 1")
+    assert running.events().changes == [
+        read({"id": 1, "v": "a"}),
+        created({"id": 2, "v": "b"}),
+        updated({"id": 1, "v": "c"}),
+    ]
 
 
 def test_publications_with_different_columns_of_a_table_are_refused(
