@@ -43,11 +43,12 @@ _NETWORK: dict[str, str] = {
     "tcp_user_timeout": "30000",
 }
 
-_PERMANENT_CLASSES = ("28", "42", "3D", "3F", "0A", "22")
+_PERMANENT_CLASSES = ("28", "42", "3D", "3F", "0A", "22", "54")
 _PERMANENT_CODES = frozenset({"55000", "42501", "58P01"})
 _FIXES = {
     "28P01": "check user and password of source.url",
-    "28000": "allow this user in pg_hba.conf (for mode log also with database 'replication' or all), or check source.url",
+    "28000": "allow this user in pg_hba.conf (for mode log also with database 'replication' or all), or check source.url:"
+    " its user, and its sslmode if the server admits nobody without encryption",
     "3D000": "check the database name of source.url",
     "42501": "grant what the message names; for the log: ALTER ROLE ... REPLICATION",
     "53300": "raise max_connections or max_wal_senders, or end a connection that is no longer used",
@@ -128,17 +129,21 @@ def source_error(error: psycopg.Error, doing: str) -> LiberatorError:
     return SourceError(what, code=f"postgres.{state or 'connection'}", retryable=True)
 
 
+_TLS_REFUSALS = (
+    "certificate",  # not verified, expired, for another host, a file that is missing, or ours refused by the server
+    "server does not support ssl",
+    "alert",
+    "wrong version number",
+    "unsupported protocol",
+    "no protocols available",
+    "handshake failure",
+)
+
+
 def _is_tls(text: str) -> bool:
+    """Do the two sides not agree on TLS? That OpenSSL calls a connection lost an SSL error does not make it one."""
     lowered = text.lower()
-    refusals = (
-        "certificate",
-        "ssl error",
-        "server does not support ssl",
-        "root.crt",
-        "hostssl",
-        "no encryption",
-    )
-    return any(word in lowered for word in refusals)
+    return any(words in lowered for words in _TLS_REFUSALS)
 
 
 def _state_of_refusal(text: str) -> str | None:

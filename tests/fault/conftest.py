@@ -17,6 +17,7 @@ import pytest
 
 from tests.acceptance.connector import Connector
 from tests.acceptance.events import Event, Order
+from tests.fault.brokers import Fortress, Topics
 
 
 class _AnyOrder(Order):
@@ -113,6 +114,27 @@ class FaultConnector(Connector):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class KafkaConnector(FaultConnector):
+    """A fault connector that publishes to Kafka. topics: what it has published there."""
+
+    def __init__(self, dsn: str, folder: Path, name: str, bootstrap: str, *options: str) -> None:
+        publish = ["--publish", f"kafka://{bootstrap}", "--set", "publish.options.linger.ms=0"]
+        super().__init__(dsn, folder, name, *publish, *options)
+        self.topics = Topics(bootstrap, f"{name}.")
+
+    def settled(self) -> None:
+        """Returns when all that was committed up to now is durable, saved and acknowledged."""
+        [[lsn]] = self.execute("select pg_current_wal_flush_lsn()")
+        self.wait_for(lambda: self.confirmed_up_to(lsn), f"the acknowledgement of {lsn}")
+
+    def confirmed(self) -> str:
+        """The position that the server may forget everything before."""
+        [[lsn]] = self.execute(
+            f"select confirmed_flush_lsn from pg_replication_slots where slot_name = '{self.slot}'"
+        )
+        return str(lsn)
+
+
 def address(url: str) -> tuple[str, int]:
     """Host and port of a URL that names both."""
     parts = urlsplit(url)
@@ -140,3 +162,26 @@ def connector(tmp_path: Path, unique: str) -> Iterator[Callable[..., FaultConnec
             return made
 
         yield make
+
+
+@pytest.fixture
+def publishing(tmp_path: Path, unique: str) -> Iterator[Callable[..., KafkaConnector]]:
+    """Makes a connector from a database to a broker: `publishing(dsn, bootstrap, ...)`. It is not started."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+
+        def make(dsn: str, bootstrap: str, *options: str) -> KafkaConnector:
+            name = f"{unique}_{next(numbers)}"
+            made = KafkaConnector(dsn, tmp_path / name, name, bootstrap, *options)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
+    """A broker that speaks TLS and asks for passwords and rights."""
+    fortress = Fortress(tmp_path_factory.mktemp("fortress"))
+    with fortress.server:
+        yield fortress

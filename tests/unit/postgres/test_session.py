@@ -1,0 +1,85 @@
+"""What a driver's error means: wait, or tell a person what to do."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from liberator.errors import PreconditionError
+from liberator.postgres.session import source_error
+
+FAILED = 'connection failed: connection to server at "10.0.0.7", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "consuming input failed: SSL error: unexpected eof while reading",
+        FAILED + "SSL error: unexpected eof while reading",
+        "consuming input failed: SSL SYSCALL error: EOF detected",
+        FAILED + "SSL SYSCALL error: Connection reset by peer",
+        "consuming input failed: SSL connection has been closed unexpectedly",
+        "consuming input failed: SSL error: decryption failed or bad record mac",
+        "consuming input failed: server closed the connection unexpectedly",
+        FAILED + "Connection refused",
+        FAILED + "FATAL:  the database system is starting up",
+        "connection timeout expired",
+    ],
+)
+def test_a_lost_connection_is_worth_another_attempt_with_and_without_tls(text: str) -> None:
+    error = source_error(psycopg.OperationalError(text), "reading")
+    assert error.retryable
+    assert error.code == "postgres.connection"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FAILED + "SSL error: certificate verify failed",
+        FAILED + 'server certificate for "a" does not match host name "b"',
+        FAILED + 'root certificate file "/x/root.crt" does not exist',
+        FAILED + "server does not support SSL, but SSL was required",
+        FAILED + "SSL error: tlsv1 alert unknown ca",
+        FAILED + "SSL error: sslv3 alert handshake failure",
+        FAILED + "SSL error: wrong version number",
+        FAILED + "SSL error: unsupported protocol",
+    ],
+)
+def test_a_refused_handshake_is_for_a_person(text: str) -> None:
+    error = source_error(psycopg.OperationalError(text), "connecting")
+    assert isinstance(error, PreconditionError)
+    assert not error.retryable
+    assert error.code == "postgres.tls"
+    assert "sslrootcert" in str(error.fix)
+
+
+def test_a_server_that_wants_encryption_is_for_a_person() -> None:
+    text = FAILED + 'FATAL:  no pg_hba.conf entry for host "10.0.0.8", user "u", database "d", no encryption'
+    error = source_error(psycopg.OperationalError(text), "connecting")
+    assert (error.code, error.retryable) == ("postgres.28000", False)
+    assert "sslmode" in str(error.fix)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retryable", "exit_code"),
+    [
+        (psycopg.errors.AdminShutdown, True, 1),
+        (psycopg.errors.CrashShutdown, True, 1),
+        (psycopg.errors.CannotConnectNow, True, 1),
+        (psycopg.errors.DiskFull, True, 1),
+        (psycopg.errors.QueryCanceled, True, 1),
+        (psycopg.errors.TooManyConnections, True, 3),
+        (psycopg.errors.ConfigurationLimitExceeded, True, 3),
+        (psycopg.errors.ObjectInUse, True, 3),
+        (psycopg.errors.InsufficientPrivilege, False, 3),
+        (psycopg.errors.UndefinedObject, False, 3),
+        (psycopg.errors.ObjectNotInPrerequisiteState, False, 3),
+        (psycopg.errors.FeatureNotSupported, False, 3),
+        (psycopg.errors.ProgramLimitExceeded, False, 3),
+        (psycopg.errors.UndefinedFile, False, 3),
+    ],
+)
+def test_the_servers_own_code_decides(kind: type[psycopg.Error], retryable: bool, exit_code: int) -> None:
+    error = source_error(kind("what the server said"), "reading")
+    assert (error.retryable, error.exit_code) == (retryable, exit_code)
+    assert error.code == f"postgres.{kind.sqlstate}"
