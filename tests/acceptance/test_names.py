@@ -67,6 +67,7 @@ def test_names_arrive_exactly(each_database: str, connector: Make, identity: str
         f"insert into {table} select {', '.join(['%L'] * len(ODD_NAMES))}".replace("%L", "'old'"),
     )
     running.start()
+    running.events()
     values = ", ".join("'new'" for _ in ODD_NAMES)
     running.execute(
         f"insert into {table} values ({values})",
