@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import kafka.errors
@@ -45,14 +46,12 @@ class KafkaPythonJournal:
 
     def read(self, *, complete: bool) -> list[tuple[bytes | None, bytes | None]]:
         """Committed records from the beginning on."""
-        consumer = self._consumer("read_committed")
         try:
-            end = self._end() if complete else _end_of(consumer, self._topic)
-            return _read_to(consumer, TopicPartition(self._topic, 0), end)
+            with self._consumer("read_committed") as consumer:
+                end = self._end() if complete else _end_of(consumer, self._topic)
+                return _read_to(consumer, TopicPartition(self._topic, 0), end)
         except kafka.errors.KafkaError as error:
             raise failure_of(error) from error
-        finally:
-            consumer.close()
 
     def fence(self) -> None:
         """Start the transactional producer anew."""
@@ -65,7 +64,7 @@ class KafkaPythonJournal:
             "max_request_size": 64 << 20,
             "metrics_enabled": False,
         }
-        self._producer, _ = connected(_TransactionalProducer, settings)
+        self._producer, self._network = connected(_TransactionalProducer, settings)
         self._guarded(self._producer.init_transactions)
 
     def write(self, records: Mapping[bytes, bytes | None]) -> None:
@@ -76,7 +75,8 @@ class KafkaPythonJournal:
         """Give back the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=0)
+            producer.abandon()
+            self._network.end()
 
     def _write(self, records: Mapping[bytes, bytes | None]) -> None:
         self._producer.begin_transaction()
@@ -92,7 +92,8 @@ class KafkaPythonJournal:
             failure = failure_of(error)
             raise KafkaFailure("sequence", failure.detail) if type(error) is _BROKEN else failure from error
 
-    def _consumer(self, isolation: str) -> Any:
+    @contextmanager
+    def _consumer(self, isolation: str) -> Iterator[Any]:
         settings = {
             **self._base,
             "group_id": None,
@@ -105,17 +106,18 @@ class KafkaPythonJournal:
             "max_poll_records": 10_000,
             "metrics_enabled": False,
         }
-        consumer, _ = connected(KafkaConsumer, settings)
-        consumer.assign([TopicPartition(self._topic, 0)])
-        return consumer
+        consumer, network = connected(KafkaConsumer, settings)
+        try:
+            consumer.assign([TopicPartition(self._topic, 0)])
+            yield consumer
+        finally:
+            consumer.close()
+            network.end()
 
     def _end(self) -> int:
         """The end of the topic, transactions under way included."""
-        consumer = self._consumer("read_uncommitted")
-        try:
+        with self._consumer("read_uncommitted") as consumer:
             return _end_of(consumer, self._topic)
-        finally:
-            consumer.close()
 
 
 def _end_of(consumer: Any, topic: str) -> int:

@@ -34,8 +34,7 @@ class FilePublisher:
 
     A last line that was torn by a crash is cut when the file is opened. Raises `PublishError`:
     publish.file_in_use while another process writes the file, publish.file_full (retryable: nothing of the
-    batch stays behind), publish.file_failed, and publish.file_gone when the file was moved away or removed
-    under us.
+    batch stays behind), publish.file_failed, and publish.file_gone when the file was moved away or removed under us.
     """
 
     owns_state = False

@@ -30,8 +30,7 @@ def encode(batch: EncodedBatch) -> bytes:
     if batch.string_keys or batch.headers.count(None) != len(batch):
         return _carefully(batch)
     lines = _spliced(batch)
-    # A newline in pretty-printed JSON would break the line in two; NUL begins a registry's binary wire
-    # format.
+    # A newline in pretty-printed JSON would break the line in two; NUL begins a registry's binary wire format.
     if lines.count(b"\n") != len(batch) or b"\0" in lines:
         return _carefully(batch)
     return lines
@@ -85,8 +84,7 @@ def _carefully(batch: EncodedBatch) -> bytes:
 def _line(
     topic: str, key: bytes | None, value: bytes | None, id: bytes, headers: Headers, string_key: bool
 ) -> bytes:
-    # The application's own payload (an outbox) and dead letters may carry anything; all else is JSON by
-    # construction.
+    # The application's own payload (an outbox) and dead letters may carry anything; all else is JSON by construction.
     anything = string_key or any(name.startswith(_DEAD_LETTER) for name, _ in headers)
     return b"".join(
         (

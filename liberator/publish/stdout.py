@@ -23,12 +23,10 @@ _SAFE_WRITE = select.PIPE_BUF
 
 
 class StdoutPublisher:
-    """Writes to a binary stream. Durable means written: what the reader does with it is the reader's
-    business.
+    """Writes to a binary stream. Durable means written: what the reader does with it is the reader's business.
 
     stream: with a file descriptor, as ``sys.stdout.buffer`` is; anything else that takes bytes will do too. A
-    closed pipe raises `PublishError` with code publish.closed_pipe: the events of that batch are not
-    acknowledged.
+    closed pipe raises `PublishError` with code publish.closed_pipe: the events of that batch are not acknowledged.
     """
 
     owns_state = False

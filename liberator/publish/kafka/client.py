@@ -1,8 +1,7 @@
 """What the publisher needs of a Kafka client. Two clients implement it: `confluent` and `kafkapython`.
 
 Enters: encoded batches. Leaves: acknowledgements, counted down in a `Tally`, or one `KafkaFailure`. Called by
-`publisher` and `topics`. Never retries on its own account what the client has given up: the publisher does,
-in order.
+`publisher` and `topics`. Never retries on its own account what the client has given up: the publisher does, in order.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """How a missing topic is made. replication -1: the cluster's own default. config: the topic's
-    settings.
-    """
+    """How a missing topic is made. replication -1: the cluster's own default. config: the topic's settings."""
 
     partitions: int = 6
     replication: int = -1
@@ -37,26 +34,20 @@ class TopicSettings:
 
 
 class Producer(Protocol):
-    """An idempotent producer. After a failure it sends nothing more, so that no event overtakes a failed
-    one.
-    """
+    """An idempotent producer. After a failure it sends nothing more, so that no event overtakes a failed one."""
 
     def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
         """Hand over events from index `start`; returns the index of the first that it has no room for now."""
 
     def serve(self, timeout: float, hurry: bool = False) -> None:
-        """Count acknowledgements that came in, waiting at most `timeout` seconds for one. hurry: do not
-        linger.
-        """
+        """Count acknowledgements that came in, waiting at most `timeout` seconds for one. hurry: do not linger."""
 
     @property
     def failure(self) -> KafkaFailure | None:
         """What has broken this producer: only `abandon` is left to do."""
 
     def abandon(self) -> None:
-        """End it now; what is not acknowledged may or may not arrive. No tally changes any more.
-        Idempotent.
-        """
+        """End it now; what is not acknowledged may or may not arrive. No tally changes any more. Idempotent."""
 
 
 class Cluster(Protocol):
@@ -93,8 +84,7 @@ class Driver(Protocol):
         """For asking about topics."""
 
     def producer(self, batch_bytes: int, partitions: Callable[[str], int]) -> Producer:
-        """A new producer that sends at most `batch_bytes` at once to a partition, a larger single event
-        apart.
+        """A new producer that sends at most `batch_bytes` at once to a partition, a larger single event apart.
 
         partitions: how many partitions a topic has. Raises `KafkaFailure`.
         """

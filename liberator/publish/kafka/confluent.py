@@ -102,9 +102,7 @@ class LibraryLog:
 
 
 class ConfluentDriver:
-    """confluent-kafka with a cluster's address and options. Raises `ConfigError` for an option it does not
-    take.
-    """
+    """confluent-kafka with a cluster's address and options. Raises `ConfigError` for an option it does not take."""
 
     name: Installed = "confluent"
 
@@ -116,10 +114,10 @@ class ConfluentDriver:
             **for_confluent(options),
         }
         self.largest = largest_event(options, _LARGEST)
-        self._batch_size = int(options.get("batch.size", _LARGEST))
         # Without an address it connects to nothing, and still refuses what is wrong.
         offline = {name: value for name, value in self.base.items() if name != "bootstrap.servers"}
         library(_LibraryProducer, {**offline, **_PROMISES}).close()
+        self._batch_size = int(options.get("batch.size", _LARGEST))
 
     def cluster(self) -> ConfluentCluster:
         """For asking about topics."""
@@ -133,6 +131,7 @@ class ConfluentDriver:
 
 
 def library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """A client of the library. Raises `ConfigError` for settings that it refuses."""
     try:
         return kind(settings, logger=LibraryLog())
     except KafkaException as error:

@@ -23,9 +23,7 @@ Key = int | str
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row of the table. code: the `PublishError`'s; what: completes "Kafka: ..."; fix: what the operator
-    does.
-    """
+    """A row of the table. code: the `PublishError`'s; what: completes "Kafka: ..."; fix: what the operator does."""
 
     action: Action
     code: str

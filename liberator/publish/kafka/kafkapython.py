@@ -31,13 +31,14 @@ log = logging.getLogger(__name__)
 
 _ADMIN_TIMEOUT_MS = 5_000
 _CONNECT_TIMEOUT_MS = 2_000
+_END_WITHIN = 2.0
+"""Seconds for the library's thread to end when it is told to drop everything."""
+
 _METADATA_TIMEOUT_MS = 1_000
 """How long a send may block until the client has learnt a topic's partitions."""
 
 _LARGEST = 64 << 20
-"""Bytes of a whole request, so also of one event: well below a broker's socket.request.max.bytes (100
-MiB).
-"""
+"""Bytes of a whole request, so also of one event: well below a broker's socket.request.max.bytes (100 MiB)."""
 
 _BATCH_BYTES = 256 << 10
 """Larger than the client's default of 16 KiB, which costs half of its throughput."""
@@ -48,9 +49,7 @@ _CODEC_PACKAGES = {"lz4": "lz4", "zstd": "zstandard", "snappy": "python-snappy"}
 
 
 class KafkaPythonDriver:
-    """kafka-python with a cluster's address and options. Raises `ConfigError` for an option it does not
-    take.
-    """
+    """kafka-python with a cluster's address and options. Raises `ConfigError` for an option it does not take."""
 
     name: Installed = "kafka-python"
 
@@ -116,6 +115,11 @@ class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has n
         if timeout != 0:
             super().flush(timeout)
 
+    def abandon(self) -> None:
+        """Close now, and see the library's thread end; for any thread but that one."""
+        self.close(timeout=0)
+        self._sender.join(_END_WITHIN)
+
 
 class KafkaPythonProducer:
     """See `liberator.publish.kafka.client.Producer`."""
@@ -178,7 +182,8 @@ class KafkaPythonProducer:
 
     def abandon(self) -> None:
         """End it now: the library's thread drops what it holds."""
-        self._client.close(timeout=0)
+        self._client.abandon()
+        self._network.end()
 
     def _lane(self, topic: str, key: bytes | None) -> tuple[str, int | None]:
         """The partition of a key, hashed several times faster than the library does it; None without a key."""
@@ -266,6 +271,7 @@ class KafkaPythonCluster:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+            self._network.end()
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         if self._client is None:
@@ -282,7 +288,7 @@ class KafkaPythonCluster:
             "bootstrap_timeout_ms": timeout * 1000,
             "request_timeout_ms": _ADMIN_TIMEOUT_MS,
         }
-        self._client, _ = connected(KafkaAdminClient, settings)
+        self._client, self._network = connected(KafkaAdminClient, settings)
 
 
 def _tls_context(settings: Mapping[str, Any]) -> ssl.SSLContext | None:

@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import kafka.errors
 from kafka.net.compat import KafkaNetClient
@@ -39,8 +40,7 @@ _KINDS: tuple[tuple[type[BaseException], Key], ...] = (
     (OSError, "unreachable"),
 )
 
-# Its errors reach us as exceptions; its log would repeat them at every attempt, and at debug it shows keys and
-# values.
+# Its errors reach us as exceptions; its log would repeat them at every attempt, and at debug it shows keys and values.
 if logging.getLogger("kafka").level == logging.NOTSET:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
@@ -64,9 +64,7 @@ def _words(error: BaseException) -> str:
 
 
 def connected(kind: Callable[..., Any], settings: Mapping[str, Any]) -> tuple[Any, Network]:
-    """A connected client of the library, and its network. Raises `KafkaFailure`, leaving no thread or socket
-    behind.
-    """
+    """A connected client of the library, and its network. Raises `KafkaFailure`, leaving no thread or socket behind."""
     networks: list[Network] = []
 
     def make(**configs: Any) -> KafkaNetClient:
@@ -101,9 +99,11 @@ class Network(KafkaConnectionManager):  # type: ignore[misc]  # the library has 
         return connection
 
     def end(self) -> None:
-        """Close connections, sockets and thread."""
+        """Close what the library's own `close` may have left behind: connections, sockets, thread. Idempotent."""
         self.close()
         self._net.close()
+        for connected in _SOCKETS.pop(self._net, ()):
+            connected.close()
 
     def _let_in(self, _: object) -> None:
         self._hang_ups = 0
@@ -120,6 +120,10 @@ class Network(KafkaConnectionManager):  # type: ignore[misc]  # the library has 
             self.close()
 
 
+_SOCKETS: WeakKeyDictionary[NetworkSelector, list[socket.socket]] = WeakKeyDictionary()
+"""Connected sockets by network: a client that is closed while its thread works forgets some of them."""
+
+
 class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # the library has no type hints
     """Closes a socket that could not be connected; the library leaves one behind at every attempt of an outage."""
 
@@ -131,4 +135,6 @@ class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # the library has n
         except BaseException:
             sock.close()
             raise
+        others = [other for other in _SOCKETS.get(net, ()) if other.fileno() >= 0]
+        _SOCKETS[net] = [*others, connected]
         return connected

@@ -1,5 +1,4 @@
-"""Addresses and options of Kafka clients, as a user writes them: librdkafka's names, whichever client is
-used.
+"""Addresses and options of Kafka clients, as a user writes them: librdkafka's names, whichever client is used.
 
 Enters: ``publish.url`` and ``publish.options`` (strings). Leaves: bootstrap servers, and each client's own
 settings. Called by everything that connects to Kafka. Never connects, and never lets an option weaken a
@@ -150,9 +149,7 @@ def for_confluent(options: Mapping[str, str]) -> dict[str, Any]:
 
 
 def for_kafka_python(options: Mapping[str, str], *, producer: bool) -> dict[str, Any]:
-    """Checked and translated options for kafka-python: a producer's, or what every one of its clients
-    takes.
-    """
+    """Checked and translated options for kafka-python: a producer's, or what every one of its clients takes."""
     _check(options)
     translated = {}
     for name, value in options.items():

@@ -48,9 +48,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class _Waiting:
-    """An accepted batch. ready: as it is sent (control records, dead letters for too large events); None: not
-    yet.
-    """
+    """An accepted batch. ready: as it is sent (control records, dead letters for too large events); None: not yet."""
 
     __slots__ = ("batch", "ready", "sent", "state", "tally", "weight")
 
@@ -71,8 +69,7 @@ class KafkaPublisher:
     """Publishes at least once, in order. Made by `liberator.publish.kafka.kafka_publisher`.
 
     memory: bytes that accepted and not yet acknowledged events may take, here and in the client. Every method
-    but `close` raises `PublishError` once a person has to act; `durable` then still tells what had become
-    durable.
+    but `close` raises `PublishError` once a person has to act; `durable` then still tells what had become durable.
     """
 
     owns_state = False
@@ -153,6 +150,8 @@ class KafkaPublisher:
         try:
             self._serve(wait, hurry)
             self._take_durable()
+            if self._waiting and time.monotonic() > self._ask_at:
+                self._ask_why()
             self._send()
         except PublishError as error:
             self._stopped = error
@@ -176,8 +175,6 @@ class KafkaPublisher:
             if done.state:
                 self._durable.update(done.state)
             self._note_progress()
-        if self._waiting and time.monotonic() > self._ask_at:
-            self._ask_why()
 
     def _ask_why(self) -> None:
         """Nothing is acknowledged for a while: are we still let in, are the topics still there, is it an outage?"""
@@ -241,8 +238,7 @@ class KafkaPublisher:
     def _send_less_at_once(self, limit: int, waiting: _Waiting) -> bool:
         """A broker refuses a whole request above the topic's limit: make the client's requests smaller.
 
-        False while earlier batches are under way: only a client without work can be replaced without sending
-        twice.
+        False while earlier batches are under way: only a client without work can be replaced without sending twice.
         """
         if self._waiting[0] is not waiting:
             return False

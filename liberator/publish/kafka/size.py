@@ -113,9 +113,7 @@ def divert(
 def _shortened(
     key: bytes | None, value: bytes | None, id: bytes, headers: Headers, why: Headers, room: int
 ) -> tuple[bytes | None, bytes | None, Headers] | None:
-    """Key, value and headers of a dead letter that fits: whole; or without its value; its key; its own
-    headers.
-    """
+    """Key, value and headers of a dead letter that fits: whole; or without its value; its key; its own headers."""
     value_gone = (("__liberator.value.bytes", b"%d" % len(value or b"")), *why)
     key_gone = (("__liberator.key.bytes", b"%d" % len(key or b"")), *value_gone)
     forms: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (

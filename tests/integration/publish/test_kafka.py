@@ -382,6 +382,16 @@ def test_a_frozen_broker_loses_nothing_and_keeps_order(outlet: KafkaOutlet) -> N
     assert_ordered_by_key(outlet.published(), count)
 
 
+@pytest.mark.parametrize("outlet", ["confluent"], indirect=True)
+def test_a_client_whose_own_queue_is_full_keeps_the_order(outlet: KafkaOutlet) -> None:
+    publisher = outlet.open(options={"queue.buffering.max.messages": "50"})
+    for start in range(0, 2_000, 500):
+        publish_all(publisher, batch_of(outlet.topic, range(start, start + 500)), {"slot": b"%d" % start})
+    assert publisher.flush(PATIENCE)
+    assert publisher.durable() == {"slot": b"1500"}
+    assert_ordered_by_key(outlet.published(), 2_000)
+
+
 def test_a_new_topic_during_an_outage_waits(outlet: KafkaOutlet) -> None:
     publisher = outlet.open()
     outlet.broker.stop()

@@ -193,6 +193,8 @@ def test_refuses_what_is_no_address(url: str) -> None:
         ("max.in.flight", "10"),
         ("bootstrap.servers", "elsewhere:9092"),
         ("linger.ms", "soon"),
+        ("batch.size", "large"),
+        ("message.max.bytes", "large"),
         ("no.such.option", "1"),
         ("compression.type", "rar"),
     ],
