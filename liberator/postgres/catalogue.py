@@ -30,7 +30,8 @@ class TableInfo:
     key: as in `Table`. identified: updates and deletes can be published (a usable replica identity); of a partitioned
     table under its own name, so all its partitions must log at least its key.
     leaves: oids of the tables that hold the rows (itself, or the partitions below it). ancestors: oids of the
-    partitioned tables above it, nearest first. rows: the planner's estimate, -1 when unknown. pages: its size.
+    partitioned tables above it, nearest first. rows: the planner's estimate, -1 when unknown. pages: its size, 0 until
+    `with_sizes` asked for it.
     hides_rows: row security applies to this user.
     """
 
@@ -78,7 +79,7 @@ def list_tables(connection: psycopg.Connection[Any]) -> list[TableInfo]:
             leaves=tuple(row["leaves"]),
             ancestors=tuple(row["ancestors"]),
             rows=row["rows"],
-            pages=row["pages"],
+            pages=0,
             hides_rows=row["hides_rows"],
             readable=row["readable"],
         )
@@ -93,7 +94,25 @@ def _judged(root: TableInfo, tables: Mapping[int, TableInfo]) -> TableInfo:
     sufficient = all(
         leaf.identity == "full" or (root.key and set(root.key) <= set(leaf.key)) for leaf in leaves
     )
-    return replace(root, identified=root.identified and sufficient)
+    rows = sum(max(leaf.rows, 0) for leaf in leaves)
+    return replace(root, identified=root.identified and sufficient, rows=rows)
+
+
+def with_sizes(connection: psycopg.Connection[Any], tables: Sequence[TableInfo]) -> list[TableInfo]:
+    """The tables with their size. The server locks each one to tell, so while the application holds one locked for more
+    than a moment none is told."""
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '1s'")
+            rows = connection.execute(
+                "SELECT c.oid, pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint"
+                " FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s) AND c.relkind = 'r'",
+                ([table.oid for table in tables],),
+            ).fetchall()
+    except psycopg.errors.LockNotAvailable:
+        return list(tables)
+    pages = {oid: size or 0 for oid, size in rows}
+    return [replace(table, pages=pages.get(table.oid, 0)) for table in tables]
 
 
 def load_table(

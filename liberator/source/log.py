@@ -29,7 +29,7 @@ from psycopg import sql
 from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres import publications
-from liberator.postgres.catalogue import Published, TableInfo, list_tables
+from liberator.postgres.catalogue import Published, TableInfo, list_tables, with_sizes
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import NewSlot, ReplicationConnection, System
@@ -438,7 +438,7 @@ class LogSource:
         snapshot = Snapshot(
             self._settings.url,
             self._settings.name,
-            tables,
+            with_sizes(self._require().catalogue, tables),
             self._shown,
             lsn=new.consistent_lsn,
             snapshot=new.snapshot,

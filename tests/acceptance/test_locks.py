@@ -29,6 +29,23 @@ def test_the_stream_flows_while_the_application_holds_a_table_locked(stream: Str
     assert stream.events("t").changes == [created({"id": 1})]
 
 
+def test_a_restart_waits_for_no_table_but_those_that_it_captures(each_database: str, connector: Make) -> None:
+    """The application may be at VACUUM FULL for hours elsewhere."""
+    running = connector(each_database, "--table", "public.t")
+    running.execute(
+        "create table t (id int primary key)",
+        "create table busy (id int primary key)",
+        "create table root (id int primary key) partition by range (id)",
+        "create table leaf partition of root for values from (0) to (10)",
+    )
+    running.run_once()
+    with psycopg.connect(each_database) as holder:
+        holder.execute("lock table busy, root, leaf in access exclusive mode")
+        running.start()
+        running.execute("insert into t values (1)")
+        assert running.events().changes == [created({"id": 1})]
+
+
 def test_ddl_waits_for_the_reading_of_its_own_table_only(database: str, connector: Make) -> None:
     """A snapshot gives the lock of a table back when it has read it, and never waits for itself behind the application."""
     running = connector(database, *SLOWLY)

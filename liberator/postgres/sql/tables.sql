@@ -1,6 +1,6 @@
 -- Ordinary and partitioned user tables that write WAL: no catalogue, no extension member, not temporary, not unlogged.
--- oid: that one table only, or NULL for all. What locks a table is asked of all only: the shape of one is asked for while
--- the application may hold it locked, or wait for a lock that a snapshot holds.
+-- oid: that one table only, or NULL for all. Nothing here locks a table (as pg_relation_size and pg_partition_tree do): it
+-- is asked while the application may hold one locked, or wait for a lock that a snapshot holds.
 SELECT c.oid,
        n.nspname AS schema,
        c.relname AS name,
@@ -9,26 +9,23 @@ SELECT c.oid,
        keys.primary_key,
        keys.immediate_key,
        keys.identity_key,
-       ARRAY(SELECT t.relid::pg_catalog.oid
-               FROM pg_catalog.pg_partition_tree(c.oid) t
-              WHERE t.isleaf AND c.relkind = 'p' AND %(oid)s::pg_catalog.oid IS NULL
-              UNION ALL
-             SELECT c.oid WHERE c.relkind = 'r') AS leaves,
+       ARRAY(WITH RECURSIVE below (oid) AS (
+                 SELECT c.oid
+                  UNION ALL
+                 SELECT i.inhrelid
+                   FROM below
+                   JOIN pg_catalog.pg_inherits i ON i.inhparent = below.oid AND NOT i.inhdetachpending
+                  WHERE c.relkind = 'p'
+             )
+             SELECT leaf.oid
+               FROM below
+               JOIN pg_catalog.pg_class leaf ON leaf.oid = below.oid
+              WHERE leaf.relkind <> 'p') AS leaves,
        ARRAY(SELECT a.relid::pg_catalog.oid
                FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY a(relid, nr)
               WHERE c.relispartition AND a.relid::pg_catalog.oid <> c.oid
               ORDER BY a.nr) AS ancestors,
-       CASE WHEN c.relkind = 'p' AND %(oid)s::pg_catalog.oid IS NULL
-            THEN (SELECT pg_catalog.sum(GREATEST(leaf.reltuples, 0))
-                    FROM pg_catalog.pg_partition_tree(c.oid) t
-                    JOIN pg_catalog.pg_class leaf ON leaf.oid = t.relid
-                   WHERE t.isleaf)
-            ELSE c.reltuples
-        END::bigint AS rows,
-       CASE WHEN c.relkind = 'r' AND %(oid)s::pg_catalog.oid IS NULL
-            THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint
-            ELSE 0
-        END AS pages,
+       c.reltuples::bigint AS rows,
        pg_catalog.row_security_active(c.oid) AS hides_rows,
        pg_catalog.has_table_privilege(c.oid, 'SELECT')
            OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT') AS readable
