@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -200,8 +201,10 @@ class ConfluentProducer:
         """End it now."""
         client, self._client = self._client, None
         if client is not None:
-            client.purge(in_queue=True, in_flight=True, blocking=False)
-            client.close()
+            # What is purged breaks the promise of no gaps, which librdkafka raises as a fatal error here.
+            with suppress(KafkaException, SystemError):
+                client.purge(in_queue=True, in_flight=True, blocking=False)
+                client.close()
 
     def _refused(self, error: KafkaError, message: Message) -> None:
         failure = failure_of(error)

@@ -272,12 +272,12 @@ class KafkaPublisher:
         log.warning("sending %d batches again: %s", len(self._waiting), failure.publish_error())
         if action == "dead_letter" and failure.topic is not None:
             self._learn_limit(failure.topic, failure)
-        elif action == "create" and failure.topic is not None:
+        elif action == "create":
             self._topics.forget(failure.topic)
         for waiting in self._waiting:
             waiting.start_over()
         self._unsent = deque(self._waiting)
-        if action == "wait":
+        if action != "dead_letter":
             self._put_off()
 
     def _learn_limit(self, topic: str, failure: KafkaFailure) -> None:

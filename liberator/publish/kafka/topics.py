@@ -99,9 +99,12 @@ class Topics:
         if name in self._known:
             self._read_again(name)
 
-    def forget(self, name: str) -> None:
-        """A broker says that the topic is gone: look it up before the next event goes there."""
-        self._known.pop(name, None)
+    def forget(self, name: str | None) -> None:
+        """A broker says that the topic (None: one of them) is gone: look it up before the next event goes there."""
+        if name is None:
+            self._known.clear()
+        else:
+            self._known.pop(name, None)
 
     def gone(self, names: Collection[str]) -> str | None:
         """One of those topics that was deleted, and maybe made anew by others. Raises `KafkaFailure`."""

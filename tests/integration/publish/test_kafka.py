@@ -208,6 +208,21 @@ def test_a_topic_that_is_deleted_under_us_is_made_again(outlet: KafkaOutlet) -> 
     assert set(range(10, 30)) <= set(numbers(outlet.published()))
 
 
+def test_an_empty_key_survives_a_topic_that_is_made_anew_with_fewer_partitions(outlet: KafkaOutlet) -> None:
+    topics.create(outlet.broker.bootstrap, outlet.topic, 11)
+    batch = EncodedBatch(string_keys=True)
+    batch.add(outlet.topic, b"", b"{}", b"id/1")
+    publisher = outlet.open()
+    publish_all(publisher, batch, None)
+    assert publisher.flush(PATIENCE)
+    topics.delete(outlet.broker.bootstrap, outlet.topic)
+    topics.create(outlet.broker.bootstrap, outlet.topic, 2)
+    publish_all(publisher, batch, {"slot": b"2"})
+    assert publisher.flush(PATIENCE)
+    assert publisher.durable() == {"slot": b"2"}
+    assert outlet.published()[-1].partition == partition_of(b"", 2)
+
+
 def test_control_records_follow_the_events_of_their_batch(outlet: KafkaOutlet) -> None:
     batch = batch_of(outlet.topic, range(3), keys=1)
     batch.control.append(Record(outlet.topic, b'{"id":0}', b'{"n":3}', b"control/1", (("kind", b"end"),)))
