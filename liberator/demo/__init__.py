@@ -69,6 +69,8 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     load.start()
     connector.start()
     watch.wait_for("the end of the snapshot", connector.is_streaming)
+    read = watch.log_end()
+    watch.wait_for("the end of the snapshot at the broker", lambda: watch.acknowledged() >= read)
     watch.begin("streaming", "all tables are read; from now on, what changes")
     watch.during(seconds * 0.25)
 

@@ -65,17 +65,41 @@ def _processes_with(mark: str) -> list[str]:
     return found
 
 
-@pytest.fixture
-def demo() -> Iterator[Demo]:
+@contextlib.contextmanager
+def _a_demo() -> Iterator[Demo]:
     """Not below pytest's own folder: nobody but its user may enter that, PostgreSQL under root is somebody else."""
     temporary = Path(tempfile.mkdtemp(prefix="demo-test-"))
     temporary.chmod(0o755)
     mark = uuid.uuid4().hex
     nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/nonexistent")
     ours = {"TMPDIR": str(temporary), "LIBERATE_DEMO_SECONDS": AT_WORK, "MARK_OF_THE_TEST": mark}
-    environ = {**os.environ, **nowhere, **ours}
-    yield Demo(temporary, mark, environ)
+    yield Demo(temporary, mark, {**os.environ, **nowhere, **ours})
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    """A demo to be run."""
+    with _a_demo() as ready:
+        yield ready
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A demo that was run to its end."""
+
+    code: int
+    out: str
+    err: str
+    left_behind: list[str]
+
+
+@pytest.fixture(scope="module")
+def on_a_bare_machine() -> Iterator[Ended]:
+    """Run with neither Java nor Docker."""
+    with _a_demo() as demo:
+        demo.environ |= {"PATH": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent"}
+        yield Ended(*demo.run(), demo.left_behind())
 
 
 def assert_proved(out: str) -> None:
@@ -84,44 +108,40 @@ def assert_proved(out: str) -> None:
         assert re.search(rf"^{table} .* equal *$", out, re.MULTILINE)
 
 
-def test_proves_that_all_arrived_in_a_file_where_there_is_no_kafka(demo: Demo) -> None:
-    demo.environ |= {"PATH": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent"}
-    code, out, err = demo.run()
-    assert code == 0, out + err
-    assert_proved(out)
-    assert "there is no Kafka at hand" in out
-    assert demo.left_behind() == []
+def test_proves_on_a_bare_machine_that_all_arrived_in_a_file(on_a_bare_machine: Ended) -> None:
+    assert on_a_bare_machine.code == 0, on_a_bare_machine.out + on_a_bare_machine.err
+    assert_proved(on_a_bare_machine.out)
+    assert "there is no Kafka at hand" in on_a_bare_machine.out
 
 
-def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(demo: Demo, kafka: Kafka) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        code, out, err = demo.run("--publish", f"kafka://{kafka.bootstrap}")
-        assert code == 0, out + err
-        assert_proved(out)
-        assert demo.left_behind() == []
-        assert [topic for topic in admin.list_topics() if topic.startswith("shop-")] == []
-    finally:
-        admin.close()
+def test_leaves_nothing_behind(on_a_bare_machine: Ended) -> None:
+    assert on_a_bare_machine.left_behind == []
 
 
-def test_kills_the_connector_and_shows_that_it_recovers(demo: Demo) -> None:
-    code, out, _ = demo.run("--publish", f"file:{demo.temporary / 'events.ndjson'}")
-    assert code == 0
-    told = [line[9:] for line in out.splitlines() if re.match(r" *[0-9.]+ s  [^ ]", line)]
+def test_kills_the_connector_and_shows_that_it_recovers(on_a_bare_machine: Ended) -> None:
+    told = [line[9:] for line in on_a_bare_machine.out.splitlines() if re.match(r" *[0-9.]+ s  [^ ]", line)]
     [killed] = [n for n, line in enumerate(told) if re.fullmatch(r"kill -9 \d+: .*", line)]
     assert told[killed - 1].startswith("in a moment: kill -9")
     assert told[killed + 1].startswith("started again")
     assert told[killed + 2].startswith("recovered")
 
 
-def test_keeps_the_file_that_was_asked_for_and_nothing_else(demo: Demo) -> None:
-    kept = demo.temporary / "events.ndjson"
-    code, out, _ = demo.run("--publish", f"file:{kept}")
-    assert code == 0
-    assert demo.left_behind() == [str(kept)]
-    assert str(kept) in out
-    assert b'"topic":"shop.dead-letters"' in kept.read_bytes()
+def test_shows_the_rows_that_break_their_contract(on_a_bare_machine: Ended) -> None:
+    assert re.search(
+        r'^dead letters +2: \{"id":900001\}, \{"id":900002\}', on_a_bare_machine.out, re.MULTILINE
+    )
+
+
+def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(demo: Demo, kafka: Kafka) -> None:
+    code, out, err = demo.run("--publish", f"kafka://{kafka.bootstrap}")
+    assert code == 0, out + err
+    assert_proved(out)
+    assert demo.left_behind() == []
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        assert [topic for topic in admin.list_topics() if topic.startswith("shop-")] == []
+    finally:
+        admin.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,14 @@ from collections import Counter
 import pytest
 
 from liberator.demo.load import Changes, Ledger, Receipt
-from liberator.demo.proof import across_partitions, check_dead_letters, check_transactions, place_of, replayed
+from liberator.demo.proof import (
+    across_partitions,
+    check_dead_letters,
+    check_stream,
+    check_transactions,
+    place_of,
+    replayed,
+)
 from liberator.demo.stream import Event
 
 DEAD = ['{"id":900001}', '{"id":900002}']
@@ -133,7 +140,33 @@ def test_reads_a_row_that_leaves_its_partition_before_it_arrives_in_another() ->
         assert [each for each in ordered if each.partition == 1] == [*again, *again]
 
 
-def test_replays_redeliveries_and_sees_what_is_out_of_order() -> None:
+def problems(events: list[Event], dead: list[str] | None = None) -> list[str]:
+    once = {each.id: each for each in reversed(events)}
+    first_ones = [each for each in events if once.pop(each.id, None) is not None]
+    return check_stream(replayed(first_ones).problems(), replayed(events).problems(), dead or [])
+
+
+def test_a_redelivery_is_no_problem() -> None:
     first, second = event(0, "c"), event(1, "u")
-    assert replayed([first, second, first, second]).problems() == []
-    assert [problem.kind for problem in replayed([second, first]).problems()] != []
+    assert problems([first, second, first, second]) == []
+
+
+def test_a_redelivery_that_ends_early_is_a_problem() -> None:
+    first, second = event(0, "c"), event(1, "u")
+    [problem] = problems([first, second, first])
+    assert "not up to the newest" in problem
+
+
+def test_an_id_with_two_contents_is_a_problem() -> None:
+    [problem] = problems([event(0, "c"), event(0, "u")])
+    assert "other content" in problem
+
+
+def test_an_event_out_of_order_is_a_problem() -> None:
+    assert any("older than" in problem for problem in problems([event(0), event(2, "u"), event(1, "u")]))
+
+
+def test_an_update_of_a_row_that_never_came_is_a_problem_unless_it_is_in_the_dead_letters() -> None:
+    [problem] = problems([event(0, "u")])
+    assert "never came" in problem
+    assert problems([event(0, "u")], dead=['{"id":1}']) == []
