@@ -51,7 +51,7 @@ def main(publish: str | None = None) -> int:
             try:
                 outcome = _perform(publish, seconds, folder, watch, stage)
             finally:
-                watch.say("removing what was made")
+                watch.say("removing what was made", now="removing")
     console.print(summary(outcome))
     if not outcome.proof.ok:
         tell_log(outcome.log)
@@ -63,9 +63,7 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     cast = _gather(publish, folder, watch, stage)
     connector, stream, load = cast.connector, cast.stream, cast.load
 
-    watch.begin(
-        "snapshot", f"{load.writers} writers go to work; the connector starts and first reads what is there"
-    )
+    watch.begin("snapshot", f"{load.writers} writers go to work; the connector reads what is there")
     load.start()
     connector.start()
     watch.wait_for("the end of the snapshot", connector.is_streaming)
@@ -75,10 +73,10 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     watch.during(seconds * 0.25)
 
     load.also(make_mistakes)
-    watch.say("a clerk enters two customers from '??' and 'de'; their contract wants two capital letters")
+    watch.say("a clerk enters customers from '??' and 'de', against their contract")
     watch.during(seconds * 0.1)
     load.also(mend_mistakes)
-    watch.say("the second is corrected and reaches its readers; the first stays a dead letter")
+    watch.say("'de' is corrected and gets through; '??' stays a dead letter")
     watch.during(seconds * 0.1)
 
     watch.begin("streaming; kill -9 is near", "in a moment: kill -9 of the connector")

@@ -103,7 +103,7 @@ def picture(moment: Moment) -> RenderableType:
     """The whole display of one moment: 22 lines, so that it fits the smallest terminal."""
     alive = "bold green" if moment.pid is not None else "bold red"
     return Group(
-        _line(("liberator demo  ", "bold"), (moment.route, "cyan")),
+        _line((moment.route, "cyan")),
         _line(("● ", alive), (moment.now, "bold"), f"  {pace(moment)}"),
         _line(f"{moment.at:4.0f} s  {totals(moment)}"),
         _tables(moment),
@@ -187,11 +187,10 @@ def summary(outcome: Outcome) -> RenderableType:
 
 
 def _proof_table(proof: Proof) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("table")
-    for heading in ("in PostgreSQL", "by the stream", "withheld", "read", "created", "updated", "deleted"):
+    for heading in ("PostgreSQL", "stream", "withheld", "read", "created", "updated", "deleted", "rows"):
         table.add_column(heading, justify="right")
-    table.add_column("row by row")
     for each in proof.tables:
         table.add_row(
             each.name,

@@ -158,11 +158,11 @@ class Watch:
     def begin(self, now: str, line: str | None = None) -> None:
         """From now on this goes on. Raises `KeyboardInterrupt` when the demo is to end instead."""
         self.pause(0)
-        self._moment.now = now
-        self.say(line or now)
+        self.say(line or now, now)
 
-    def say(self, text: str) -> None:
-        """Something happened."""
+    def say(self, text: str, now: str | None = None) -> None:
+        """Something happened; and this goes on from now on, if it is another thing."""
+        self._moment.now = now or self._moment.now
         line = Line(self.elapsed, text)
         self._moment.story = (*self._moment.story, line)
         self._view.say(line)

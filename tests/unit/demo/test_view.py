@@ -46,7 +46,7 @@ def moment() -> Moment:
 
 @pytest.fixture
 def outcome() -> Outcome:
-    tables = [TableProof(name, 400, 400, 0, Counter({"c": 24, "u": 681}), []) for name in TABLES]
+    tables = [TableProof(name, 12_400, 12_400, 0, Counter({"r": 12_345, "u": 1_681}), []) for name in TABLES]
     proof = Proof(tables, 31_724, 101, 1_100, 4_440, 1_000, 39, ['{"id":900001}', '{"id":900002}'])
     return Outcome(
         proof=proof,
@@ -126,6 +126,11 @@ def test_the_summary_tells_what_is_proved(outcome: Outcome) -> None:
         "101 events came a second time",
     ):
         assert part in text
+
+
+def test_the_table_of_the_summary_fits_the_smallest_terminal(outcome: Outcome) -> None:
+    lines = shown(summary(outcome), width=80).splitlines()
+    assert any(line.startswith("order_items ") and line.rstrip().endswith(" equal") for line in lines)
 
 
 def test_the_summary_names_each_fault(outcome: Outcome) -> None:
