@@ -35,7 +35,8 @@ _READY_SECONDS = 0.1
 class CaptureSettings:
     """once: end at what was committed before the start. max_events: end after so many. trial: nothing is kept, so nothing
     can be resumed. save_interval: seconds between two saves. drain: seconds for the way out. patience: seconds for a first
-    connection; busy_patience: for a slot that another session uses, None: for ever."""
+    connection, and in a bounded run for any stretch of attempts without progress; busy_patience: for a slot that another
+    session uses, None: for ever."""
 
     once: bool = False
     max_events: int | None = None
@@ -195,7 +196,8 @@ class Capture:
                 if cut(events, self._settings.max_events - self._events):
                     state = None
             self._publish(publisher, events, state)
-            backoff.reset()
+            if len(events) or state is not None:
+                backoff.reset()
             if final:
                 return
 
@@ -286,20 +288,20 @@ class Capture:
 
     def _reopen(self, error: SourceError, publisher: Publisher, backoff: Backoff) -> Encoder | None:
         """The source was lost: open it again where the stream stands. The publisher keeps what it has."""
-        if not error.retryable or self._settings.trial:
+        if not error.retryable or self._settings.trial or self._expired(error, backoff):
             raise error
         self._watch.error(error.code)
         self._watch.reconnect()
         self._source.close()
-        backoff.reset()
         self._wait(error, backoff)
         self._settle(publisher, now=True)
         return self._open(dict(self._handed), backoff)
 
     def _expired(self, error: LiberatorError, backoff: Backoff) -> bool:
-        """Has this been tried for as long as it makes sense? What once worked is tried for ever."""
+        """Has this been tried for as long as it makes sense? What once worked is tried for ever, but not by a run that
+        shall end: a server that fails at one place of its WAL each time lets itself be connected to."""
         limit = self._settings.busy_patience if error.code == "postgres.55006" else self._settings.patience
-        if self._ever_open and error.code != "postgres.55006":
+        if self._ever_open and error.code != "postgres.55006" and not self._settings.once:
             return False
         return limit is not None and backoff.elapsed() >= limit
 

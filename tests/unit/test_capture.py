@@ -8,7 +8,14 @@ import pytest
 
 from liberator.capture import COUNT, Capture, CaptureSettings, Ledger, cut, merge
 from liberator.change import EncodedBatch, State
-from liberator.errors import CheckpointError, ContractError, PreconditionError, PublishError, SourceError
+from liberator.errors import (
+    CheckpointError,
+    ContractError,
+    LiberatorError,
+    PreconditionError,
+    PublishError,
+    SourceError,
+)
 from liberator.policy import Backoff
 from liberator.testing.checkpoint import MemoryCheckpoint
 from liberator.testing.publisher import MemoryPublisher
@@ -220,6 +227,34 @@ def test_never_gives_up_what_once_worked() -> None:
     it.capture.run()
     assert it.watch.errors.count(FULL.code) == 100
     assert it.published() == EVENTS
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_a_bounded_run_gives_up_a_source_that_fails_at_one_place_each_time(once: bool) -> None:
+    """As PostgreSQL does with WAL that it can't decode: it lets itself be connected to, and fails again."""
+    it = bench([EVENTS[0], *[Abort(LOST)] * 20, *EVENTS[1:]], once=once, patience=60.0)
+    if once:
+        with pytest.raises(SourceError):
+            it.capture.run()
+        assert it.checkpoint.load() == position(1)
+    else:
+        it.capture.run()
+        assert it.published() == EVENTS
+
+
+def test_waits_longer_each_time_while_nothing_moves_on() -> None:
+    it = bench([EVENTS[0], *[Abort(LOST)] * 4, *EVENTS[1:]])
+    delays: list[float] = []
+    wait = it.capture._wait
+
+    def waited(error: LiberatorError, backoff: Backoff) -> None:
+        delays.append(backoff._delay)
+        wait(error, backoff)
+
+    it.capture._wait = waited  # type: ignore[method-assign]
+    it.capture.run()
+    assert delays == sorted(set(delays))
+    assert len(delays) == 4
 
 
 def test_a_standby_takes_over_from_what_the_other_saved_meanwhile() -> None:
