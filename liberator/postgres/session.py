@@ -44,8 +44,10 @@ _NETWORK: dict[str, str] = {
 }
 
 _PERMANENT_CLASSES = ("28", "42", "3D", "3F", "0A", "22", "54")
-_PERMANENT_CODES = frozenset({"55000", "42501", "58P01"})
+_PERMANENT_CODES = frozenset({"25006", "55000", "42501", "58P01"})
 _FIXES = {
+    "25006": "this server or user only reads: let somebody else make the publication and name it in"
+    " source.log.publication, or take default_transaction_read_only from the user, or connect to the primary",
     "28P01": "check user and password of source.url",
     "28000": "allow this user in pg_hba.conf (for mode log also with database 'replication' or all), or check source.url:"
     " its user, and its sslmode if the server admits nobody without encryption",
@@ -67,6 +69,7 @@ def parameters(url: str, application: str, **extra: str) -> dict[str, Any]:
             where="source.url",
             fix="write it as postgresql://user:password@host:5432/database",
         ) from None
+    given.pop("replication", None)  # which kind of connection this is, is not the URL's to say
     options = " ".join(part for part in (str(given.pop("options", "")), PINNED) if part)
     return {
         **_NETWORK,
@@ -122,12 +125,19 @@ def source_error(error: psycopg.Error, doing: str) -> LiberatorError:
         )
     if state and (state.startswith(_PERMANENT_CLASSES) or state in _PERMANENT_CODES):
         return PreconditionError(what, code=f"postgres.{state}", fix=_FIXES.get(state))
+    if _NO_SUCH_VALUE in text:
+        return ConfigError(
+            what, code="config.url", where="source.url", fix="correct this parameter of the URL"
+        )
     if _is_tls(text):
         return PreconditionError(
             what, code="postgres.tls", fix="check sslmode, sslrootcert and the host name of source.url"
         )
     return SourceError(what, code=f"postgres.{state or 'connection'}", retryable=True)
 
+
+_NO_SUCH_VALUE = "connection is bad: invalid "
+"""How a parameter's value that libpq does not know is told: before anything was connected to."""
 
 _TLS_REFUSALS = (
     "certificate",  # not verified, expired, for another host, a file that is missing, or ours refused by the server
@@ -156,6 +166,8 @@ def _state_of_refusal(text: str) -> str | None:
         ("SCRAM", "28P01"),
         ("must be superuser or replication role", "42501"),
         ("permission denied", "42501"),
+        ("is not permitted to log in", "28000"),
+        ("is not currently accepting connections", "55000"),
         ("too many clients", "53300"),
         ("remaining connection slots", "53300"),
         ("max_wal_senders", "53300"),

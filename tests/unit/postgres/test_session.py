@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from liberator.errors import PreconditionError
-from liberator.postgres.session import source_error
+from liberator.errors import ConfigError, PreconditionError
+from liberator.postgres.session import parameters, source_error
 
 FAILED = 'connection failed: connection to server at "10.0.0.7", port 5432 failed: '
 
@@ -60,6 +60,28 @@ def test_a_server_that_wants_encryption_is_for_a_person() -> None:
     assert "sslmode" in str(error.fix)
 
 
+def test_a_parameter_that_libpq_does_not_know_is_a_mistake_in_the_url() -> None:
+    error = source_error(psycopg.OperationalError('connection is bad: invalid sslmode value: "foo"'), "")
+    assert isinstance(error, ConfigError)
+    assert (error.code, error.where) == ("config.url", "source.url")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('FATAL:  role "u" is not permitted to log in', "postgres.28000"),
+        ('FATAL:  database "d" is not currently accepting connections', "postgres.55000"),
+    ],
+)
+def test_a_refusal_that_will_not_pass_is_for_a_person(text: str, code: str) -> None:
+    error = source_error(psycopg.OperationalError(FAILED + text), "connecting")
+    assert (error.code, error.retryable, error.exit_code) == (code, False, 3)
+
+
+def test_the_kind_of_connection_is_not_the_urls_to_choose() -> None:
+    assert "replication" not in parameters("postgresql://u@h/d?replication=true", "test")
+
+
 @pytest.mark.parametrize(
     ("kind", "retryable", "exit_code"),
     [
@@ -73,6 +95,7 @@ def test_a_server_that_wants_encryption_is_for_a_person() -> None:
         (psycopg.errors.ObjectInUse, True, 3),
         (psycopg.errors.InsufficientPrivilege, False, 3),
         (psycopg.errors.UndefinedObject, False, 3),
+        (psycopg.errors.ReadOnlySqlTransaction, False, 3),
         (psycopg.errors.ObjectNotInPrerequisiteState, False, 3),
         (psycopg.errors.FeatureNotSupported, False, 3),
         (psycopg.errors.ProgramLimitExceeded, False, 3),
