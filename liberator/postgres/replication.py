@@ -17,7 +17,6 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from liberator.errors import LiberatorError, SourceError
 from liberator.postgres.lsn import format_lsn, parse_lsn
@@ -56,15 +55,19 @@ class ReplicationConnection:
 
     def __init__(self, url: str, application: str) -> None:
         settings = parameters(url, application, replication="database")
-        self._pgconn = pq.PGconn.connect(make_conninfo(**settings).encode())
-        if self._pgconn.status != pq.ConnStatus.OK:
-            error = self._failure("connecting for replication")
-            self._pgconn.finish()
-            raise error
+        try:
+            # psycopg makes the connection (hosts in turn, time-outs, notices); what is said on it is libpq's own.
+            self._connection = psycopg.connect(**settings, autocommit=True)
+        except psycopg.Error as error:
+            raise source_error(error, "connecting for replication") from None
+        self._pgconn = self._connection.pgconn
         self._get_copy_data = self._pgconn.get_copy_data
-        version = self._pgconn.server_version
-        if version >= 170000:
-            self.query("SET transaction_timeout = 0")
+        try:
+            if self._pgconn.server_version >= 170000:
+                self.query("SET transaction_timeout = 0")
+        except BaseException:
+            self.close()
+            raise
 
     def identify(self) -> System:
         """IDENTIFY_SYSTEM."""
@@ -177,7 +180,7 @@ class ReplicationConnection:
     def close(self) -> None:
         """Leave. Idempotent; a temporary slot goes with the connection."""
         with contextlib.suppress(psycopg.Error):
-            self._pgconn.finish()
+            self._connection.close()
 
     def _await_result(
         self, waiting: Callable[[float], None], cancelled: Callable[[], bool]
