@@ -65,6 +65,8 @@ class ReplicationConnection:
         try:
             if self._pgconn.server_version >= 170000:
                 self.query("SET transaction_timeout = 0")
+            if self._pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII":
+                self.query("SET client_encoding = 'SQL_ASCII'")  # see `session.as_stored`
         except BaseException:
             self.close()
             raise

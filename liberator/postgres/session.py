@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -97,6 +98,18 @@ def connect(url: str, application: str = "liberator", *, autocommit: bool = True
         raise source_error(error, "connecting to the source database") from None
     connection.prepare_threshold = None
     return connection
+
+
+@contextlib.contextmanager
+def as_stored(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Take text as the database stores it, where it does not say how: the server can't convert what is in SQL_ASCII, and
+    would refuse a value that is not UTF-8, and with it everything behind it. Which value is, the converters find out."""
+    if connection.pgconn.parameter_status(b"server_encoding") != b"SQL_ASCII":
+        yield
+        return
+    connection.execute("SET client_encoding = 'SQL_ASCII'")
+    yield
+    connection.execute("RESET client_encoding")
 
 
 def hang_up(connection: psycopg.Connection[Any]) -> None:

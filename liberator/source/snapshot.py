@@ -25,7 +25,7 @@ from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres.catalogue import Published, TableInfo, has_generated_columns, load_table
 from liberator.postgres.model import Table
-from liberator.postgres.session import connect, hang_up, source_error
+from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
@@ -294,12 +294,14 @@ class Snapshot:
         command = _copy_command(unit, table, row_filter, generated=unit.info.oid in self._generated)
         lines: list[bytes] = []
         size = 0
-        for line in _lines(connection, command, self._stop):
-            lines.append(line)
-            size += len(line)
-            if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
-                self._put(_Chunk(unit, table, lines, size))
-                lines, size = [], 0
+        text = command.as_bytes(connection)
+        with as_stored(connection):
+            for line in _lines(connection, text, self._stop):
+                lines.append(line)
+                size += len(line)
+                if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
+                    self._put(_Chunk(unit, table, lines, size))
+                    lines, size = [], 0
         if lines:
             self._put(_Chunk(unit, table, lines, size))
 
@@ -399,13 +401,11 @@ def _copy_command(unit: _Unit, table: Table, row_filter: str | None, *, generate
     )
 
 
-def _lines(
-    connection: psycopg.Connection[Any], command: sql.Composed, stop: threading.Event
-) -> Iterator[bytes]:
+def _lines(connection: psycopg.Connection[Any], command: bytes, stop: threading.Event) -> Iterator[bytes]:
     """The lines of a COPY TO STDOUT, each with its newline: libpq's own calls, because psycopg's copy object costs
     more per row than all else here together."""
     pgconn = connection.pgconn
-    result = pgconn.exec_(command.as_bytes(connection))
+    result = pgconn.exec_(command)
     if result.status != pq.ExecStatus.COPY_OUT:
         raise psycopg.errors.error_from_result(result)
     get, socket = pgconn.get_copy_data, [pgconn.socket]
@@ -421,6 +421,9 @@ def _lines(
     else:
         connection.close()
         return
-    while (ended := pgconn.get_result()) is not None:
+    failed: pq.abc.PGresult | None = None
+    while (ended := pgconn.get_result()) is not None:  # to the end: what is left would be the next command's
         if ended.status != pq.ExecStatus.COMMAND_OK:
-            raise psycopg.errors.error_from_result(ended)
+            failed = failed or ended
+    if failed is not None:
+        raise psycopg.errors.error_from_result(failed)

@@ -19,7 +19,7 @@ def converter(type: PgType, typmod: int, options: TypeOptions) -> Converter:
     """The function that makes JSON of a value's text.
 
     What the server writes comes out whole. Other text raises `ConversionError` or gives well-formed JSON all the same;
-    only integers, vectors and embedded documents, and arrays of these, are trusted to be what they should be.
+    only integers and vectors, arrays of these, and the JSON of embedded documents are trusted to be what they should be.
     """
     return form(type, typmod, options).convert
 

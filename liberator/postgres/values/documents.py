@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from liberator.postgres.values.rules import Converter, Family, Form, TypeOptions, verbatim
-from liberator.postgres.values.text import text
+from liberator.postgres.values.rules import Converter, Family, Form, TypeOptions
+from liberator.postgres.values.text import not_utf8, text
 
 _BLANKS = bytes.maketrans(b"\n\r", b"  ")
 
@@ -11,7 +11,16 @@ _BLANKS = bytes.maketrans(b"\n\r", b"  ")
 def _one_line(raw: bytes) -> bytes:
     """json keeps the line breaks that its writer put between tokens (inside of strings they are escaped); one in the
     middle of an event would break newline-delimited output."""
-    return raw.translate(_BLANKS)
+    return _document_text(raw).translate(_BLANKS)
+
+
+def _document_text(raw: bytes) -> bytes:
+    """The document as it stands, if it is UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raise not_utf8() from None
+    return raw
 
 
 def _document(splice: Converter) -> Family:
@@ -23,4 +32,4 @@ def _document(splice: Converter) -> Family:
     return family
 
 
-FAMILIES: dict[str, Family] = {"json": _document(_one_line), "jsonb": _document(verbatim)}
+FAMILIES: dict[str, Family] = {"json": _document(_one_line), "jsonb": _document(_document_text)}

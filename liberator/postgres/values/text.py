@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from orjson import dumps
 
-from liberator.postgres.values.rules import Converter, Family, Form, Schema, TypeOptions, refusal
+from liberator.postgres.values.rules import ConversionError, Converter, Family, Form, Schema, TypeOptions
 
 _PIECE = 1 << 20
 
@@ -18,7 +18,7 @@ def text(raw: bytes) -> bytes:
             return _long_text(raw)
         return dumps(raw.decode())
     except UnicodeDecodeError:
-        raise refusal("text") from None
+        raise not_utf8() from None
 
 
 def _long_text(raw: bytes) -> bytes:
@@ -31,10 +31,15 @@ def _long_text(raw: bytes) -> bytes:
             stop -= 1
         pieces.append(dumps(raw[start:stop].decode())[1:-1])
         if stop == start:
-            raise refusal("text")
+            raise not_utf8()
         start = stop
     pieces.append(b'"')
     return b"".join(pieces)
+
+
+def not_utf8() -> ConversionError:
+    """The error for bytes that JSON can't hold: a database in SQL_ASCII takes any."""
+    return ConversionError("not UTF-8: the database's encoding lets anything pass")
 
 
 def _trimmed(raw: bytes) -> bytes:

@@ -289,7 +289,10 @@ def test_int64_as_string() -> None:
 def test_json_embedded() -> None:
     options = TypeOptions(json="embed")
     assert made(base("json"), '{"a":\r\n 1.10}', options) == '{"a":   1.10}'
-    assert converter(JSONB, -1, options) is verbatim
+    assert made(JSONB, '{"a": 1.10, "é": null}', options) == '{"a": 1.10, "é": null}'
+    for name in ("json", "jsonb"):
+        with pytest.raises(ConversionError, match="UTF-8"):
+            converter(base(name), -1, options)(b'"\xe9"')
     assert made(array(JSONB), '{"{\\"a\\": 1}",NULL,"null",2}', options) == '[{"a": 1},null,null,2]'
 
 
