@@ -29,6 +29,7 @@ from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
+from liberator.source.start import grants
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ class Snapshot:
                 f"this user may not read {info.qualified}: {error.diag.message_primary}",
                 code="source.select_denied",
                 where=f"table {info.qualified}",
-                fix=f"GRANT USAGE ON SCHEMA {info.schema} TO ...; GRANT SELECT ON {info.qualified} TO ...;",
+                fix=grants([info], connection.info.user),
             ) from None
         with self._lock:
             self._open_units[info.oid] -= 1

@@ -13,7 +13,7 @@ import psycopg
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError
 from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.lsn import format_lsn, parse_lsn
-from liberator.postgres.replication import System
+from liberator.postgres.replication import System, identifier
 from liberator.postgres.slots import Slot, check_plugin
 from liberator.source.position import SlotPosition
 
@@ -105,15 +105,11 @@ def check_readable(tables: Sequence[TableInfo], user: str) -> None:
     """Raises `PreconditionError` when a snapshot of `tables` would fail, or show this user not all rows."""
     denied = [table for table in tables if not table.readable]
     if denied:
-        grants = " ".join(
-            f'GRANT USAGE ON SCHEMA "{t.schema}" TO "{user}"; GRANT SELECT ON "{t.schema}"."{t.name}" TO "{user}";'
-            for t in denied[:5]
-        )
         raise PreconditionError(
             f"user {user} may not read {', '.join(table.qualified for table in denied)}, so there can be no snapshot",
             code="source.select_denied",
             where="source.tables",
-            fix=f"{grants} or set source.log.snapshot: never",
+            fix=f"{grants(denied[:5], user)} or set source.log.snapshot: never",
         )
     hidden = [table.qualified for table in tables if table.hides_rows]
     if hidden:
@@ -121,8 +117,17 @@ def check_readable(tables: Sequence[TableInfo], user: str) -> None:
             f"row security would hide rows of {', '.join(hidden)} from user {user}: the snapshot would not be complete",
             code="source.row_security",
             where="source.tables",
-            fix=f'ALTER ROLE "{user}" BYPASSRLS; or connect as the owner of the tables',
+            fix=f"ALTER ROLE {identifier(user)} BYPASSRLS; or connect as the owner of the tables",
         )
+
+
+def grants(tables: Sequence[TableInfo], user: str) -> str:
+    """The SQL that lets `user` read `tables`."""
+    names = [(identifier(table.schema), identifier(table.name)) for table in tables]
+    return " ".join(
+        f"GRANT USAGE ON SCHEMA {schema} TO {identifier(user)}; GRANT SELECT ON {schema}.{name} TO {identifier(user)};"
+        for schema, name in names
+    )
 
 
 def flush_lsn(connection: psycopg.Connection[Any]) -> int:

@@ -10,7 +10,7 @@ from liberator.errors import LiberatorError, PreconditionError
 from liberator.postgres.replication import System
 from liberator.postgres.slots import Slot
 from liberator.source.position import SlotPosition
-from liberator.source.start import RENEWABLE, check_readable, judge, require_inactive
+from liberator.source.start import RENEWABLE, check_readable, grants, judge, require_inactive
 from tests.unit.source.tables import table
 
 SYSTEM = System("7001", 1, 1000, "shop", 180000)
@@ -84,6 +84,11 @@ def test_a_table_that_may_not_be_read_is_refused_with_the_grant() -> None:
     with pytest.raises(PreconditionError) as caught:
         check_readable([table("t", readable=False)], "cdc")
     assert 'GRANT SELECT ON "public"."t" TO "cdc"' in str(caught.value.fix)
+
+
+def test_the_remedy_for_missing_rights_can_be_run_as_it_is() -> None:
+    sql = grants([table('T "x"', schema="S")], 'me"')
+    assert sql == 'GRANT USAGE ON SCHEMA "S" TO "me"""; GRANT SELECT ON "S"."T ""x""" TO "me""";'
 
 
 def test_row_security_that_would_hide_rows_is_refused() -> None:
