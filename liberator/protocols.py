@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 
 from liberator.change import Batch, ConsumedBatch, EncodedBatch, State, TopicPartition
 
-
 LoopState = Literal[
     "starting",
     "snapshot",

@@ -403,7 +403,7 @@ class PythonExecutor:
     # -- the snapshot
 
     def _copy(self, batch: SnapshotBatch, out: EncodedBatch) -> None:
-        if batch.table is None or not batch.frames:
+        if batch.table is None or not (batch.frames or batch.afresh):
             return
         plan = self._planner.of_table(batch.table)
         lsn = batch.lsn
@@ -411,6 +411,9 @@ class PythonExecutor:
         plain = self._codec.template(plan.source, read, b'"true"') % (lsn, lsn)
         prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
         marks = batch.marks
+        if batch.afresh:
+            empty = self._codec.value(b"t", b"null", b"null", plain + truncated(False, False))
+            out.add(plan.topic, None, empty, prefix + b"t")
         self._lenient = self._copying = True
         for number, line in enumerate(batch.frames):
             fields = _fields(line, plan, batch.by_ctid)

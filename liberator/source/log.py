@@ -9,7 +9,8 @@ after everything that committed before, in front of everything that commits afte
 slot's consistent point, before anything is streamed. Tables that are still to be read when a connector starts again (an
 interrupted snapshot, snapshot mode `always`, a table marked by ``checkpoint reset --read``) are read under a newer
 snapshot, that of a temporary slot; the stream runs up to its consistent point first, so rows never go backwards and what
-was deleted between two reads is deleted in the stream as well (docs/adr/0010).
+was deleted between two reads is deleted in the stream as well (docs/adr/0010). A table without a key is emptied in the
+stream (a truncate) before its rows come again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ from psycopg import sql
 from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres import publications
-from liberator.postgres.catalogue import Published, TableInfo, list_tables, with_sizes
+from liberator.postgres.catalogue import Published, TableInfo, list_tables, load_table, with_sizes
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import NewSlot, ReplicationConnection, System
@@ -40,7 +41,7 @@ from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import SLOT, SlotPosition, TablePosition, table_partition, tables_of
 from liberator.source.reader import Segment, StreamReader, patience
-from liberator.source.snapshot import Snapshot
+from liberator.source.snapshot import Snapshot, SnapshotBatch
 from liberator.source.start import (
     RENEWABLE,
     blockers,
@@ -59,6 +60,9 @@ from liberator.source.tables import (
 )
 
 log = logging.getLogger(__name__)
+
+_MEASURE_EVERY = 5.0
+"""Seconds at most between two looks at the end of the server's log."""
 
 _ASK_EVERY = 0.1
 """Seconds between questions for the server's position while a bounded run or a hand-over waits for it."""
@@ -133,8 +137,10 @@ class LogSource:
         approve: Callable[[System, Sequence[TableInfo]], None] = lambda system, tables: None,
         cancelled: Callable[[], bool] = lambda: False,
         tick: Callable[[], float] = time.monotonic,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._settings = settings
+        self._now_us = now_us
         self._remember = remember
         self._progress = progress
         self._approve = approve
@@ -149,6 +155,7 @@ class LogSource:
         self._idle = 0
         self._idle_due = 0.0
         self._ask_due = 0.0
+        self._measure_due = 0.0
         self._target: int | None = None
         self._catch_up = 0
         self._ended = False
@@ -221,6 +228,15 @@ class LogSource:
         """Bytes read and not yet polled."""
         live = self._live
         return live.reader.queued if live is not None and live.reader is not None else 0
+
+    def measure(self) -> None:
+        """Look how far the server's log reaches by now, if that was not done lately: data names only its own place. For
+        the thread that polls; a connection lost is left for the next poll to find."""
+        now = self._tick()
+        if self._live is not None and now >= self._measure_due:
+            self._measure_due = now + min(self._settings.heartbeat, _MEASURE_EVERY)
+            with contextlib.suppress(psycopg.Error):
+                self.server_lsn = max(self.server_lsn, flush_lsn(self._live.catalogue))
 
     def connection(self) -> psycopg.Connection[Any]:
         """The connection for catalogue questions; only for the thread that polls."""
@@ -458,6 +474,7 @@ class LogSource:
         if self._ended:
             return Batch([], None, final=True)
         if live.reread is not None and self._handed >= live.reread.barrier:
+            live.ready.extend(self._afresh(live.catalogue, live.reread.barrier))
             live.snapshot, live.reread = live.reread.snapshot, None
             return Batch([])
         if self._pending and live.reread is None and self._handed >= self._catch_up:
@@ -524,7 +541,6 @@ class LogSource:
             self._idle_due = now + self._settings.heartbeat
             if self._settings.heartbeat_query:
                 live.catalogue.execute(sql.SQL(as_literal(self._settings.heartbeat_query)))
-            self.server_lsn = max(self.server_lsn, flush_lsn(live.catalogue))
             if live.reader is not None:
                 live.reader.ask_position()
         if self._idle > self._handed and (due or self._urgent):
@@ -558,6 +574,14 @@ class LogSource:
             return _Reread(new.consistent_lsn, self._import_snapshot(todo, new))
         finally:
             connection.close()
+
+    def _afresh(self, catalogue: psycopg.Connection[Any], barrier: int) -> Iterator[SnapshotBatch]:
+        """Rows of a table without a key that come again could not be told from new ones: first it is emptied."""
+        for info in self.tables:
+            if info.qualified in self._pending and not info.key:
+                table = load_table(catalogue, info.oid, self._shown[info.oid].columns)
+                if table is not None:
+                    yield SnapshotBatch([], table=table, lsn=barrier, taken_us=self._now_us(), afresh=True)
 
     # -- small things
 

@@ -43,12 +43,14 @@ _UNIT_PAGES = 16384
 class SnapshotBatch(Batch):
     """COPY text lines of one table. lsn: the snapshot's consistent LSN. taken_us: when it was taken, microseconds since
     the Unix epoch. by_ctid: each line begins with the row's place (ctid; ``tableoid:ctid`` in a partitioned table),
-    because the table has no key. marks: line index -> value of ``source.snapshot`` where it is not ``true``."""
+    because the table has no key. marks: line index -> value of ``source.snapshot`` where it is not ``true``. afresh: what
+    was published of the table so far no longer holds: its rows come again, and without a key nobody could tell."""
 
     table: Table | None = None
     lsn: int = 0
     taken_us: int = 0
     by_ctid: bool = False
+    afresh: bool = False
     marks: Mapping[int, str] = field(default_factory=dict)
 
 

@@ -315,6 +315,15 @@ def test_a_row_without_a_key_is_named_by_its_place() -> None:
     assert events.ids == [b"7001/shop/snapshot/0/4D/public.t/(0,1)"]
 
 
+def test_a_table_without_a_key_is_emptied_before_its_rows_come_again() -> None:
+    table = a_table("full", ())
+    batch = SnapshotBatch([], table=table, lsn=77, taken_us=1_000_000, by_ctid=True, afresh=True)
+    events = executor().encode(batch)
+    [value] = values(events)
+    assert (value["op"], value["after"], value["source"]["snapshot"]) == ("t", None, "true")
+    assert (events.keys, events.ids) == ([None], [b"7001/shop/snapshot/0/4D/public.t/t"])
+
+
 def test_the_snapshot_is_validated_too() -> None:
     events = executor(contract=CONTRACT).encode(copy(b"1\tbad\tx\n", b"2\tgood\tx\n"))
     assert events.topics == ["shop.dead-letters", "shop.public.t"]
