@@ -150,15 +150,22 @@ class Watcher:
         self._telemetry.beat()
 
     def state(self, name: LoopState) -> None:
-        """See `Watch.state`."""
+        """See `Watch.state`. While it waits nothing is received, and only this tells how far behind it falls."""
         self._telemetry.state(name)
+        if name == "waiting":
+            self._position(0)
 
     def received(self, batch: Batch, committed_us: int) -> None:
-        """See `Watch.received`. The position is told about once a second; it costs a lock."""
+        """See `Watch.received`."""
         self._telemetry.state("snapshot" if self._source.reading_tables else "streaming")
+        self._position(committed_us)
+
+    def _position(self, committed_us: int) -> None:
+        """Told about once a second; it costs a lock."""
         now = time.monotonic()
         if now >= self._due:
             self._due = now + 1.0
+            self._source.measure()
             committed = committed_us / 1_000_000 if committed_us else None
             self._telemetry.position(self._source.reached, self._source.server_lsn, committed)
             self._telemetry.queue(self._source.queued(), self._memory)

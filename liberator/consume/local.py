@@ -120,8 +120,8 @@ class LocalConsumer:
             bounds = self._log.bounds(self._matching())
             committed = self._log.committed(self._group)
             return {
-                partition: end - max(first, committed.get(partition, self._offset(partition, self._start)))
-                for partition, (first, end) in bounds.items()
+                partition: max(0, end - committed.get(partition, self._offset(partition, self._start)))
+                for partition, (_, end) in bounds.items()
             }
 
     def close(self) -> None:

@@ -256,7 +256,9 @@ class Replay:
         moved = stream.moving.pop(_canonical(_parsed(old_key)), None) if old_key else None
         if not unchanged:
             return _canonical(change.after)
-        old = _parsed(moved or kept.row or b"{}")
+        # What is delivered again may begin in the middle of a row's life, without the values that were sent before it.
+        known = _parsed(kept.row or b"{}") if again or moved is None else {}
+        old = {**known, **_parsed(moved or b"{}")}
         if self._complete and not again and change.op == "c" and not set(unchanged) <= old.keys():
             self._report("unseen", change)
         return _canonical({**change.after, **{name: old[name] for name in unchanged if name in old}})

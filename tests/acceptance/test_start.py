@@ -16,6 +16,11 @@ from tests.acceptance.connector import Connector
 
 Make = Callable[..., Connector]
 
+MY_SLOTS = "select slot_name from pg_replication_slots where database = current_database()"
+DROP_MY_SLOTS = (
+    "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
+)
+
 SOON = 10.0
 """Seconds within which a permanent error must end the run."""
 
@@ -65,7 +70,7 @@ def test_refuses_to_go_on_without_its_slot(each_database: str, connector: Make) 
         code, words = run(it)
     assert code == 3
     assert "checkpoint reset" in words
-    assert it.execute("select slot_name from pg_replication_slots") == []
+    assert it.execute(MY_SLOTS) == []
 
 
 def test_when_needed_starts_anew_without_its_slot(database: str, connector: Make) -> None:
@@ -84,7 +89,7 @@ def test_refuses_a_slot_that_it_has_no_checkpoint_for(database: str, connector: 
     with within(SOON):
         words = it.refusal()
     assert "checkpoint adopt" in words
-    assert len(it.execute("select slot_name from pg_replication_slots")) == 1
+    assert len(it.execute(MY_SLOTS)) == 1
 
 
 def test_adopting_the_position_of_the_slot_goes_on_from_it(database: str, connector: Make) -> None:
@@ -104,7 +109,7 @@ def test_a_reset_starts_anew_with_a_snapshot(database: str, connector: Make) -> 
     it = connector(database)
     it.run_once()
     command(it, "checkpoint", "reset")
-    assert it.execute("select slot_name from pg_replication_slots") == []
+    assert it.execute(MY_SLOTS) == []
     assert [event.op for event in it.run_once()] == ["r"]
 
 
@@ -230,10 +235,10 @@ def test_a_role_without_select_is_told_the_grant(database: str, connector: Make,
             with within(SOON):
                 words = it.refusal()
             assert f'GRANT SELECT ON "public"."t" TO "{unique}"' in words
-            assert owner.execute("select slot_name from pg_replication_slots").fetchall() == []
+            assert owner.execute(MY_SLOTS).fetchall() == []
             owner.execute(f"grant select on t to {unique}".encode())
             assert len(it.run_once()) == 1
-            owner.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
+            owner.execute(DROP_MY_SLOTS)
 
 
 def test_a_role_without_create_is_told_the_grant(database: str, connector: Make, unique: str) -> None:

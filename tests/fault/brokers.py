@@ -28,6 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from liberator.testing.certificates import Authority, Certificate
 from liberator.testing.oracle import Replay
+from liberator.testing.proxy import Proxy
 from liberator.testing.servers import KafkaServer
 from liberator.testing.servers.process import free_port
 
@@ -51,12 +52,13 @@ class Record:
         return self.headers["id"]
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """Where its transaction stands in the log, and it in that; what is not of the stream stands in front."""
+    def place(self) -> tuple[int, int, int, bool]:
+        """Where its transaction stands in the log, and it in that; what is not of the stream stands in front. A change of
+        key deletes first and creates then."""
         found = _PLACE.fullmatch(self.id)
         if found is None or b"/snapshot/" in self.id:
-            return (0, 0, 0)
-        return (int(found[1], 16), int(found[2], 16), int(found[3]) + 1)
+            return (0, 0, 0, False)
+        return (int(found[1], 16), int(found[2], 16), int(found[3]) + 1, self.id.endswith(b"/c"))
 
 
 class Topics:
@@ -137,6 +139,37 @@ def _record(message: Message) -> Record:
         message.value(),
         {name: value for name, value in headers if isinstance(value, bytes)},
     )
+
+
+class FarBroker:
+    """A broker that connectors reach through a proxy. server: itself, and the near way to it, for tests.
+
+    far: the address through the proxy, under which the broker sends clients to itself.
+    """
+
+    def __init__(self) -> None:
+        self.server = KafkaServer()
+        target, controller = free_port(), free_port()
+        self.proxy = Proxy("127.0.0.1", target)
+        self.far = f"127.0.0.1:{self.proxy.port}"
+        near = f"PLAINTEXT://127.0.0.1:{self.server.port}"
+        self.server.properties.update(
+            {
+                "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+                "listeners": f"{near},FAR://127.0.0.1:{target},CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"{near},FAR://{self.far}",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            }
+        )
+
+    def __enter__(self) -> FarBroker:
+        self.server.start()
+        self.proxy.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.proxy.close()
+        self.server.close()
 
 
 @dataclass(slots=True)

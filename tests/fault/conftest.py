@@ -107,6 +107,11 @@ class FaultConnector(Connector):
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
+    def has_loaded(self, library: str) -> bool:
+        """Does the running process use this library?"""
+        assert self._process is not None
+        return library in Path(f"/proc/{self._process.pid}/maps").read_text()
+
     def cpu_seconds(self) -> float:
         """What the running process has used."""
         assert self._process is not None
@@ -115,17 +120,30 @@ class FaultConnector(Connector):
 
 
 class KafkaConnector(FaultConnector):
-    """A fault connector that publishes to Kafka. topics: what it has published there."""
+    """A fault connector that publishes to Kafka. topics: what it has published there.
 
-    def __init__(self, dsn: str, folder: Path, name: str, bootstrap: str, *options: str) -> None:
-        publish = ["--publish", f"kafka://{bootstrap}", "--set", "publish.options.linger.ms=0"]
-        super().__init__(dsn, folder, name, *publish, *options)
-        self.topics = Topics(bootstrap, f"{name}.")
+    near: where the test itself reaches the broker, when that is another way.
+    """
+
+    def __init__(
+        self, dsn: str, folder: Path, name: str, bootstrap: str, *options: str, near: str | None = None
+    ) -> None:
+        super().__init__(dsn, folder, name, "--publish", f"kafka://{bootstrap}", *options)
+        self.topics = Topics(near or bootstrap, f"{name}.")
 
     def settled(self) -> None:
-        """Returns when all that was committed up to now is durable, saved and acknowledged."""
-        [[lsn]] = self.execute("select pg_current_wal_flush_lsn()")
+        """Returns when all that was committed up to now is durable, saved and acknowledged, a snapshot included."""
+        [[lsn]] = self.execute(
+            # A transaction of its own: a new slot is confirmed up to where it was made from the beginning.
+            "select pg_logical_emit_message(true, 'settled', '')",
+            "select pg_current_wal_flush_lsn()",
+        )
         self.wait_for(lambda: self.confirmed_up_to(lsn), f"the acknowledgement of {lsn}")
+
+    def walsender(self) -> int:
+        """The process of the server that serves it."""
+        [[pid]] = self.execute(f"select active_pid from pg_replication_slots where slot_name = '{self.slot}'")
+        return int(pid)
 
     def confirmed(self) -> str:
         """The position that the server may forget everything before."""
@@ -170,13 +188,25 @@ def publishing(tmp_path: Path, unique: str) -> Iterator[Callable[..., KafkaConne
     numbers = itertools.count()
     with ExitStack() as stack:
 
-        def make(dsn: str, bootstrap: str, *options: str) -> KafkaConnector:
+        def make(dsn: str, bootstrap: str, *options: str, near: str | None = None) -> KafkaConnector:
             name = f"{unique}_{next(numbers)}"
-            made = KafkaConnector(dsn, tmp_path / name, name, bootstrap, *options)
+            made = KafkaConnector(dsn, tmp_path / name, name, bootstrap, *options, near=near)
             stack.callback(made.close)
             return made
 
         yield make
+
+
+@pytest.fixture(params=["confluent", "kafka-python"])
+def client(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The connectors of the test use each Kafka client in turn: where confluent-kafka can't be imported, kafka-python."""
+    if request.param == "kafka-python":
+        hiding = tmp_path / "hiding"
+        hiding.mkdir()
+        (hiding / "sitecustomize.py").write_text("import sys\nsys.modules['confluent_kafka'] = None\n")
+        monkeypatch.setenv("PYTHONPATH", str(hiding))
+    chosen: str = request.param
+    return chosen
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ SETTINGS_OF_ONE_NODE = {
     "share.coordinator.state.topic.min.isr": 1,
     "share.coordinator.state.topic.num.partitions": 2,
     "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 100,  # tests of consumers that die can't wait for Kafka's six seconds
     "log.cleaner.dedupe.buffer.size": 8 << 20,
     "log.cleaner.threads": 1,
     "log.index.size.max.bytes": 1 << 20,
