@@ -86,7 +86,6 @@ def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
         return
     slot_drop(config, missing_ok=True)
     with closing(make_checkpoint(config)) as checkpoint:
-        checkpoint.acquire()
         checkpoint.reset()
 
 

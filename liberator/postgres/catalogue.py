@@ -118,8 +118,8 @@ def with_sizes(connection: psycopg.Connection[Any], tables: Sequence[TableInfo])
 def load_table(
     connection: psycopg.Connection[Any], oid: int, columns: Sequence[str] | None = None
 ) -> Table | None:
-    """The shape of a table now, with the columns that are published (`columns`, or all that can be), in table order;
-    None when there is no such table any more."""
+    """The shape of a table now, with the columns that are published (`columns`, or all that can be), in table order,
+    and with its key if all of that is published; None when there is no such table any more."""
     heads = _tables(connection, oid)
     if not heads:
         return None
@@ -130,6 +130,8 @@ def load_table(
         row for row in rows if (row["name"] in columns if columns is not None else not row["generated"])
     ]
     types = load_types(connection, {row["type"] for row in chosen})
+    names = {row["name"] for row in chosen}
+    key = _key(head)
     return Table(
         oid=oid,
         schema=head["schema"],
@@ -138,7 +140,7 @@ def load_table(
             Column(row["name"], types[row["type"]], row["typmod"], row["not_null"], row["can_be_toasted"])
             for row in chosen
         ),
-        key=_key(head),
+        key=key if names.issuperset(key) else (),
         identity=_IDENTITIES[head["identity"]],
     )
 

@@ -324,3 +324,13 @@ def test_a_table_can_be_read_again_at_a_place_of_the_stream(database: str, conne
         ("r", {"id": 1, "v": "changed"}),
     ]
     assert it.run_once() == []
+
+
+def test_a_column_list_without_the_key_gives_events_without_a_key(database: str, connector: Make) -> None:
+    """Only a publication of inserts may leave the key out; what is not published can't be a key."""
+    table(database)
+    it = connector(database, "--publication", "part", "--table", "public.t")
+    it.execute("create publication part for table t (v) with (publish = 'insert')")
+    assert [(event.key, event.after) for event in it.run_once()] == [(None, {"v": "one"})]
+    it.execute("insert into t values (2, 'two')")
+    assert [(event.key, event.after) for event in it.run_once()] == [(None, {"v": "two"})]
