@@ -187,6 +187,18 @@ def test_fills_what_was_not_sent_when_the_key_changes() -> None:
     assert kinds(Replay().read(moved)) == ["unseen"]
 
 
+def test_what_is_delivered_again_may_begin_in_the_middle_of_a_rows_life() -> None:
+    first = event("c", {"id": 1}, {"id": 1, "n": 1, "big": "x"}, id=log(10))
+    update = event("u", {"id": 1}, {"id": 1, "n": 2}, id=log(20), unchanged=["big"])
+    leave = event("d", {"id": 1}, before={"id": 1}, id=log(30), headers={"__debezium.newkey": '{"id":2}'})
+    old_key = {"__debezium.oldkey": '{"id":1}'}
+    arrive = event("c", {"id": 2}, {"id": 2, "n": 2}, id=log(30) + "/c", unchanged=["big"], headers=old_key)
+    again = [update, leave, tombstone(leave), arrive]
+    replay = Replay().read([first, *again, *again])
+    assert replay.problems() == []
+    assert list(replay.rows(TABLE)) == [{"id": 2, "n": 2, "big": "x"}]
+
+
 def test_a_truncate_empties_its_table_only() -> None:
     other = event("c", {"id": 1}, row(1), id=log(11), table="public.other")
     replay = Replay().read([C1, other, event("t", None, id=log(20))])
