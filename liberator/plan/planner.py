@@ -26,7 +26,7 @@ from liberator.postgres.catalogue import (
     table_of_relation,
     table_to_json,
 )
-from liberator.postgres.model import Table
+from liberator.postgres.model import Column, Table
 from liberator.postgres.pgoutput import Relation
 from liberator.postgres.selection import Selection
 from liberator.postgres.session import source_error
@@ -194,7 +194,9 @@ class Planner:
 
 def column_facts(table: Table, options: TypeOptions) -> list[ColumnFacts]:
     """What the types of a table's columns guarantee of their JSON. A backlog may be older than a NOT NULL."""
-    return [
-        ColumnFacts(column.name, schema(column.type, column.typmod, options)[0], column.name not in table.key)
-        for column in table.columns
-    ]
+    return [_facts(column, options, nullable=column.name not in table.key) for column in table.columns]
+
+
+def _facts(column: Column, options: TypeOptions, *, nullable: bool) -> ColumnFacts:
+    fragment, definitions = schema(column.type, column.typmod, options)
+    return ColumnFacts(column.name, {**fragment, "$defs": definitions} if definitions else fragment, nullable)
