@@ -55,6 +55,7 @@ _FIXES = {
     "3D000": "check the database name of source.url",
     "42501": "grant what the message names; for the log: ALTER ROLE ... REPLICATION",
     "53300": "raise max_connections or max_wal_senders, or end a connection that is no longer used",
+    "55P03": "another session has a table locked, for DDL or VACUUM FULL; this one waits (SELECT * FROM pg_locks)",
     "53400": "raise max_replication_slots, or drop a slot that is no longer used (SELECT * FROM pg_replication_slots)",
 }
 
@@ -112,6 +113,14 @@ def as_stored(connection: psycopg.Connection[Any]) -> Iterator[None]:
     connection.execute("RESET client_encoding")
 
 
+@contextlib.contextmanager
+def impatient(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Wait for no lock longer than this: who waits in the server does not hear that it shall stop."""
+    connection.execute(f"SET lock_timeout = {round(seconds * 1000)}".encode())
+    yield
+    connection.execute("SET lock_timeout = 0")
+
+
 def hang_up(connection: psycopg.Connection[Any]) -> None:
     """End a connection that another thread may be waiting for: that one gets an error, as of a connection lost."""
     with (
@@ -129,7 +138,7 @@ def source_error(error: psycopg.Error, doing: str) -> LiberatorError:
     if state is None:
         state = _state_of_refusal(text)
     what = f"{doing}: {text}" if doing else text
-    if state in {"53300", "53400", "55006"}:
+    if state in {"53300", "53400", "55006", "55P03"}:
         return PreconditionError(
             what,
             code=f"postgres.{state}",

@@ -35,7 +35,7 @@ from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import NewSlot, ReplicationConnection, System
 from liberator.postgres.selection import Selection
-from liberator.postgres.session import connect, hang_up, source_error
+from liberator.postgres.session import connect, hang_up, impatient, source_error
 from liberator.postgres.slots import drop_slot, find_slot
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
@@ -63,6 +63,9 @@ log = logging.getLogger(__name__)
 
 _MEASURE_EVERY = 5.0
 """Seconds at most between two looks at the end of the server's log."""
+
+_LOCKED = 5.0
+"""Seconds to wait for a table that the application has locked, before the start is tried again."""
 
 _ASK_EVERY = 0.1
 """Seconds between questions for the server's position while a bounded run or a hand-over waits for it."""
@@ -289,7 +292,8 @@ class LogSource:
             log.info("the snapshot is complete already (snapshot: initial_only)")
             return
         fresh = position is None or not position.created
-        self._choose_tables(catalogue, first=fresh)
+        with impatient(catalogue, _LOCKED):
+            self._choose_tables(catalogue, first=fresh)
         self._approve(system, self.tables)
         if fresh or position is None:
             if slot is not None:

@@ -46,6 +46,22 @@ def test_a_restart_waits_for_no_table_but_those_that_it_captures(each_database: 
         assert running.events().changes == [created({"id": 1})]
 
 
+def test_it_stops_in_time_while_its_start_waits_for_a_lock(database: str, connector: Make) -> None:
+    """To say what is published, PostgreSQL 18 locks the table; the start says what it waits for, and is tried again."""
+    running = connector(database)
+    running.execute("create table t (id int primary key)")
+    running.run_once()
+    with psycopg.connect(database) as holder:
+        holder.execute("lock table t in access exclusive mode")
+        running.launch()
+        running.wait_for(lambda: "lock timeout" in running.log, "a word about the lock")
+        assert "another session has a table locked" in running.log
+        running.stop()
+        running.launch()
+        running.wait_for(lambda: _waits(running, "t"), "the wait for t")
+    running.wait_for(running.streams, "a stream")
+
+
 def test_ddl_waits_for_the_reading_of_its_own_table_only(database: str, connector: Make) -> None:
     """A snapshot gives the lock of a table back when it has read it, and never waits for itself behind the application."""
     running = connector(database, *SLOWLY)
