@@ -164,6 +164,7 @@ class LogSource:
         self._ended = False
         self._opened = False
         self._silences = 0
+        self._acknowledged = 0
         self._made: list[str] = []
         self.tables: list[TableInfo] = []
         """The tables captured, as of the start."""
@@ -208,8 +209,11 @@ class LogSource:
 
     def ack(self, state: State) -> None:
         """See `Source.ack`."""
-        if SLOT in state and self._live is not None and self._live.reader is not None:
-            self._live.reader.acknowledge(SlotPosition.decode(state[SLOT]).lsn)
+        if SLOT not in state:
+            return
+        self._acknowledged = max(self._acknowledged, SlotPosition.decode(state[SLOT]).lsn)
+        if self._live is not None and self._live.reader is not None:
+            self._live.reader.acknowledge(self._acknowledged)
 
     def close(self) -> None:
         """See `Source.close`. A trial takes its publication away again."""
@@ -375,7 +379,7 @@ class LogSource:
         self._pending = {table.qualified for table in todo}
         pending = {table_partition(name): TablePosition(None).encode() for name in sorted(self._pending)}
         self._save(pending if only else {SLOT: self._position.encode(), **pending})
-        self._handed = new.consistent_lsn
+        self._handed = self._acknowledged = new.consistent_lsn
         if not stream:
             return
         if todo:
@@ -386,6 +390,10 @@ class LogSource:
     def _start_again(self, live: _Live, position: SlotPosition, resume: State) -> None:
         self._position = position
         self._handed = position.lsn
+        if not self._opened:
+            # What a process resumes from is saved. A stream that is opened again stands where it was handed on to, and
+            # that need not be durable yet (Invariant 1).
+            self._acknowledged = position.lsn
         names = {table.qualified for table in self.tables}
         known = tables_of(resume)
         if self._settings.snapshot == "always" and not self._opened:
@@ -437,6 +445,7 @@ class LogSource:
             live.replication,
             live.side,
             lsn,
+            flushed=self._acknowledged,
             queue_bytes=settings.queue_bytes,
             status_interval=interval,
             silence=patience(interval, timeout, self._silences),

@@ -61,6 +61,7 @@ class Segment:
 class StreamReader:
     """Reads until closed. `get` and `acknowledge` may be called from another thread; errors come out of `get`.
 
+    start: where the stream begins. flushed: what the server may forget everything before; never later than start.
     status_interval: seconds between status updates, each of which asks for an answer. silence: seconds without any
     after which the server counts as lost; longer than a few intervals. silent: called then, in the reader's thread.
     """
@@ -71,6 +72,7 @@ class StreamReader:
         side: psycopg.Connection[Any],
         start: int,
         *,
+        flushed: int,
         queue_bytes: int,
         status_interval: float,
         silence: float,
@@ -84,7 +86,7 @@ class StreamReader:
         self._changed = threading.Condition()
         self._error: LiberatorError | None = None
         self._closing = False
-        self._flushed = start
+        self._flushed = flushed
         self._received = start
         self._in_transaction = False
         self._interval = status_interval

@@ -140,10 +140,10 @@ class KafkaConnector(FaultConnector):
         )
         self.wait_for(lambda: self.confirmed_up_to(lsn), f"the acknowledgement of {lsn}")
 
-    def walsender(self) -> int:
-        """The process of the server that serves it."""
+    def walsender(self) -> int | None:
+        """The process of the server that serves it; None while there is none."""
         [[pid]] = self.execute(f"select active_pid from pg_replication_slots where slot_name = '{self.slot}'")
-        return int(pid)
+        return None if pid is None else int(pid)
 
     def confirmed(self) -> str:
         """The position that the server may forget everything before."""

@@ -1,0 +1,242 @@
+"""Kafka away, frozen, restarted or refusing: bounded memory, nothing lost, order per key, and a position that waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # re-exported without saying so
+from kafka.partitioner.default import murmur2
+
+from liberator.testing.oracle import assert_complete
+from liberator.testing.proxy import Proxy
+from liberator.testing.servers import Kafka
+from liberator.testing.servers.process import free_port
+from tests.fault.brokers import FarBroker, Fortress
+from tests.fault.conftest import KafkaConnector, address
+from tests.fault.writers import TABLES, Writers, prepare
+
+Make = Callable[..., KafkaConnector]
+
+SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
+OUTAGE = 60.0 if SOAK else 8.0
+MB = 1_000_000
+
+SOON = 10.0
+"""Seconds within which a permanent error must end the run."""
+BACK = 30.0
+"""Seconds within which it must go on once the broker is back."""
+
+KEPT_HERE = ("--set", "checkpoint.url=file:positions.db")
+"""The position is kept apart from the broker: so what must not move could."""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[FarBroker]:
+    """A broker to be killed and frozen; every test leaves it running."""
+    with FarBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def through(database: str, broker: FarBroker, publishing: Make) -> Iterator[Make]:
+    """Makes connectors from `database` to the broker, through its proxy."""
+
+    def make(*options: str) -> KafkaConnector:
+        return publishing(database, broker.far, *options, near=broker.server.bootstrap)
+
+    yield make
+    broker.proxy.calm()
+
+
+def judge(it: KafkaConnector, since: float) -> None:
+    """It goes on in time, and everything that was committed has arrived, in order."""
+    it.settled()
+    assert time.monotonic() - since < BACK
+    it.stop()
+    assert_complete(it.topics.replay(), it.dsn, TABLES)
+
+
+def test_a_frozen_broker_neither_loses_the_walsender_nor_moves_the_position(
+    database: str, broker: FarBroker, through: Make
+) -> None:
+    """D45: Invariants 1 and 8, for longer than wal_sender_timeout."""
+    prepare(database, 100)
+    it = through(*KEPT_HERE)
+    it.execute(f"alter database {database.rpartition('/')[2]} set wal_sender_timeout = '2s'")
+    it.start()
+    it.settled()
+    broker.server.pause()
+    try:
+        time.sleep(1)
+        walsender, before = it.walsender(), it.confirmed()
+        with Writers(database, 45, sessions=2, pause=0.01):
+            time.sleep(OUTAGE)
+        assert it.walsender() == walsender
+        assert walsender is not None
+        assert it.confirmed() == before
+    finally:
+        broker.server.resume()
+    judge(it, time.monotonic())
+
+
+def test_a_broker_killed_under_load(database: str, broker: FarBroker, through: Make) -> None:
+    """D69: more comes than the budget holds; the position and the memory stand still, and the lag is told."""
+    prepare(database, 100)
+    port = free_port()
+    it = through(
+        *KEPT_HERE, "--set", "limits.memory=16MiB", "--set", f"observe.listen=127.0.0.1:{port}"
+    ).start()
+    it.settled()
+    broker.server.kill()
+    try:
+        time.sleep(1)
+        before = it.confirmed()
+        with Writers(database, 69, sessions=2, pause=0.002):
+            it.execute("insert into ledger select 9, g, g, repeat('m', 500) from generate_series(1, 60000) g")
+            time.sleep(OUTAGE)
+        assert it.confirmed() == before
+        assert it.running
+        told = status(port)
+        assert told["state"] == "waiting"
+        assert told["lag"]["bytes"] > MB
+        assert it.memory_peak() < 256 * MB
+    finally:
+        broker.server.start()
+    judge(it, time.monotonic())
+
+
+def status(port: int) -> dict[str, Any]:
+    """What the connector tells of itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5) as answer:
+        told: dict[str, Any] = json.load(answer)
+    return told
+
+
+def test_a_broker_restarted_under_load(database: str, broker: FarBroker, through: Make) -> None:
+    """D70: each partition loses its leader, and gets it back."""
+    prepare(database, 100)
+    it = through().start()
+    with Writers(database, 70, sessions=2, pause=0.005):
+        time.sleep(1)
+        broker.server.restart()
+        time.sleep(1)
+    judge(it, time.monotonic())
+
+
+@pytest.mark.parametrize("released", ["before", "after"])
+def test_a_write_held_in_the_broker_while_the_database_is_lost(
+    released: str, database: str, broker: FarBroker, through: Make
+) -> None:
+    """D67: nothing lost, at most that write twice, and the position never beyond it."""
+    prepare(database, 10)
+    with Proxy(*address(database)) as way:
+        it = through(*KEPT_HERE, "--source", way.url(database)).start()
+        it.settled()
+        count = len(it.topics.records())
+        broker.proxy.hold("to_client")
+        it.execute("insert into account select g, 'held', 1, null from generate_series(101, 110) g")
+        [[end]] = it.execute("select pg_current_wal_flush_lsn()")
+        it.wait_for(lambda: len(it.topics.records()) >= count + 10, "the write in the broker")
+        way.down()
+        it.wait_for(lambda: "trying again" in it.log, "the loss of the database")
+        if released == "before":
+            broker.proxy.calm()
+        way.up()
+        if released == "after":
+            it.wait_for(it.streams, "the stream")
+            time.sleep(1)
+            assert not it.confirmed_up_to(end)
+            broker.proxy.calm()
+        judge(it, time.monotonic())
+    held = Counter(record.id for record in it.topics.records() if b'"held"' in (record.value or b""))
+    assert len(held) == 10
+    assert max(held.values()) <= 2
+    others = Counter(record.id for record in it.topics.records() if record.id not in held)
+    assert set(others.values()) == {1}
+
+
+def test_a_kill_after_the_database_came_back_loses_nothing_that_the_broker_did_not_take(
+    database: str, broker: FarBroker, through: Make
+) -> None:
+    """Invariant 1: a stream that is opened again where it stood acknowledges nothing by that."""
+    prepare(database, 10)
+    it = through(*KEPT_HERE).start()
+    it.settled()
+    broker.server.pause()
+    try:
+        it.execute("insert into account select g, 'held', 1, null from generate_series(101, 110) g")
+        [[end]] = it.execute("select pg_current_wal_flush_lsn()")
+        time.sleep(1)
+        old = it.walsender()
+        it.execute(f"select pg_terminate_backend({old})")
+        it.wait_for(lambda: it.walsender() not in (None, old), "another stream")
+        time.sleep(1)
+        assert not it.confirmed_up_to(end)
+        it.close()
+    finally:
+        broker.server.resume()
+    assert it.launch("--once").wait(60) == 0, it.log
+    assert_complete(it.topics.replay(), database, TABLES)
+
+
+def test_partitions_are_those_that_java_would_choose(database: str, kafka: Kafka, publishing: Make) -> None:
+    """D71: with Kafka's hash, as another client knows it."""
+    prepare(database, 300)
+    it = publishing(database, kafka.bootstrap, "--set", "publish.create_topics.partitions=12")
+    assert it.launch("--once").wait(60) == 0, it.log
+    records = it.topics.records()
+    assert len(records) == 600
+    for record in records:
+        assert record.key is not None
+        assert record.partition == (murmur2(record.key) & 0x7FFFFFFF) % 12
+    assert len({record.partition for record in records}) == 12
+
+
+def refused(it: KafkaConnector) -> str:
+    """Run it; it must give up in time and tell what to do. Its last words."""
+    started = time.monotonic()
+    ended = it.launch("--once").wait(30)
+    assert ended in (1, 3), it.log
+    assert time.monotonic() - started < SOON
+    assert "fix:" in it.last_words
+    return it.last_words
+
+
+def test_an_unknown_topic_that_may_not_be_made_stops(
+    client: str, database: str, kafka: Kafka, publishing: Make
+) -> None:
+    """D70"""
+    prepare(database, 1)
+    it = publishing(database, kafka.bootstrap, "--set", "publish.create_topics=false")
+    words = refused(it)
+    assert "publish.unknown_topic" in words
+    assert f"topic {it.name}.public." in words
+    assert it.topics.names() == {}
+
+
+def test_a_denied_topic_stops_and_goes_on_when_it_is_granted(
+    client: str, database: str, fortress: Fortress, publishing: Make
+) -> None:
+    """D70: what was not taken is not forgotten."""
+    prepare(database, 10)
+    user = f"writer_{client}"
+    fortress.user(user, "s3cret")
+    options = fortress.options(
+        "login", sasl_mechanism="SCRAM-SHA-512", sasl_username=user, sasl_password="s3cret"
+    )
+    it = publishing(database, fortress.server.bootstrap, *options, *KEPT_HERE)
+    fortress.allow(user, f"{it.name}.", AclOperation.DESCRIBE)
+    words = refused(it)
+    # A broker that lets a user write nowhere refuses it as a producer, or its records: whichever is asked first.
+    assert "publish.topic_denied" in words or "publish.cluster_denied" in words
+    assert "kafka-acls" in words
+    fortress.allow_publishing(user, it.name)
+    assert it.launch("--once").wait(30) == 0, it.log
+    assert_complete(it.topics.replay(), database, TABLES)
