@@ -121,8 +121,10 @@ def test_asks_no_proxy(
     assert json.loads(liberate("status", observed, "--json").out)["running"]
 
 
+# A shell lets its background jobs ignore Ctrl-C, and they hand that down: the process takes it back first.
 _WATCH = """
-import sys, types
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
 module = types.ModuleType("liberator.build")
 module.status = lambda config: {"lag_bytes": 0}
 sys.modules["liberator.build"] = module
