@@ -1,0 +1,68 @@
+"""Kafka as a source of events: one consumer, two clients.
+
+Enters: ``stream:`` of a sink connector. Leaves: a `KafkaConsumer`. Called by what wires a connector. `consumer` and
+`reading` hold the rules; `confluent` and `kafkapython` speak to their libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from liberator.consume.kafka.client import GroupClient
+from liberator.consume.kafka.consumer import KafkaConsumer
+from liberator.consume.kafka.errors import consume_error, option_error
+from liberator.consume.kafka.options import split
+from liberator.errors import ConfigError
+from liberator.protocols import Start
+from liberator.publish.kafka import Client, driver
+from liberator.publish.kafka.errors import KafkaFailure
+
+__all__ = ["KafkaConsumer", "kafka_consumer"]
+
+CONNECT_WITHIN = 10.0
+"""Seconds in which a broker must answer at the start."""
+
+_REFRESH_MS = "topic.metadata.refresh.interval.ms"
+
+
+def kafka_consumer(
+    url: str,
+    group: str,
+    *,
+    options: Mapping[str, str] | None = None,
+    start: Start = "earliest",
+    memory: int = 16 << 20,
+    client: Client = "auto",
+) -> KafkaConsumer:
+    """A member of `group` on ``kafka://host:port[,host:port]``.
+
+    options: librdkafka's names. start: where the group begins in a partition that it has committed nothing of. memory:
+    bytes that wait here to be polled, about. Raises `ConfigError` before connecting, `ConsumeError` when no broker answers
+    within ten seconds (retryable) or lets us in (not retryable).
+    """
+    common, own = split({_REFRESH_MS: "5000", **(options or {})})
+    try:
+        library = driver(url, common, client=client, client_id=f"liberator-{group}")
+    except ConfigError as error:
+        raise option_error(error) from error
+    cluster = library.cluster()
+    try:
+        cluster.check(CONNECT_WITHIN)
+        member = _client(library.name, library.base, own, group, memory)
+    except KafkaFailure as failure:
+        raise consume_error(failure, url) from failure
+    finally:
+        cluster.close()
+    return KafkaConsumer(member, start, refresh=int(common[_REFRESH_MS]) / 1000, where=url)
+
+
+def _client(
+    name: str, base: Mapping[str, object], own: Mapping[str, str], group: str, memory: int
+) -> GroupClient:
+    if name == "confluent":
+        from liberator.consume.kafka.confluent import ConfluentGroupClient
+
+        return ConfluentGroupClient(base, own, group, memory)
+    from liberator.consume.kafka.kafkapython import KafkaPythonGroupClient
+
+    return KafkaPythonGroupClient(base, own, group, memory)

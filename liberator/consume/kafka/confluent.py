@@ -1,0 +1,282 @@
+"""A group's member through confluent-kafka (librdkafka): the fast client. See `liberator.consume.kafka.client`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+from typing import Any, TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as Place
+
+from liberator.change import ConsumedBatch, TopicPartition
+from liberator.consume.kafka.client import FETCH_WAIT_MS, LATEST, REQUEST, SLICE, Hooks
+from liberator.consume.kafka.errors import stops
+from liberator.publish.kafka import confluent
+from liberator.publish.kafka.confluent import library
+from liberator.publish.kafka.errors import KafkaFailure, Key
+
+log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+_SEEK_WITHIN = 5.0
+"""Seconds until a partition that was just assigned can be sought in."""
+
+_LARGEST_QUEUE = 2_097_151
+"""librdkafka's own bound, KiB."""
+
+_LOCAL: dict[int, Key] = {
+    KafkaError._WAIT_COORD: 15,  # COORDINATOR_NOT_AVAILABLE
+    KafkaError._ASSIGNMENT_LOST: "lost",
+    KafkaError._MAX_POLL_EXCEEDED: "lost",
+}
+"""What librdkafka notices by itself about groups, by the table's keys."""
+
+
+def failure_of(error: KafkaError) -> KafkaFailure:
+    """A librdkafka error as a key of the tables."""
+    key = _LOCAL.get(error.code())
+    return confluent.failure_of(error) if key is None else KafkaFailure(key, error.str())
+
+
+class ConfluentGroupClient:
+    """See `liberator.consume.kafka.client.GroupClient`."""
+
+    def __init__(self, base: Mapping[str, Any], own: Mapping[str, str], group: str, memory: int) -> None:
+        self._hooks: Hooks | None = None
+        self._closed = False
+        # The library's commit takes no time-out, and waits for a coordinator as long as a session may last.
+        self._commits = ThreadPoolExecutor(1, "commits")
+        self._refusal: KafkaFailure | None = None
+        self._revoking = False
+        self._fresh: set[TopicPartition] = set()
+        self._passed: dict[TopicPartition, int] = {}
+        kib = min(max(1, memory >> 10), _LARGEST_QUEUE)
+        self._consumer: Any = library(
+            Consumer,
+            {
+                **base,
+                "queued.max.messages.kbytes": kib,
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                **own,
+                "group.id": group,
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "allow.auto.create.topics": False,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "error_cb": self._noticed,
+            },
+        )
+
+    def subscribe(self, topics: Collection[str], hooks: Hooks) -> None:
+        """Read these topics."""
+        self._hooks = hooks
+        self._call(
+            self._consumer.subscribe,
+            list(topics),
+            on_assign=self._assign,
+            on_revoke=self._revoke,
+            on_lost=self._lost,
+        )
+
+    def poll(self, batch: ConsumedBatch, limit: int, timeout: float) -> None:
+        """Add events to a batch."""
+        deadline = time.monotonic() + timeout
+        while not len(batch):
+            left = max(0.0, deadline - time.monotonic())
+            first = self._call(self._consumer.poll, min(left, SLICE))
+            if first is not None:
+                self._take(first, batch)
+                # Everything that is here already: asked for one by one, a message costs twice as much.
+                for message in self._call(self._consumer.consume, limit - 1, 0) if limit > 1 else ():
+                    self._take(message, batch)
+            if self._refusal is not None:
+                raise self._refusal
+            self._begin()
+            if first is None and time.monotonic() >= deadline:
+                return
+
+    def passed(self, partition: TopicPartition) -> int:
+        """Before this nothing is left that was not given."""
+        return self._passed.get(partition, 0)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on there."""
+        self._passed.pop(partition, None)
+        deadline = time.monotonic() + _SEEK_WITHIN
+        while True:
+            try:
+                self._consumer.seek(Place(*partition, offset))
+                return
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise failure_of(error.args[0]) from error
+            time.sleep(0.02)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Give no events of these."""
+        self._call(self._consumer.pause, _places(partitions))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Go on with these."""
+        self._call(self._consumer.resume, _places(partitions))
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Save."""
+        places = [Place(*partition, offset) for partition, offset in offsets.items()]
+        commit = partial(self._consumer.commit, offsets=places, asynchronous=False)
+        if self._revoking:  # then no other thread may: the library would wait for ever
+            _offsets(self._call(commit))
+            return
+        try:
+            _offsets(self._call(self._commits.submit(commit).result, REQUEST))
+        except FutureTimeout:
+            raise KafkaFailure("timeout", "the commit was not answered") from None
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """What the group has committed."""
+        found = self._ask(lambda: _offsets(self._consumer.committed(_places(partitions), REQUEST)))
+        return {at: offset for at, offset in found.items() if offset != OFFSET_INVALID}
+
+    def offsets(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Offsets of times, or of the ends."""
+        places = [Place(*partition, timestamp) for partition, timestamp in times.items()]
+        found = self._ask(lambda: _offsets(self._consumer.offsets_for_times(places, REQUEST)))
+        after = [
+            partition for partition, offset in found.items() if offset < 0 and times[partition] != LATEST
+        ]
+        if after:
+            found.update(self.offsets(dict.fromkeys(after, LATEST)))
+        return found
+
+    def topics(self) -> dict[str, int]:
+        """All topics."""
+        known = self._ask(lambda: self._consumer.list_topics(timeout=REQUEST).topics)
+        return {name: len(topic.partitions) for name, topic in known.items() if not name.startswith("__")}
+
+    def close(self) -> None:
+        """Leave the group."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
+            self._commits.shutdown(wait=False, cancel_futures=True)
+
+    # Called inside of the library's poll, and of its close
+
+    def _assign(self, consumer: Any, places: list[Place]) -> None:
+        # Where to begin is asked after the poll: that may fail, and nobody can be told so in here.
+        consumer.incremental_assign([Place(*at, OFFSET_BEGINNING) for at in _partitions(places)])
+        consumer.pause(places)
+        self._fresh.update(_partitions(places))
+
+    def _revoke(self, consumer: Any, places: list[Place]) -> None:
+        self._revoking = True
+        try:
+            self._drop(consumer, places, self._told.revoked)
+        finally:
+            self._revoking = False
+
+    def _lost(self, consumer: Any, places: list[Place]) -> None:
+        self._drop(consumer, places, self._told.lost)
+
+    def _drop(
+        self, consumer: Any, places: list[Place], tell: Callable[[Collection[TopicPartition]], None]
+    ) -> None:
+        gone = _partitions(places)
+        tell([partition for partition in gone if partition not in self._fresh])
+        consumer.incremental_unassign(places)
+        self._fresh.difference_update(gone)
+        for partition in gone:
+            self._passed.pop(partition, None)
+
+    def _begin(self) -> None:
+        """Read what was assigned, each from where the group stands; after a failure, again at the next poll."""
+        if self._fresh:
+            offsets = self._told.begin(self._fresh)
+            for partition, offset in offsets.items():
+                self.seek(partition, offset)
+            self.resume(self._fresh)
+            self._fresh.clear()
+            self._told.began(offsets.keys())
+
+    @property
+    def _told(self) -> Hooks:
+        assert self._hooks is not None, "subscribe comes first"
+        return self._hooks
+
+    def _noticed(self, error: KafkaError) -> None:
+        failure = failure_of(error)
+        if stops(failure):
+            self._refusal = self._refusal or failure
+        else:
+            log.debug("%s", error.str())
+
+    def _take(self, message: Any, batch: ConsumedBatch) -> None:
+        error = message.error()
+        if error is not None:
+            self._not_an_event(message, error)
+            return
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        batch.topics.append(topic)
+        batch.partitions.append(partition)
+        batch.offsets.append(offset)
+        batch.timestamps.append(message.timestamp()[1])
+        batch.keys.append(message.key())
+        batch.values.append(message.value())
+        batch.headers.append(tuple(message.headers() or ()))
+
+    def _not_an_event(self, message: Message, error: KafkaError) -> None:
+        at = TopicPartition(message.topic() or "", message.partition() or 0)
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._passed[at] = message.offset() or 0
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            # A partition that has stopped like this takes no seek.
+            self._consumer.incremental_unassign([Place(*at)])
+            self._consumer.incremental_assign([Place(*at, self._told.fell_behind(at))])
+        elif stops(failure := failure_of(error)) and error.code() != KafkaError._MAX_POLL_EXCEEDED:
+            failure.topic = message.topic()
+            raise failure
+        else:
+            log.debug("%s", error.str())
+
+    def _ask(self, question: Callable[[], _Answer]) -> _Answer:
+        """Ask the brokers; what passes, such as a partition without a leader, is waited for."""
+        deadline = time.monotonic() + REQUEST
+        while True:
+            try:
+                return self._call(question)
+            except KafkaFailure as failure:
+                if stops(failure) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    def _call(self, method: Callable[..., _Answer], *arguments: Any, **named: Any) -> _Answer:
+        try:
+            return method(*arguments, **named)
+        except KafkaException as error:
+            raise self._refusal or failure_of(error.args[0]) from error
+
+
+def _places(partitions: Collection[TopicPartition]) -> list[Place]:
+    return [Place(*partition) for partition in partitions]
+
+
+def _partitions(places: Collection[Place]) -> list[TopicPartition]:
+    return [TopicPartition(place.topic, place.partition) for place in places]
+
+
+def _offsets(places: Collection[Place]) -> dict[TopicPartition, int]:
+    offsets = {}
+    for place in places:
+        if place.error is not None:
+            raise failure_of(place.error)
+        offsets[TopicPartition(place.topic, place.partition)] = place.offset
+    return offsets
