@@ -135,6 +135,8 @@ def make_publisher(config: SourceConfig) -> Publisher:
         from liberator.publish.file import FilePublisher
 
         return FilePublisher(publish.path)
+    if publish.kind == "local":
+        return _local_publisher(config)
     from liberator.publish.kafka import kafka_publisher
     from liberator.publish.kafka.client import TopicSettings
 
@@ -151,6 +153,19 @@ def make_publisher(config: SourceConfig) -> Publisher:
     )
 
 
+def _local_publisher(config: SourceConfig) -> Publisher:
+    from liberator.publish.local import LocalPublisher
+
+    publish = config.publish
+    topics = publish.create_topics
+    return LocalPublisher(
+        publish.path,
+        partitions=None if topics is None else max(topics.partitions, 1),
+        settings=None if topics is None else topics.config,
+        dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
+    )
+
+
 def make_checkpoint(config: SourceConfig) -> Checkpoint:
     """Where positions are kept. Raises `CheckpointError`."""
     from liberator.checkpoint import open_checkpoint
@@ -159,5 +174,6 @@ def make_checkpoint(config: SourceConfig) -> Checkpoint:
         config.checkpoint.url,
         config.name,
         kafka_url=config.publish.url if config.publish.kind == "kafka" else None,
+        local_folder=config.publish.path if config.publish.kind == "local" else None,
         options=config.publish.options,
     )

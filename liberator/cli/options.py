@@ -102,7 +102,7 @@ connector_options = together(
     option(
         "--publish",
         metavar="URL",
-        help="kafka://HOST:PORT, file:PATH, or - for JSON lines on standard output (the default).",
+        help="kafka://HOST:PORT, local:DIR, file:PATH, or - for JSON lines on standard output (the default).",
     ),
     option(
         "--name",

@@ -21,7 +21,7 @@ from liberator.config.secrets import redact
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
 from liberator.config.together import contradictions
-from liberator.config.values import FOLDER
+from liberator.config.values import FOLDER, kind_of_place
 from liberator.errors import ConfigError
 
 FIELDS = Fields(SourceConfig)
@@ -78,7 +78,7 @@ def check(
     if stage:
         check_stage(stage)
     is_sink = document.data.get("connector") == "sink"
-    faults = [*faults, *take_out(document), *_checkpoint_without_broker(document)]
+    faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document)]
     config = None
     if not is_sink:
         if stage:
@@ -93,9 +93,13 @@ def check(
     return config, []
 
 
-def _checkpoint_without_broker(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
+_WITH_EVENTS = {"kafka": ("Kafka", "kafka://HOST:PORT"), "local": ("a local log", "local:DIR")}
+
+
+def _checkpoint_elsewhere(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
     path = ("checkpoint", "url")
-    if document.get(path) == "kafka" and not str(document.get(("publish", "url"))).startswith("kafka://"):
-        what = "positions can be kept in Kafka only where events go to Kafka"
-        fix = "write file:PATH, or publish to kafka://HOST:PORT"
-        yield path, document.fault(path, "checkpoint", what, fix)
+    kept = document.get(path)
+    if kept in ("kafka", "local") and kept != kind_of_place(str(document.get(("publish", "url")))):
+        name, url = _WITH_EVENTS[kept]
+        what = f"positions can be kept in {name} only where events go to {name}"
+        yield path, document.fault(path, "checkpoint", what, f"write file:PATH, or publish to {url}")

@@ -46,6 +46,8 @@ from liberator.config.values import (
     WholeNumber,
     default_slot_name,
     file_of,
+    folder_of,
+    kind_of_place,
     refusal,
 )
 
@@ -200,7 +202,7 @@ class PublishSettings(Section):
     """Where events go."""
 
     url: PublishUrl = Field(default_factory=lambda: Url("-"), json_schema_extra={"default": "-"})
-    """kafka://HOST:PORT[,HOST:PORT], file:PATH, or - for standard output."""
+    """kafka://HOST:PORT[,HOST:PORT], local:DIR (a local log in that folder), file:PATH, or - for standard output."""
     topic: TableTopic = Field(
         default=TopicTemplate("{name}.{schema}.{table}"),
         json_schema_extra={"default": "{name}.{schema}.{table}"},
@@ -225,16 +227,14 @@ class PublishSettings(Section):
     """Settings of the Kafka client, by librdkafka's names. compression.type stays lz4 unless it is given here."""
 
     @property
-    def kind(self) -> Literal["kafka", "file", "stdout"]:
+    def kind(self) -> Literal["kafka", "local", "file", "stdout"]:
         """What kind of place `url` names."""
-        if self.url == "-":
-            return "stdout"
-        return "kafka" if self.url.startswith("kafka://") else "file"
+        return "stdout" if self.url == "-" else kind_of_place(self.url)
 
     @property
     def path(self) -> Path:
-        """File: where it is, absolute."""
-        return Path(file_of(self.url) or "")
+        """File or local log: where it is, absolute."""
+        return Path(folder_of(self.url) or file_of(self.url) or "")
 
     def key_columns(self, schema: str, table: str, default_schema: str = "public") -> tuple[str, ...] | None:
         """The configured key of a table; None: its primary key."""
@@ -248,8 +248,9 @@ class CheckpointSettings(Section):
     """Where the connector's position is kept."""
 
     url: CheckpointUrl = Field(default="", validate_default=False, json_schema_extra=_without_default)
-    """`kafka` keeps it in the compacted topic __liberator.checkpoints of the brokers that events go to; file:PATH in an
-    SQLite file. Default: kafka when events go to Kafka, else file:.liberator/<name>.db."""
+    """`kafka` keeps it in the compacted topic __liberator.checkpoints of the brokers that events go to; `local` in the
+    local log that events go to; file:PATH in an SQLite file. Default: where events go when that is Kafka or a local log,
+    else file:.liberator/<name>.db."""
 
 
 class ObserveSettings(Section):
@@ -331,9 +332,9 @@ def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
         own_name = default_slot_name(name)
         filled["source"] = {**source, "log": _filled(source.get("log"), slot=own_name, publication=own_name)}
     publish = data.get("publish")
-    to_kafka = isinstance(publish, dict) and str(publish.get("url")).startswith("kafka://")
+    place = kind_of_place(str(publish.get("url"))) if isinstance(publish, dict) else "file"
     filled["checkpoint"] = _filled(
-        data.get("checkpoint"), url="kafka" if to_kafka else f"file:.liberator/{name}.db"
+        data.get("checkpoint"), url=f"file:.liberator/{name}.db" if place == "file" else place
     )
     filled["schema"] = _filled(data.get("schema"))  # so that its folder is seen from the file's
     return filled

@@ -47,7 +47,6 @@ NOT_YET = (
     NotYet(("format", "envelope"), "cloudevents", "use debezium"),
     NotYet(("format", "envelope"), "flat", "use debezium"),
     NotYet(("format", "cloudevents_mode"), None, "leave it out"),
-    NotYet(("publish", "url"), "local:*", "use kafka://HOST:PORT, file:PATH or -"),
     NotYet(
         ("publish", "delivery"),
         "exactly_once",

@@ -19,7 +19,7 @@ from liberator.config.models import SourceConfig
 from liberator.config.patterns import split_names
 from liberator.config.secrets import redact
 from liberator.config.substitute import substitute
-from liberator.config.values import file_of
+from liberator.config.values import file_of, folder_of
 from liberator.errors import ConfigError
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -155,6 +155,8 @@ def _with_absolute_paths(document: Document) -> Document:
         path = file_of(url) if isinstance(url, str) else None
         if path:
             document.data[section]["url"] = f"file:{document.folder / path}"
+        elif isinstance(url, str) and (folder := folder_of(url)):
+            document.data[section]["url"] = f"local:{document.folder / folder}"
     return document
 
 

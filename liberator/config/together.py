@@ -32,7 +32,7 @@ def _endpoint(config: SourceConfig) -> Hashable | None:
 
 
 def _output(config: SourceConfig) -> Hashable | None:
-    return None if config.publish.kind == "kafka" else config.publish.url
+    return None if config.publish.kind in ("kafka", "local") else config.publish.url
 
 
 _Rule = tuple[str, tuple[str, ...], str, str, _Share]

@@ -283,13 +283,32 @@ def _file_url(value: str, info: ValidationInfo) -> str:
     return f"file:{_folder(info) / path}"
 
 
+def kind_of_place(url: str) -> Literal["kafka", "local", "file"]:
+    """What a URL of ``publish`` names; everything that is no broker keeps nothing but events."""
+    if url.startswith("local:"):
+        return "local"
+    return "kafka" if url.startswith("kafka://") else "file"
+
+
+def folder_of(url: str) -> str | None:
+    """The folder in ``local:DIR``; None when it is another kind of URL, or names none."""
+    return url.removeprefix("local:") or None if url.startswith("local:") else None
+
+
 def _publish_url(value: Any, info: ValidationInfo) -> Url:
     if _text(value) == "-":
         return Url(value)
+    if value.startswith("local:"):
+        folder = folder_of(value)
+        if folder is None or "\0" in folder or folder.startswith("//"):
+            raise refusal(
+                "config.url", "this is no folder for a local log", "write local:DIR, for example local:events"
+            )
+        return Url(f"local:{_folder(info) / folder}")
     if value.startswith("file:"):
         return Url(_file_url(value, info))
     if not value.startswith("kafka://"):
-        fix = "write kafka://HOST:PORT, file:PATH, or - for standard output"
+        fix = "write kafka://HOST:PORT, local:DIR, file:PATH, or - for standard output"
         raise refusal("config.url", "this is no place to publish to", fix)
     parts = _split(value)
     if parts.user is not None:
@@ -302,10 +321,10 @@ def _publish_url(value: Any, info: ValidationInfo) -> Url:
 
 
 def _checkpoint_url(value: str, info: ValidationInfo) -> str:
-    if value == "kafka":
+    if value in ("kafka", "local"):
         return value
     if not value.startswith("file:"):
-        raise refusal("config.url", "this is no place for checkpoints", "write kafka or file:PATH")
+        raise refusal("config.url", "this is no place for checkpoints", "write kafka, local or file:PATH")
     return _file_url(value, info)
 
 

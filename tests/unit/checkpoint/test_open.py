@@ -8,6 +8,7 @@ import pytest
 
 from liberator.checkpoint import open_checkpoint
 from liberator.checkpoint.kafka import KafkaCheckpoint
+from liberator.checkpoint.local import LocalCheckpoint
 from liberator.checkpoint.sqlite import SqliteCheckpoint
 from liberator.errors import ConfigError
 
@@ -18,6 +19,15 @@ def test_a_file(tmp_path: Path) -> None:
     checkpoint.save({"slot": b"1"}, checkpoint.acquire())
     checkpoint.close()
     assert (tmp_path / "shop.db").exists()
+
+
+def test_a_local_log_where_the_events_go(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint("local", "shop", local_folder=tmp_path / "log")
+    assert isinstance(checkpoint, LocalCheckpoint)
+    checkpoint.close()
+    with pytest.raises(ConfigError) as refused:
+        open_checkpoint("local", "shop")
+    assert refused.value.code == "checkpoint.url"
 
 
 @pytest.mark.parametrize(

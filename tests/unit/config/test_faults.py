@@ -89,6 +89,9 @@ def publish(setting: str) -> str:
         (publish("options: [a]"), "config.type", "publish.options"),
         ("name: shop\n" + SOURCE + "checkpoint: {url: s3://b}\n", "config.url", "checkpoint.url"),
         ("name: shop\n" + SOURCE + "checkpoint: {url: kafka}\n", "config.checkpoint", "checkpoint.url"),
+        ("name: shop\n" + SOURCE + "checkpoint: {url: local}\n", "config.checkpoint", "checkpoint.url"),
+        (publish("url: 'local:'"), "config.url", "publish.url"),
+        (publish("url: local://host/log"), "config.url", "publish.url"),
         ("name: shop\n" + SOURCE + "observe: {listen: 9464}\n", "config.listen", "observe.listen"),
         (
             "name: shop\n" + SOURCE + "observe: {listen: 'localhost:99999'}\n",
@@ -197,7 +200,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
             "name: s\nsource: {url: postgresql://db}\nformat: {cloudevents_mode: binary}\n",
             "format.cloudevents_mode",
         ),
-        ("name: s\nsource: {url: postgresql://db}\npublish: {url: 'local:out'}\n", "publish.url: local:*"),
         (
             "name: s\nsource: {url: postgresql://db}\npublish: {delivery: exactly_once}\n",
             "publish.delivery: exactly_once",

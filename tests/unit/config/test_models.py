@@ -87,6 +87,18 @@ def test_absolute_paths_stay_as_they_are(loaded: Load, url: str) -> None:
     assert loaded(MINIMAL + f"publish: {{url: '{url}'}}\n").publish.path == Path("/var/events")
 
 
+def test_events_can_go_to_a_local_log_that_keeps_positions_too(loaded: Load, tmp_path: Path) -> None:
+    config = loaded(MINIMAL + "publish: {url: local:out/log}\n")
+    assert config.publish.kind == "local"
+    assert config.publish.path == tmp_path / "out/log"
+    assert config.checkpoint.url == "local"
+
+
+def test_positions_of_a_local_log_can_be_kept_in_a_file(loaded: Load, tmp_path: Path) -> None:
+    config = loaded(MINIMAL + "publish: {url: local:log}\ncheckpoint: {url: file:pos.db}\n")
+    assert config.checkpoint.url == f"file:{tmp_path}/pos.db"
+
+
 def test_events_can_go_to_several_brokers(loaded: Load) -> None:
     config = loaded(MINIMAL + "publish: {url: 'kafka://one:9093,two,[::1]:9094'}\n")
     assert config.publish.kind == "kafka"

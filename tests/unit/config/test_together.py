@@ -79,6 +79,16 @@ def test_one_output_is_refused_on_one_machine_only(tmp_path: Path, url: str) -> 
     assert len(load_together(paths, {})) == 2
 
 
+def test_one_local_log_may_be_shared(tmp_path: Path) -> None:
+    paths = []
+    for name in "ab":
+        paths.append(tmp_path / f"{name}.yaml")
+        paths[-1].write_text(
+            f"name: {name}\nsource: {{url: postgresql://db}}\npublish: {{url: 'local:log'}}\n"
+        )
+    assert len(load_together(paths, {}, one_machine=True)) == 2
+
+
 def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     paths = [
         connector(tmp_path, "a.yaml", "a b"),
