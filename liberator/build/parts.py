@@ -137,8 +137,8 @@ def make_publisher(config: SourceConfig) -> Publisher:
         return FilePublisher(publish.path)
     if publish.kind == "local":
         return _local_publisher(config)
+    from liberator.kafka.client import TopicSettings
     from liberator.publish.kafka import kafka_publisher
-    from liberator.publish.kafka.client import TopicSettings
 
     topics = publish.create_topics
     return kafka_publisher(

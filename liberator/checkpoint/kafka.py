@@ -21,10 +21,10 @@ from typing import Protocol
 from liberator.change import State
 from liberator.checkpoint.format import Saved, corrupt, fenced, seal, unseal
 from liberator.errors import CheckpointError, PublishError
-from liberator.publish.kafka import Client, TopicSettings, driver
-from liberator.publish.kafka.client import Driver
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.topics import Topics
+from liberator.kafka import Client, TopicSettings, driver
+from liberator.kafka.client import Driver
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.topics import Topics
 
 TOPIC = "__liberator.checkpoints"
 
@@ -84,7 +84,7 @@ class KafkaCheckpoint:
     """The positions of connector `name` in a topic of the Kafka at `url`.
 
     Raises `CheckpointError`: checkpoint.fenced, checkpoint.corrupt, checkpoint.version, checkpoint.topic (not
-    compacted, or more than one partition), what `liberator.publish.kafka.errors` says (retryable while no broker
+    compacted, or more than one partition), what `liberator.kafka.errors` says (retryable while no broker
     answers: the same object can be used again).
     """
 

@@ -9,8 +9,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from liberator.checkpoint.kafka import READ_WITHIN, TRANSACTION_TIMEOUT_MS, WRITE_WITHIN
-from liberator.publish.kafka.confluent import failure_of, library
-from liberator.publish.kafka.errors import KafkaFailure
+from liberator.kafka.confluent import failure_of, library
+from liberator.kafka.errors import KafkaFailure
 
 _ABOUT_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.COORDINATOR_NOT_AVAILABLE)
 """librdkafka wants a group's name and asks for its coordinator; we read without a group, and need no right to one."""

@@ -11,9 +11,9 @@ import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 
 from liberator.checkpoint.kafka import READ_WITHIN, TRANSACTION_TIMEOUT_MS, WRITE_WITHIN
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.kafkapython import LibraryProducer
-from liberator.publish.kafka.kafkapython_network import connected, failure_of
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.kafkapython import LibraryProducer
+from liberator.kafka.kafkapython_network import connected, failure_of
 
 _BROKEN = kafka.errors.KafkaError
 """What a producer says, without more, about every call after its first failure."""

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from liberator.demo.stream import FileStream, KafkaStream, Stream
 from liberator.errors import ConfigError, LiberatorError
-from liberator.publish.kafka import driver
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.options import bootstrap_servers
+from liberator.kafka import driver
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.options import bootstrap_servers
 from liberator.testing.servers import Kafka, KafkaServer
 from liberator.testing.servers.containers import DockerKafka, docker_answers
 from liberator.testing.servers.kafka import KAFKA_VERSION

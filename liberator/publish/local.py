@@ -14,9 +14,9 @@ from pathlib import Path
 
 from liberator.change import EncodedBatch, Headers, State
 from liberator.errors import PublishError
+from liberator.kafka.partition import partition_of
 from liberator.locallog import LocalLog, LocalLogFailure, Transaction
 from liberator.locallog.record import pack
-from liberator.publish.kafka.partition import partition_of
 
 
 class LocalPublisher:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from liberator.publish.kafka.size import record_batch_bytes
+from liberator.kafka.size import record_batch_bytes
 from liberator.testing.oracle import assert_complete
 from liberator.testing.servers import Kafka, PostgresServer, postgres_bin
 from liberator.testing.servers.process import free_port

@@ -13,9 +13,9 @@ from liberator.consume.kafka.consumer import KafkaConsumer
 from liberator.consume.kafka.errors import consume_error, option_error
 from liberator.consume.kafka.options import split
 from liberator.errors import ConfigError
+from liberator.kafka import Client, driver
+from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Start
-from liberator.publish.kafka import Client, driver
-from liberator.publish.kafka.errors import KafkaFailure
 
 __all__ = ["KafkaConsumer", "kafka_consumer"]
 

@@ -16,9 +16,9 @@ from confluent_kafka import TopicPartition as Place
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import FETCH_WAIT_MS, LATEST, REQUEST, SLICE, Hooks
 from liberator.consume.kafka.errors import stops
-from liberator.publish.kafka import confluent
-from liberator.publish.kafka.confluent import library
-from liberator.publish.kafka.errors import KafkaFailure, Key
+from liberator.kafka import confluent
+from liberator.kafka.confluent import library
+from liberator.kafka.errors import KafkaFailure, Key
 
 log = logging.getLogger(__name__)
 

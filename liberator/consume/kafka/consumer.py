@@ -14,8 +14,8 @@ from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import LATEST, GroupClient
 from liberator.consume.kafka.errors import consume_error, lost
 from liberator.consume.kafka.reading import Reading
+from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Rebalance, Start
-from liberator.publish.kafka.errors import KafkaFailure
 
 _LOOK = 0.1
 

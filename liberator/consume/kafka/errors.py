@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from liberator.change import TopicPartition
 from liberator.errors import ConfigError, ConsumeError
-from liberator.publish.kafka.errors import KafkaFailure, Key
+from liberator.kafka.errors import KafkaFailure, Key
 
 REBALANCING = 27
 

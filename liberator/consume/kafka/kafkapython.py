@@ -26,8 +26,8 @@ from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import EARLIEST, FETCH_WAIT_MS, LATEST, REQUEST, SLICE, Hooks
 from liberator.consume.kafka.errors import stops
 from liberator.consume.kafka.options import for_kafka_python
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.kafkapython_network import connected, failure_of
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.kafkapython_network import connected, failure_of
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """``stream.options``: librdkafka's names, for whichever client is used.
 
-Enters: options as a user writes them. Leaves: what every client of a cluster needs (checked by `liberator.publish.kafka`),
+Enters: options as a user writes them. Leaves: what every client of a cluster needs (checked by `liberator.kafka`),
 and a consumer's own settings. Never lets an option weaken a promise.
 """
 

@@ -17,8 +17,8 @@ from datetime import datetime
 
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import EARLIEST, LATEST, GroupClient
+from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Rebalance, Start
-from liberator.publish.kafka.errors import KafkaFailure
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,21 @@
 """Kafka as a destination: one publisher, two clients.
 
 Enters: ``publish:`` of a source connector. Leaves: a `KafkaPublisher` that is connected. Called by what wires
-a connector. `publisher` holds the rules; `confluent` and `kafkapython` speak to their libraries; `errors`,
-`options`, `topics` and `size` hold one concern each.
+a connector. `publisher` holds the rules; the clients are in `liberator.kafka`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from liberator.publish.kafka.client import Driver, TopicSettings
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.options import Client, bootstrap_servers, choose
+from liberator.kafka import Client, driver
+from liberator.kafka.client import TopicSettings
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.topics import Topics
 from liberator.publish.kafka.publisher import KafkaPublisher
-from liberator.publish.kafka.size import DeadLetters
-from liberator.publish.kafka.topics import Topics
+from liberator.publish.kafka.too_large import DeadLetters
 
-__all__ = ["Client", "KafkaPublisher", "TopicSettings", "check_options", "driver", "kafka_publisher"]
+__all__ = ["KafkaPublisher", "kafka_publisher"]
 
 CONNECT_WITHIN = 10.0
 """Seconds in which a broker must answer at the start."""
@@ -49,20 +48,3 @@ def kafka_publisher(
     except KafkaFailure as failure:
         cluster.close()
         raise failure.publish_error(where=url) from failure
-
-
-def driver(url: str, options: Mapping[str, str], *, client: Client, client_id: str) -> Driver:
-    """The chosen client with address and options. Raises `ConfigError`; connects to nothing."""
-    servers = bootstrap_servers(url)
-    if choose(client) == "confluent":
-        from liberator.publish.kafka.confluent import ConfluentDriver
-
-        return ConfluentDriver(servers, options, client_id)
-    from liberator.publish.kafka.kafkapython import KafkaPythonDriver
-
-    return KafkaPythonDriver(servers, options, client_id)
-
-
-def check_options(url: str, options: Mapping[str, str], client: Client = "auto") -> None:
-    """Would the client take this URL and these options? Raises `ConfigError`; connects to nothing."""
-    driver(url, options, client=client, client_id="liberator")

@@ -17,10 +17,11 @@ from collections import deque
 
 from liberator.change import EncodedBatch, State
 from liberator.errors import PublishError
-from liberator.publish.kafka.client import Cluster, Driver, Producer, Tally
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.size import DeadLetters, divert, fits, too_large
-from liberator.publish.kafka.topics import Topics
+from liberator.kafka.client import Cluster, Driver, Producer, Tally
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.size import fits, too_large
+from liberator.kafka.topics import Topics
+from liberator.publish.kafka.too_large import DeadLetters, divert
 
 log = logging.getLogger(__name__)
 

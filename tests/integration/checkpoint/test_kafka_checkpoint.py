@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from liberator.checkpoint.kafka import KafkaCheckpoint
 from liberator.errors import CheckpointError
-from liberator.publish.kafka.options import Client
+from liberator.kafka.options import Client
 from liberator.testing.conformance.checkpoint import DurableConformance, DurableStore
 from liberator.testing.servers import KafkaServer
 from tests.integration.publish import topics

@@ -14,8 +14,8 @@ from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume import kafka as consume_kafka
 from liberator.consume.kafka import KafkaConsumer, kafka_consumer
 from liberator.errors import ConsumeError
+from liberator.kafka.options import Client
 from liberator.protocols import Start
-from liberator.publish.kafka.options import Client
 from liberator.testing.conformance.consumer import DurableConformance
 from liberator.testing.conformance.stream import (
     PATIENCE,

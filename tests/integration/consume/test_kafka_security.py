@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from liberator.consume.kafka import KafkaConsumer, kafka_consumer
 from liberator.errors import ConsumeError
-from liberator.publish.kafka.options import Client
+from liberator.kafka.options import Client
 from liberator.testing.conformance.stream import Watcher
 from tests.integration.publish import topics
 from tests.integration.publish.secured import SecuredKafka

@@ -24,8 +24,8 @@ from liberator.testing.conformance.publisher import (
     numbers,
 )
 from liberator.testing.publisher import Published
+from tests.unit.kafka.test_kafka_rules import VECTORS
 from tests.unit.locallog.events import read
-from tests.unit.publish.test_kafka_rules import VECTORS
 
 
 class LocalOutlet(Outlet):

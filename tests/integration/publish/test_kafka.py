@@ -10,12 +10,13 @@ import pytest
 
 from liberator.change import EncodedBatch, Record
 from liberator.errors import PublishError
+from liberator.kafka import TopicSettings
+from liberator.kafka import topics as known_topics
+from liberator.kafka.options import Client
+from liberator.kafka.partition import partition_of
+from liberator.kafka.size import record_batch_bytes
 from liberator.publish import kafka as publish_kafka
-from liberator.publish.kafka import KafkaPublisher, TopicSettings, kafka_publisher
-from liberator.publish.kafka import topics as known_topics
-from liberator.publish.kafka.options import Client
-from liberator.publish.kafka.partition import partition_of
-from liberator.publish.kafka.size import record_batch_bytes
+from liberator.publish.kafka import KafkaPublisher, kafka_publisher
 from liberator.testing.conformance.publisher import (
     PATIENCE,
     StallingConformance,
@@ -28,7 +29,7 @@ from liberator.testing.conformance.publisher import (
 from liberator.testing.publisher import Published
 from liberator.testing.servers import KafkaServer
 from tests.integration.publish import topics
-from tests.unit.publish.test_kafka_rules import VECTORS
+from tests.unit.kafka.test_kafka_rules import VECTORS
 
 MEMORY = 1 << 20
 

@@ -7,7 +7,8 @@ import time
 from confluent_kafka import Producer
 
 from liberator.change import EncodedBatch
-from liberator.publish.kafka import TopicSettings, kafka_publisher
+from liberator.kafka import TopicSettings
+from liberator.publish.kafka import kafka_publisher
 from liberator.testing.servers import KafkaServer
 
 EVENTS = 60_000

@@ -16,8 +16,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from liberator.change import EncodedBatch
 from liberator.checkpoint.kafka import KafkaCheckpoint
 from liberator.errors import CheckpointError, PublishError
-from liberator.publish.kafka import KafkaPublisher, TopicSettings, kafka_publisher
-from liberator.publish.kafka.options import Client
+from liberator.kafka import TopicSettings
+from liberator.kafka.options import Client
+from liberator.publish.kafka import KafkaPublisher, kafka_publisher
 from liberator.testing.conformance.publisher import PATIENCE, assert_ordered_by_key, batch_of, publish_all
 from tests.integration.publish import topics
 from tests.integration.publish.secured import SecuredKafka

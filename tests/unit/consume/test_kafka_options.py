@@ -8,8 +8,8 @@ from liberator.consume.kafka import kafka_consumer
 from liberator.consume.kafka.errors import consume_error, stops
 from liberator.consume.kafka.options import for_kafka_python, split
 from liberator.errors import ConfigError
-from liberator.publish.kafka.errors import KafkaFailure, Key
-from liberator.publish.kafka.options import Client
+from liberator.kafka.errors import KafkaFailure, Key
+from liberator.kafka.options import Client
 
 
 def test_tells_a_consumers_own_options_from_those_of_every_client() -> None:

@@ -1,7 +1,7 @@
 """Kafka through confluent-kafka (librdkafka): the fast client.
 
 Enters: encoded batches and librdkafka's options. Leaves: acknowledgements and failures. Called through
-`liberator.publish.kafka.client`. Imported only when this client is used, because importing it takes a while.
+`liberator.kafka.client`. Imported only when this client is used, because importing it takes a while.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from liberator.change import EncodedBatch, Headers
 from liberator.errors import ConfigError
-from liberator.publish.kafka.client import Tally, TopicSettings
-from liberator.publish.kafka.errors import KafkaFailure, Key
-from liberator.publish.kafka.options import Installed, for_confluent, largest_event
-from liberator.publish.kafka.partition import partition_of
-from liberator.publish.kafka.size import record_batch_bytes
+from liberator.kafka.client import Tally, TopicSettings
+from liberator.kafka.errors import KafkaFailure, Key
+from liberator.kafka.options import Installed, for_confluent, largest_event
+from liberator.kafka.partition import partition_of
+from liberator.kafka.size import record_batch_bytes
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
 
 
 class ConfluentProducer:
-    """See `liberator.publish.kafka.client.Producer`."""
+    """See `liberator.kafka.client.Producer`."""
 
     def __init__(self, settings: dict[str, Any], partitions: Callable[[str], int]) -> None:
         self._partitions = partitions
@@ -245,7 +245,7 @@ class _Reports:
 
 
 class ConfluentCluster:
-    """See `liberator.publish.kafka.client.Cluster`."""
+    """See `liberator.kafka.client.Cluster`."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = {**settings, "error_cb": self._noticed}

@@ -20,7 +20,7 @@ from kafka.net.inet import KafkaNetSocket
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
-from liberator.publish.kafka.errors import KafkaFailure, Key
+from liberator.kafka.errors import KafkaFailure, Key
 
 DIRECT = "direct://"
 """The ``proxy_url`` of `_ClosingSocket`: the library looks for a kind of socket by its scheme."""

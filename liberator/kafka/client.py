@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from liberator.change import EncodedBatch
-from liberator.publish.kafka.errors import KafkaFailure
-from liberator.publish.kafka.options import Installed
+from liberator.kafka.errors import KafkaFailure
+from liberator.kafka.options import Installed
 
 
 class Tally:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from liberator.change import EncodedBatch
 from liberator.errors import ConfigError, PublishError
-from liberator.publish.kafka import check_options, errors
-from liberator.publish.kafka.errors import KafkaFailure, judge
-from liberator.publish.kafka.options import (
+from liberator.kafka import check_options, errors
+from liberator.kafka.errors import KafkaFailure, judge
+from liberator.kafka.options import (
     Client,
     bootstrap_servers,
     choose,
@@ -20,8 +20,9 @@ from liberator.publish.kafka.options import (
     for_kafka_python,
     largest_event,
 )
-from liberator.publish.kafka.partition import murmur2, partition_of
-from liberator.publish.kafka.size import DeadLetters, divert, fits, record_batch_bytes, too_large
+from liberator.kafka.partition import murmur2, partition_of
+from liberator.kafka.size import fits, record_batch_bytes, too_large
+from liberator.publish.kafka.too_large import DeadLetters, divert
 
 # key as hex, then what Kafka 4.4.0's own org.apache.kafka.common.utils.Utils says: murmur2(key), and
 # toPositive(murmur2(key)) % 6 and % 12.

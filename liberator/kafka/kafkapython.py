@@ -1,7 +1,7 @@
 """Kafka through kafka-python: the client that is always there.
 
 Enters: encoded batches and options, translated from librdkafka's names. Leaves: acknowledgements and
-failures. Called through `liberator.publish.kafka.client`. Its producer works in a thread of its own: tallies
+failures. Called through `liberator.kafka.client`. Its producer works in a thread of its own: tallies
 are counted down there.
 """
 
@@ -20,12 +20,12 @@ from kafka.serializer import Serializer
 
 from liberator.change import EncodedBatch
 from liberator.errors import ConfigError
-from liberator.publish.kafka.client import Tally, TopicSettings
-from liberator.publish.kafka.errors import KafkaFailure, judge
-from liberator.publish.kafka.kafkapython_network import DIRECT, connected, failure_of
-from liberator.publish.kafka.options import Installed, for_kafka_python, largest_event
-from liberator.publish.kafka.partition import partition_of
-from liberator.publish.kafka.size import record_batch_bytes
+from liberator.kafka.client import Tally, TopicSettings
+from liberator.kafka.errors import KafkaFailure, judge
+from liberator.kafka.kafkapython_network import DIRECT, connected, failure_of
+from liberator.kafka.options import Installed, for_kafka_python, largest_event
+from liberator.kafka.partition import partition_of
+from liberator.kafka.size import record_batch_bytes
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has n
 
 
 class KafkaPythonProducer:
-    """See `liberator.publish.kafka.client.Producer`."""
+    """See `liberator.kafka.client.Producer`."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._failure: KafkaFailure | None = None
@@ -224,7 +224,7 @@ class KafkaPythonProducer:
 
 
 class KafkaPythonCluster:
-    """See `liberator.publish.kafka.client.Cluster`."""
+    """See `liberator.kafka.client.Cluster`."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings

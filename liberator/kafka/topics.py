@@ -14,8 +14,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from liberator.errors import PublishError
-from liberator.publish.kafka.client import Cluster, TopicSettings
-from liberator.publish.kafka.errors import KafkaFailure
+from liberator.kafka.client import Cluster, TopicSettings
+from liberator.kafka.errors import KafkaFailure
 
 log = logging.getLogger(__name__)
 
