@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from typing import Any
 
 from liberator.change import Batch, EncodedBatch, Headers, Record, State
 from liberator.codec.debezium import DebeziumCodec, TableSource, Transaction, truncated, unchanged
-from liberator.contract.gate import Gate
 from liberator.contract.violation import Violation
-from liberator.errors import DecodeError
 from liberator.plan.compile import TablePlan
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.planner import Planner
+from liberator.plan.rows import copy_fields, find_violation, key_of, row_json
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import (
     UNCHANGED,
@@ -47,16 +45,6 @@ _U32 = struct.Struct(">I").unpack_from
 _U64 = struct.Struct(">Q").unpack_from
 _EPOCH_US = POSTGRES_EPOCH * 1_000_000
 _BODY = 25
-_ESCAPES = {
-    b"b": b"\b",
-    b"f": b"\f",
-    b"n": b"\n",
-    b"r": b"\r",
-    b"t": b"\t",
-    b"v": b"\v",
-    b"\\": b"\\",
-}
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +160,7 @@ class PythonExecutor:
             after, missing = self._convert(plan, values)
         id = b"%b%d" % (self._id_prefix, change)
         source = self._source(plan.source, _U64(frame, 1)[0])
-        self._emit(out, plan, b"c", b"null", (after, values, missing), _key(plan, values), id, source)
+        self._emit(out, plan, b"c", b"null", (after, values, missing), key_of(plan, values), id, source)
 
     def _update(self, frame: bytes, out: EncodedBatch) -> None:
         plan = self._plan(_U32(frame, 26)[0])
@@ -193,7 +181,7 @@ class PythonExecutor:
             _fill(plan, values, old, whole_row=kind == 79)
             before, old_key = self._old(plan, old, is_key=kind == 75)
         after, missing = self._convert(plan, values)
-        key = _key(plan, values)
+        key = key_of(plan, values)
         id = b"%b%d" % (self._id_prefix, change)
         source = self._source(plan.source, _U64(frame, 1)[0])
         row = (after, values, missing)
@@ -313,7 +301,7 @@ class PythonExecutor:
         value = self._codec.value(op, before, after, source, self._metadata(plan))
         violation = self._unfit
         if violation is None and plan.gate is not None:
-            violation = _violation(plan, plan.gate, values, after, missing)
+            violation = find_violation(plan, plan.gate, values, after, missing)
         topic = plan.topic
         if violation is not None:
             self._unfit = None
@@ -344,7 +332,7 @@ class PythonExecutor:
             values[index] = old[index]
         before, _ = self._convert(plan, values)
         self._unfit = None
-        return before, _key(plan, values)
+        return before, key_of(plan, values)
 
     def _source(self, table: TableSource, lsn: int) -> bytes:
         if table.number != self._transaction.number:
@@ -356,12 +344,12 @@ class PythonExecutor:
         table.number = self._transaction.number
 
     def _convert(self, plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
-        """As `_converted`; in a second attempt what does not fit stays text, and `_unfit` says so."""
+        """As `row_json`; in a second attempt what does not fit stays text, and `_unfit` says so."""
         if not self._lenient:
-            return _converted(plan, values)
+            return row_json(plan, values)
         as_sent = list(values)
         try:
-            return _converted(plan, values)
+            return row_json(plan, values)
         except ConversionError:
             values[:] = as_sent
             after, missing, self._unfit = as_text(plan, values)
@@ -416,7 +404,7 @@ class PythonExecutor:
             out.add(plan.topic, None, empty, prefix + b"t")
         self._lenient = self._copying = True
         for number, line in enumerate(batch.frames):
-            fields = _fields(line, plan, batch.by_ctid)
+            fields = copy_fields(line, plan, int(batch.by_ctid))
             place = fields.pop(0) if batch.by_ctid else b""
             after, missing = self._convert(plan, fields)
             if plan.id_of is not None and plan.id_template is not None:
@@ -426,35 +414,7 @@ class PythonExecutor:
                 mark = b'"%b"' % marks[number].encode()
                 source = self._codec.template(plan.source, read, mark) % (lsn, lsn)
             row = (after, fields, missing)
-            self._emit(out, plan, b"r", b"null", row, _key(plan, fields), prefix + place, source)
-
-
-def _key(plan: TablePlan, values: Sequence[Any]) -> bytes | None:
-    if plan.key_of is None or plan.key_template is None:
-        return None
-    try:
-        key: bytes = plan.key_template % plan.key_of(values)
-    except TypeError:
-        raise malformed("a change without the values of its key", 26) from None
-    return key
-
-
-def _converted(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
-    """The row's JSON, and the names of the columns that were not sent. `values` become JSON in place. ConversionError."""
-    for index, convert in plan.conversions:
-        value = values[index]
-        if value is not None and value is not UNCHANGED:
-            values[index] = convert(value)
-    missing = []
-    for index, value in enumerate(values):
-        if value is None:
-            values[index] = b"null"
-        elif value is UNCHANGED:
-            missing.append(index)
-    if not missing:
-        return plan.row_template % tuple(values), ()
-    members = [b"%b:%b" % (plan.names[i], value) for i, value in enumerate(values) if value is not UNCHANGED]
-    return b"{%b}" % b",".join(members), tuple(plan.names[i] for i in missing)
+            self._emit(out, plan, b"r", b"null", row, key_of(plan, fields), prefix + place, source)
 
 
 def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> None:
@@ -463,38 +423,3 @@ def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> Non
     for index in range(len(values)) if whole_row else plan.identity_columns:
         if values[index] is UNCHANGED and old[index] is not None:
             values[index] = old[index]
-
-
-def _violation(
-    plan: TablePlan, gate: Gate, values: Sequence[Any], after: bytes, missing: tuple[bytes, ...]
-) -> Violation | None:
-    """What is wrong with a row, None: nothing. Column checks first; they are cheap."""
-    absent = tuple(json.loads(name) for name in missing) if missing else ()
-    if gate.impossible is None:
-        for index, check in plan.checks:
-            value = values[index]
-            if value is not UNCHANGED and not check(value):
-                break
-        else:
-            if gate.row is None or gate.row(after, absent):
-                return None
-    return gate.explain(after, absent)
-
-
-def _fields(line: bytes, plan: TablePlan, by_ctid: bool) -> list[Any]:
-    """The fields of a COPY text line: bytes, None for NULL."""
-    expected = len(plan.names) + by_ctid
-    fields: list[Any] = line[:-1].split(b"\t") if expected else []
-    if len(fields) != expected:
-        raise DecodeError(
-            f"a line of the snapshot of {plan.label} has {len(fields)} fields instead of {expected}",
-            where=f"table {plan.label}",
-            fix="this is a defect in liberator or in the server: report it",
-        )
-    if b"\\" in line:
-        return [None if f == b"\\N" else _ESCAPE.sub(_unescape, f) if b"\\" in f else f for f in fields]
-    return fields
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    return _ESCAPES.get(match[1], match[1])
