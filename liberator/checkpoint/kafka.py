@@ -7,7 +7,8 @@ Theory of operation: one topic with one partition holds all connectors of a clus
 is a sealed position, a null value forgets it; the record ``<name>`` is the epoch. A save is one transaction of the
 producer ``liberator.checkpoint.<name>``. Whoever acquires starts that producer anew, and with that the broker refuses
 every older one. A producer that broke is started anew too; as that would fence a successor, the epoch is read before
-and after: only who still holds it goes on.
+and after: only who still holds it goes on. For exactly once a publisher starts that producer itself and writes the records,
+which are made here, in the transactions of its events.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from liberator.change import State
 from liberator.checkpoint.format import Saved, corrupt, fenced, seal, unseal
 from liberator.errors import CheckpointError, PublishError
 from liberator.kafka import Client, TopicSettings, driver
-from liberator.kafka.client import Driver
+from liberator.kafka.client import Driver, Transactions, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.topics import Topics
 
@@ -52,32 +53,17 @@ READ_WITHIN = 30.0
 WRITE_WITHIN = 4.0
 """Seconds for a transaction, so that a broker that does not answer never holds up the connector's end."""
 
-TRANSACTION_TIMEOUT_MS = 5_000
-"""After that a broker aborts what a killed writer left open."""
+_TIMEOUTS = TransactionTimeouts(start=READ_WITHIN, open=5.0)
+_BATCH_BYTES = 1_000_000
 
 
-class Journal(Protocol):
-    """The topic through one client library. Every call is bounded in time and raises `KafkaFailure`."""
+class Reader(Protocol):
+    """Committed records (key, value) of the topic, from its beginning on. Bounded in time; raises `KafkaFailure`.
 
-    def read(self, *, complete: bool) -> list[tuple[bytes | None, bytes | None]]:
-        """Committed records (key, value) from the beginning on.
+    complete: to the end of the topic as it is now, waiting for transactions that are under way; else to the first of those.
+    """
 
-        complete: to the end of the topic as it is now, waiting for transactions that are under way; else to the first
-        of those.
-        """
-
-    def fence(self) -> None:
-        """Start the transactional producer anew: the broker refuses all earlier ones, and aborts what they left."""
-
-    def write(self, records: Mapping[bytes, bytes | None]) -> None:
-        """All or nothing, durable when it returns; `fence` must have come before. After a failure fence again."""
-
-    @property
-    def writable(self) -> bool:
-        """Is there a producer, started and unbroken?"""
-
-    def close(self) -> None:
-        """Give back connections and threads. Idempotent."""
+    def __call__(self, *, complete: bool) -> list[tuple[bytes | None, bytes | None]]: ...
 
 
 class KafkaCheckpoint:
@@ -100,10 +86,11 @@ class KafkaCheckpoint:
         self._topic = topic
         self._where = f"topic {topic} of {url}"
         self._epoch: int | None = None
-        library = driver(url, options or {}, client=client, client_id=f"liberator-checkpoint-{name}")
-        self._cluster = library.cluster()
+        self._library = driver(url, options or {}, client=client, client_id=f"liberator-checkpoint-{name}")
+        self._cluster = self._library.cluster()
         self._topics = Topics(self._cluster, _SETTINGS, None)
-        self._journal = _journal(library, topic, f"liberator.checkpoint.{name}")
+        self._read = _reader(self._library, topic, self.transactional_id)
+        self._producer: Transactions | None = None
 
     def acquire(self) -> int:
         """Become the writer: a new epoch, greater than all before."""
@@ -118,14 +105,9 @@ class KafkaCheckpoint:
         """Merge `delta` in one transaction, unless a newer epoch was acquired."""
         if epoch != self._epoch:
             raise fenced(self._name, self._where)
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        records = {
-            self._key(partition): seal(self._name, partition, Saved(value, now)) if value else None
-            for partition, value in delta.items()
-        }
         with self._errors():
-            if records:
-                self._write(records)
+            if delta:
+                self._write(self.records(delta))
 
     def describe(self) -> Sequence[tuple[str, bytes, str]]:
         """(partition, value, when it was saved); no writer notices."""
@@ -148,40 +130,101 @@ class KafkaCheckpoint:
 
     def close(self) -> None:
         """Give back connections and threads."""
-        self._journal.close()
+        self._drop_producer()
         self._cluster.close()
+
+    # For a publisher that writes positions in the transactions of its events
+
+    @property
+    def topic(self) -> str:
+        """Where the records go: partition 0."""
+        return self._topic
+
+    @property
+    def transactional_id(self) -> str:
+        """Whose transactions may write the records of this connector."""
+        return f"liberator.checkpoint.{self._name}"
+
+    def make_topic(self) -> None:
+        """See to it that the topic exists, and is as it must be."""
+        with self._errors():
+            self._make_topic()
+
+    def begin(self) -> tuple[State, dict[bytes, bytes | None]]:
+        """What is saved, and the record of a new epoch, to be written first by whoever has just started the producer."""
+        with self._errors():
+            self._epoch = self._last_epoch() + 1
+            return self.load(), {self._epoch_key: self._sealed("", b"%d" % self._epoch)}
+
+    def records(self, delta: State) -> dict[bytes, bytes | None]:
+        """What saves `delta`, when all of it is written in one transaction."""
+        return {
+            self._key(partition): self._sealed(partition, value) if value else None
+            for partition, value in delta.items()
+        }
+
+    def is_ours(self) -> bool:
+        """Has nobody else begun since?"""
+        with self._errors():
+            return self._last_epoch() == self._epoch
 
     # Writing
 
     def _acquire(self, last_epoch: Callable[[], int]) -> int:
         self._make_topic()
-        self._journal.fence()
+        self._start_producer()
         epoch = last_epoch() + 1
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._journal.write({self._epoch_key: seal(self._name, "", Saved(b"%d" % epoch, now))})
+        self._commit({self._epoch_key: self._sealed("", b"%d" % epoch)})
         self._epoch = epoch
         return epoch
 
     def _write(self, records: Mapping[bytes, bytes | None]) -> None:
-        if not self._journal.writable:
+        if self._producer is None:
             self._start_anew()
         try:
-            self._journal.write(records)
+            self._commit(records)
         except KafkaFailure as failure:
             if failure.verdict.code not in _PRODUCER_IS_USELESS:
                 raise
             self._start_anew()
-            self._journal.write(records)
+            self._commit(records)
 
     def _start_anew(self) -> None:
         self._require_our_epoch(complete=False)  # before: starting a producer would fence a successor
-        self._journal.fence()
+        self._start_producer()
         self._require_our_epoch(complete=True)  # after: there may be one since we looked
 
     def _require_our_epoch(self, *, complete: bool) -> None:
         if self._last_epoch(complete=complete) != self._epoch:
-            self._journal.close()
+            self._drop_producer()
             raise fenced(self._name, self._where)
+
+    def _start_producer(self) -> None:
+        self._drop_producer()
+        self._producer = self._library.transactions(
+            self.transactional_id, _BATCH_BYTES, self._topics.partitions, _TIMEOUTS
+        )
+
+    def _commit(self, records: Mapping[bytes, bytes | None]) -> None:
+        """All or nothing, durable when it returns. After a failure the producer has to be started anew."""
+        assert self._producer is not None
+        try:
+            self._producer.begin()
+            self._producer.write(self._topic, records)
+            if not self._producer.commit(WRITE_WITHIN):
+                raise KafkaFailure("timeout", f"no broker has committed within {WRITE_WITHIN:.0f} s")
+        except KafkaFailure:
+            self._drop_producer()
+            raise
+
+    def _drop_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.abandon()
+            self._producer = None
+
+    def _sealed(self, partition: str, value: bytes) -> bytes:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        return seal(self._name, partition, Saved(value, now))
 
     def _make_topic(self) -> None:
         if not self._topics.ensure([self._topic]):
@@ -202,7 +245,7 @@ class KafkaCheckpoint:
         if self._topic not in self._cluster.describe([self._topic]):
             return {}
         newest: dict[bytes, bytes] = {}
-        for key, value in self._journal.read(complete=complete):
+        for key, value in self._read(complete=complete):
             if key is not None and value is not None:
                 newest[key] = value
             elif key is not None:
@@ -249,11 +292,11 @@ class KafkaCheckpoint:
             ) from error
 
 
-def _journal(library: Driver, topic: str, transactional_id: str) -> Journal:
+def _reader(library: Driver, topic: str, group: str) -> Reader:
     if library.name == "confluent":
-        from liberator.checkpoint.kafka_confluent import ConfluentJournal
+        from liberator.checkpoint.kafka_confluent import ConfluentReader
 
-        return ConfluentJournal(library.base, topic, transactional_id)
-    from liberator.checkpoint.kafka_python import KafkaPythonJournal
+        return ConfluentReader(library.base, topic, group)
+    from liberator.checkpoint.kafka_python import KafkaPythonReader
 
-    return KafkaPythonJournal(library.base, topic, transactional_id)
+    return KafkaPythonReader(library.base, topic)

@@ -1,4 +1,4 @@
-"""The topic of positions through kafka-python. See `liberator.checkpoint.kafka.Journal`."""
+"""The topic of positions through kafka-python. See `liberator.checkpoint.kafka.Reader`."""
 
 from __future__ import annotations
 
@@ -10,41 +10,19 @@ from typing import Any
 import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 
-from liberator.checkpoint.kafka import READ_WITHIN, TRANSACTION_TIMEOUT_MS, WRITE_WITHIN
+from liberator.checkpoint.kafka import READ_WITHIN, WRITE_WITHIN
 from liberator.kafka.errors import KafkaFailure
-from liberator.kafka.kafkapython import LibraryProducer
 from liberator.kafka.kafkapython_network import connected, failure_of
 
-_BROKEN = kafka.errors.KafkaError
-"""What a producer says, without more, about every call after its first failure."""
 
+class KafkaPythonReader:
+    """Reads with a consumer made for each reading."""
 
-class _TransactionalProducer(LibraryProducer):
-    """The library's producer, with commits that end in time."""
-
-    def commit_within(self, timeout: float) -> None:
-        """As `commit_transaction`, which waits for ever while no broker answers."""
-        result = self._transaction_manager.begin_commit()
-        self._sender.wakeup()
-        if not result.wait(timeout * 1000):
-            raise kafka.errors.KafkaTimeoutError(f"no broker has committed within {timeout:.0f} s")
-
-
-class KafkaPythonJournal:
-    """Reads with a consumer made for each reading, writes with one producer."""
-
-    def __init__(self, base: Mapping[str, Any], topic: str, transactional_id: str) -> None:
+    def __init__(self, base: Mapping[str, Any], topic: str) -> None:
         self._base = base
         self._topic = topic
-        self._transactional_id = transactional_id
-        self._producer: Any = None
 
-    @property
-    def writable(self) -> bool:
-        """Is there a producer, started and unbroken?"""
-        return self._producer is not None
-
-    def read(self, *, complete: bool) -> list[tuple[bytes | None, bytes | None]]:
+    def __call__(self, *, complete: bool) -> list[tuple[bytes | None, bytes | None]]:
         """Committed records from the beginning on."""
         try:
             with self._consumer("read_committed") as consumer:
@@ -52,45 +30,6 @@ class KafkaPythonJournal:
                 return _read_to(consumer, TopicPartition(self._topic, 0), end)
         except kafka.errors.KafkaError as error:
             raise failure_of(error) from error
-
-    def fence(self) -> None:
-        """Start the transactional producer anew."""
-        self.close()
-        settings = {
-            **self._base,
-            "transactional_id": self._transactional_id,
-            "transaction_timeout_ms": TRANSACTION_TIMEOUT_MS,
-            "max_block_ms": READ_WITHIN * 1000,
-            "max_request_size": 64 << 20,
-            "metrics_enabled": False,
-        }
-        self._producer, self._network = connected(_TransactionalProducer, settings)
-        self._guarded(self._producer.init_transactions)
-
-    def write(self, records: Mapping[bytes, bytes | None]) -> None:
-        """All or nothing."""
-        self._guarded(lambda: self._write(records))
-
-    def close(self) -> None:
-        """Give back the producer."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.abandon()
-            self._network.end()
-
-    def _write(self, records: Mapping[bytes, bytes | None]) -> None:
-        self._producer.begin_transaction()
-        for key, value in records.items():
-            self._producer.send(self._topic, value, key, partition=0)
-        self._producer.commit_within(WRITE_WITHIN)
-
-    def _guarded(self, call: Any) -> None:
-        try:
-            call()
-        except kafka.errors.KafkaError as error:
-            self.close()
-            failure = failure_of(error)
-            raise KafkaFailure("sequence", failure.detail) if type(error) is _BROKEN else failure from error
 
     @contextmanager
     def _consumer(self, isolation: str) -> Iterator[Any]:

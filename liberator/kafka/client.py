@@ -33,6 +33,15 @@ class TopicSettings:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class TransactionTimeouts:
+    """start: seconds to start the producer, the end of an earlier one's transaction included. open: seconds after which
+    brokers abort what a producer has left open."""
+
+    start: float = 30.0
+    open: float = 60.0
+
+
 class Producer(Protocol):
     """An idempotent producer. After a failure it sends nothing more, so that no event overtakes a failed one."""
 
@@ -48,6 +57,30 @@ class Producer(Protocol):
 
     def abandon(self) -> None:
         """End it now; what is not acknowledged may or may not arrive. No tally changes any more. Idempotent."""
+
+
+class Transactions(Producer, Protocol):
+    """A transactional producer, started: brokers refuse all earlier ones of its id, and have ended what they left open.
+
+    What it sends is seen by nobody who reads committed events before `commit` has said True. Its tallies mean nothing. After
+    any failure only `abandon` is left to do.
+    """
+
+    def begin(self) -> None:
+        """What is sent from now on belongs together. Raises `KafkaFailure`."""
+
+    def write(self, topic: str, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over records (key, value) for partition 0 of `topic`, as a part of what was begun. Raises `KafkaFailure`."""
+
+    def commit(self, timeout: float) -> bool:
+        """All that was sent since `begin`, or nothing of it; False: not known after `timeout` seconds, call again.
+
+        Another thread may call it, while nobody else calls anything but `failure`. Raises `KafkaFailure`; whether it was
+        committed may then be unknown.
+        """
+
+    def abort(self, timeout: float) -> None:
+        """Nothing of what was sent since `begin`, so that readers need not wait for the brokers' time-out. It may fail."""
 
 
 class Cluster(Protocol):
@@ -88,3 +121,8 @@ class Driver(Protocol):
 
         partitions: how many partitions a topic has. Raises `KafkaFailure`.
         """
+
+    def transactions(
+        self, id: str, batch_bytes: int, partitions: Callable[[str], int], timeouts: TransactionTimeouts
+    ) -> Transactions:
+        """As `producer`, for the transactional id `id`: what was there before under that id is fenced."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from liberator.change import EncodedBatch, Headers
 from liberator.errors import ConfigError
-from liberator.kafka.client import Tally, TopicSettings
+from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, Key
 from liberator.kafka.options import Installed, for_confluent, largest_event
 from liberator.kafka.partition import partition_of
@@ -57,6 +58,12 @@ _PROMISES = {
     "message.timeout.ms": "0",
     "message.max.bytes": str(_LARGEST),
     "partitioner": "murmur2_random",
+}
+
+_TRANSACTIONAL: dict[str, Any] = {
+    **{name: value for name, value in _PROMISES.items() if name != "message.timeout.ms"},
+    # A commit tells of them all.
+    "delivery.report.only.error": True,
 }
 
 # librdkafka's own errors that the table knows; brokers' errors go by their number.
@@ -129,6 +136,19 @@ class ConfluentDriver:
         batch_size = min(batch_bytes, self._batch_size)
         settings = {**self.base, **_PROMISES, "batch.size": str(batch_size)}
         return ConfluentProducer(settings, partitions)
+
+    def transactions(
+        self, id: str, batch_bytes: int, partitions: Callable[[str], int], timeouts: TransactionTimeouts
+    ) -> ConfluentTransactions:
+        """A started transactional producer."""
+        settings = {
+            **self.base,
+            **_TRANSACTIONAL,
+            "batch.size": str(min(batch_bytes, self._batch_size)),
+            "transactional.id": id,
+            "transaction.timeout.ms": str(int(timeouts.open * 1000)),
+        }
+        return ConfluentTransactions(settings, partitions, timeouts.start)
 
 
 def library(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
@@ -226,6 +246,61 @@ class ConfluentProducer:
             self._broken(failure)
         else:
             log.debug("%s", failure.publish_error())
+
+
+class ConfluentTransactions(ConfluentProducer):
+    """See `liberator.kafka.client.Transactions`."""
+
+    def __init__(
+        self, settings: dict[str, Any], partitions: Callable[[str], int], start_within: float
+    ) -> None:
+        super().__init__(settings, partitions)
+        try:
+            self._call(lambda: self._client.init_transactions(start_within))
+        except KafkaFailure:
+            self.abandon()
+            raise
+
+    def begin(self) -> None:
+        """What is sent from now on belongs together."""
+        self._call(self._client.begin_transaction)
+
+    def write(self, topic: str, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over records for partition 0 of `topic`."""
+        for key, value in records.items():
+            self._call(partial(self._client.produce, topic, value, key, 0))
+
+    def commit(self, timeout: float) -> bool:
+        """All or nothing; False: not known yet."""
+        try:
+            self._client.commit_transaction(timeout)
+        except KafkaException as error:
+            if error.args[0].retriable():
+                return False
+            raise self._first_cause(error) from error
+        return True
+
+    def abort(self, timeout: float) -> None:
+        """Nothing of it."""
+        with suppress(KafkaException):
+            self._client.purge(in_queue=True, in_flight=True, blocking=False)
+            self._client.abort_transaction(timeout)
+
+    def abandon(self) -> None:
+        """End it now; what is open, brokers abort."""
+        # Without the library's `close`, which would first try to abort by itself, and wait for that.
+        self._client = None
+
+    def _call(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except KafkaException as error:
+            raise self._first_cause(error) from error
+
+    def _first_cause(self, error: KafkaException) -> KafkaFailure:
+        self._broken(failure_of(error.args[0]))
+        assert self._failure is not None
+        return self._failure
 
 
 class _Reports:

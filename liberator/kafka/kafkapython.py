@@ -11,6 +11,8 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import kafka.errors
@@ -20,7 +22,7 @@ from kafka.serializer import Serializer
 
 from liberator.change import EncodedBatch
 from liberator.errors import ConfigError
-from liberator.kafka.client import Tally, TopicSettings
+from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, judge
 from liberator.kafka.kafkapython_network import DIRECT, connected, failure_of
 from liberator.kafka.options import Installed, for_kafka_python, largest_event
@@ -36,6 +38,9 @@ _END_WITHIN = 2.0
 
 _METADATA_TIMEOUT_MS = 1_000
 """How long a send may block until the client has learnt a topic's partitions."""
+
+_WRITE_METADATA_MS = 10_000
+"""As long as that for a position's topic, which the start of a connector waits for anyway."""
 
 _LARGEST = 64 << 20
 """Bytes of a whole request, so also of one event: well below a broker's socket.request.max.bytes (100 MiB)."""
@@ -80,6 +85,18 @@ class KafkaPythonDriver:
         batch_size = min(batch_bytes, self.producing["batch_size"])
         return KafkaPythonProducer({**self.producing, "batch_size": batch_size})
 
+    def transactions(
+        self, id: str, batch_bytes: int, partitions: Callable[[str], int], timeouts: TransactionTimeouts
+    ) -> KafkaPythonTransactions:
+        """A started transactional producer."""
+        settings = {
+            **self.producing,
+            "batch_size": min(batch_bytes, self.producing["batch_size"]),
+            "transactional_id": id,
+            "transaction_timeout_ms": int(timeouts.open * 1000),
+        }
+        return KafkaPythonTransactions(settings, timeouts.start)
+
 
 def _codec(compression: str | None) -> str | None:
     """The compression asked for, or the one that needs no other package."""
@@ -114,6 +131,29 @@ class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has n
     def flush(self, timeout: float | None = None) -> None:
         if timeout != 0:
             super().flush(timeout)
+
+    def init_within(self, timeout: float) -> None:
+        """As `init_transactions`, which waits for ``max_block_ms``: that is short here, for other calls."""
+        result = self._transaction_manager.initialize_transactions()
+        self._sender.wakeup()
+        if not result.wait(timeout * 1000):
+            raise kafka.errors.KafkaTimeoutError(f"no broker has started the producer within {timeout:.0f} s")
+
+    def await_topic(self, topic: str, timeout_ms: int) -> None:
+        """Learn the partitions of a topic, waiting longer than a `send` may."""
+        self._wait_on_metadata(topic, timeout_ms)
+
+    def begin_commit(self) -> Any:
+        """As `commit_transaction`, which waits for ever while no broker answers; the result can be waited for."""
+        return self._ended(self._transaction_manager.begin_commit())
+
+    def begin_abort(self) -> Any:
+        """As `abort_transaction`; the result can be waited for."""
+        return self._ended(self._transaction_manager.begin_abort())
+
+    def _ended(self, result: Any) -> Any:
+        self._sender.wakeup()
+        return result
 
     def abandon(self) -> None:
         """Close now, and see the library's thread end; for any thread but that one."""
@@ -221,6 +261,59 @@ class KafkaPythonProducer:
         # At once, and from the library's own thread: else it goes on with the next batch of the partition.
         self._client.close(timeout=0)
         self._news.set()
+
+
+class KafkaPythonTransactions(KafkaPythonProducer):
+    """See `liberator.kafka.client.Transactions`."""
+
+    def __init__(self, settings: dict[str, Any], start_within: float) -> None:
+        super().__init__(settings)
+        self._ending: Any = None
+        try:
+            self._call(lambda: self._client.init_within(start_within))
+        except KafkaFailure:
+            self.abandon()
+            raise
+
+    def begin(self) -> None:
+        """What is sent from now on belongs together."""
+        self._call(self._client.begin_transaction)
+
+    def write(self, topic: str, records: Mapping[bytes, bytes | None]) -> None:
+        """Hand over records for partition 0 of `topic`."""
+        if records:
+            self._call(lambda: self._client.await_topic(topic, _WRITE_METADATA_MS))
+        for key, value in records.items():
+            self._call(partial(self._client.send, topic, value, key, None, 0))
+
+    def commit(self, timeout: float) -> bool:
+        """All or nothing; False: not known yet."""
+        if self._ending is None:
+            self._call(self._begin_commit)
+        done = self._call(lambda: self._ending.wait(timeout * 1000))
+        if done:
+            self._ending = None
+        return bool(done)
+
+    def abort(self, timeout: float) -> None:
+        """Nothing of it."""
+        with suppress(kafka.errors.KafkaError):
+            self._client.begin_abort().wait(timeout * 1000)
+
+    def _begin_commit(self) -> None:
+        self._ending = self._client.begin_commit()
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except kafka.errors.KafkaError as error:
+            failure = failure_of(error)
+            if type(error) is kafka.errors.KafkaError:
+                # What a producer says, without more, about every call after its first failure.
+                failure = KafkaFailure("sequence", failure.detail)
+            if self._failure is None or self._failure.key == "sequence":
+                self._failure = self._network.refusal or failure
+            raise self._failure from error
 
 
 class KafkaPythonCluster:

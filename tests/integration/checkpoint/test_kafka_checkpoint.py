@@ -166,7 +166,7 @@ def test_a_writer_whose_producer_was_fenced_by_mistake_goes_on(store: KafkaStore
     checkpoint = store.open()
     epoch = checkpoint.acquire()
     checkpoint.save({"slot": b"1"}, epoch)
-    store.open()._journal.fence()
+    store.open()._start_producer()
     checkpoint.save({"slot": b"2"}, epoch)
     assert checkpoint.load() == {"slot": b"2"}
 
