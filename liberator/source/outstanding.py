@@ -1,0 +1,176 @@
+"""The tables whose rows are still to be read, and the snapshots that read them at their place of the stream.
+
+Enters: what the publications show, and which tables lack their snapshot. Leaves: a `Snapshot` that has begun, and the
+place of the stream where its rows belong. Called by the opening, which begins a first snapshot, and by the log source,
+which asks for a later one (docs/adr/0010). Never streams, never decides what is captured.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from liberator.change import State
+from liberator.errors import SourceError
+from liberator.postgres import publications
+from liberator.postgres.catalogue import Published, TableInfo, load_table, with_sizes
+from liberator.postgres.lsn import format_lsn
+from liberator.postgres.replication import NewSlot, ReplicationConnection
+from liberator.protocols import SnapshotProgress
+from liberator.source.position import TablePosition, table_partition
+from liberator.source.settings import LogSettings
+from liberator.source.snapshot import Snapshot, SnapshotBatch
+from liberator.source.start import blockers
+
+log = logging.getLogger(__name__)
+
+_SAY_AFTER = 3
+"""Seconds that making a slot may take without a word about who is waited for."""
+
+
+@dataclass(slots=True)
+class Reread:
+    """A snapshot that waits for the stream to reach its place, `barrier`."""
+
+    barrier: int
+    snapshot: Snapshot
+
+
+class Outstanding:
+    """The captured tables, and which of them are still to be read.
+
+    save: keeps a delta of the state at once. cancelled: asked while the server makes a slot, which can take as long as
+    its longest transaction.
+    """
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        catalogue: psycopg.Connection[Any],
+        *,
+        save: Callable[[State], None],
+        progress: SnapshotProgress,
+        cancelled: Callable[[], bool],
+        now_us: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._save = save
+        self._progress = progress
+        self._cancelled = cancelled
+        self._now_us = now_us
+        self.names: tuple[str, ...] = ()
+        """The publications that are streamed from."""
+        self.shown: Mapping[int, Published] = {}
+        """What they show of each table."""
+        self.tables: list[TableInfo] = []
+        """The tables captured."""
+        self.pending: set[str] = set()
+        """Those that are still to be read."""
+
+    def require(self, tables: Iterable[str]) -> None:
+        """These, and no others, are still to be read; those that are not captured any more are forgotten."""
+        self.pending = set(tables)
+        if gone := self.pending - {table.qualified for table in self.tables}:
+            self._forget(gone)
+
+    def todo(self) -> list[TableInfo]:
+        """The captured tables that are still to be read."""
+        return [table for table in self.tables if table.qualified in self.pending]
+
+    def finished(self, tables: Iterable[str]) -> None:
+        """These have been read."""
+        self.pending -= set(tables)
+
+    def create_slot(
+        self, connection: ReplicationConnection, name: str, *, temporary: bool, export: bool
+    ) -> NewSlot:
+        """Make a slot; says who is waited for."""
+        warned = False
+
+        def waiting(seconds: float) -> None:
+            nonlocal warned
+            if seconds >= _SAY_AFTER and not warned:
+                warned = True
+                pids = blockers(self._catalogue)
+                log.warning(
+                    "the server makes the slot when the transactions that run now have ended: pids %s", pids
+                )
+
+        return connection.create_slot(
+            name,
+            temporary=temporary,
+            export=export,
+            failover=self._settings.failover and not temporary,
+            waiting=waiting,
+            cancelled=self._cancelled,
+        )
+
+    def begin(self, tables: Sequence[TableInfo], new: NewSlot) -> Snapshot:
+        """Read `tables` under the snapshot that `new` exported, which is free afterwards."""
+        if new.snapshot is None:
+            raise SourceError("the server exported no snapshot", code="source.snapshot_export")
+        snapshot = Snapshot(
+            self._settings.url,
+            self._settings.name,
+            with_sizes(self._catalogue, tables),
+            self.shown,
+            lsn=new.consistent_lsn,
+            snapshot=new.snapshot,
+            workers=self._settings.workers,
+            queue_bytes=self._settings.queue_bytes,
+            progress=self._progress,
+        )
+        snapshot.begin()
+        log.info("reading %d tables as of %s", len(tables), format_lsn(new.consistent_lsn))
+        return snapshot
+
+    def reread(self) -> Reread | None:
+        """Take a newer snapshot with a temporary slot; the stream goes on up to its consistent point. None: nothing is
+        left to be read."""
+        self._look_again()
+        if gone := self.pending - {table.qualified for table in self._published()}:
+            self._forget(gone)
+        if not self.pending:
+            return None
+        connection = ReplicationConnection(self._settings.url, self._settings.name)
+        try:
+            new = self.create_slot(connection, f"liberator_read_{unique()}", temporary=True, export=True)
+            self._look_again()
+            return Reread(new.consistent_lsn, self.begin(self._published(), new))
+        finally:
+            connection.close()
+
+    def afresh(self, barrier: int) -> Iterator[SnapshotBatch]:
+        """Rows of a table without a key that come again could not be told from new ones: first it is emptied."""
+        for info in self.todo():
+            if not info.key:
+                table = load_table(self._catalogue, info.oid, self.shown[info.oid].columns)
+                if table is not None:
+                    yield SnapshotBatch([], table=table, lsn=barrier, taken_us=self._now_us(), afresh=True)
+
+    def _look_again(self) -> None:
+        self.shown = publications.shown(self._catalogue, self.names)
+
+    def _published(self) -> list[TableInfo]:
+        return [table for table in self.todo() if table.oid in self.shown]
+
+    def _forget(self, tables: set[str]) -> None:
+        log.warning("no snapshot of %s: no longer captured", ", ".join(sorted(tables)))
+        self.pending -= tables
+        self._save({table_partition(name): b"" for name in tables})
+
+
+def outstanding(tables: Iterable[str]) -> State:
+    """Where the snapshots of these tables stand: they are still to be read."""
+    return {table_partition(name): TablePosition(None).encode() for name in sorted(tables)}
+
+
+def unique() -> str:
+    """An ending that makes the name of a temporary slot ours."""
+    return secrets.token_hex(4)

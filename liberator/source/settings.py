@@ -1,0 +1,37 @@
+"""What a log source is told, once for its whole life. Made from the configuration by build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from liberator.postgres.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What a log source is told.
+
+    selection: which tables; exact: those that the configuration names literally, as written -> (schema, table).
+    trial: temporary slot and publication, nothing stays behind. once: end at what was committed before the start.
+    heartbeat: seconds between acknowledgements of idle WAL. heartbeat_query: SQL to run as often, or None.
+    queue_bytes: budget for what is read and not yet taken.
+    """
+
+    url: str
+    name: str
+    slot: str
+    publications: tuple[str, ...]
+    selection: Selection
+    exact: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    autocreate: str = "filtered"
+    via_root: bool = True
+    snapshot: str = "initial"
+    workers: int = 2
+    heartbeat: float = 10.0
+    heartbeat_query: str | None = None
+    messages: bool = False
+    failover: bool = False
+    trial: bool = False
+    once: bool = False
+    queue_bytes: int = 32 * 1024 * 1024
