@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import liberator
-from liberator.errors import ConfigError, LiberatorError
+from liberator.errors import ConfigError, LiberatorError, PreconditionError
 from liberator.observe.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ObserveServer:
     """Serves one `Telemetry`. Listens when constructed, answers between `start` and `close`.
 
     control: name -> function, reached by ``POST /control/<name>`` with a JSON object, from this machine only.
-    Raises `ConfigError` when the address can't be had.
+    Raises `PreconditionError` when the address can't be had: another machine, or another moment, could give it.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ def _bind(listen: str, host: str, port: int) -> _Server:
         raise _refused(listen, port, error) from None
 
 
-def _refused(listen: str, port: int, error: OSError) -> ConfigError:
+def _refused(listen: str, port: int, error: OSError) -> PreconditionError:
     if error.errno == errno.EADDRINUSE:
         what, fix = f"port {port} is in use by another program", "choose another port in observe.listen"
     elif error.errno == errno.EACCES:
@@ -270,7 +270,7 @@ def _refused(listen: str, port: int, error: OSError) -> ConfigError:
         what = f"can't listen on {listen!r}: {error.strerror or error}"
         fix = "give an address of this machine in observe.listen, for example 127.0.0.1:9464"
     code = "observe.port_in_use" if error.errno == errno.EADDRINUSE else "observe.listen"
-    return ConfigError(what, code=code, where=f"observe.listen: {listen}", fix=fix)
+    return PreconditionError(what, code=code, where=f"observe.listen: {listen}", fix=fix)
 
 
 def _json(status: HTTPStatus, report: Mapping[str, Any]) -> tuple[HTTPStatus, bytes, str]:

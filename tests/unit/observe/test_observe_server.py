@@ -169,19 +169,22 @@ def test_an_unknown_control_function_is_a_404(endpoint: ObserveServer) -> None:
     assert ask(endpoint, "GET", "/control/pause")[0] == 404
 
 
-def test_a_port_in_use_is_a_configuration_error_with_a_way_out(telemetry: Telemetry) -> None:
+def test_a_port_in_use_is_a_live_precondition_with_a_way_out(telemetry: Telemetry) -> None:
+    """Nothing is wrong with the configuration: it was not found before anything was tried."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        with pytest.raises(ConfigError) as refused:
+        with pytest.raises(PreconditionError) as refused:
             ObserveServer(f"127.0.0.1:{port}", telemetry)
+    assert refused.value.exit_code == 3
+    assert not refused.value.retryable
     assert refused.value.code == "observe.port_in_use"
     assert str(port) in refused.value.what
     assert refused.value.fix == "choose another port in observe.listen"
 
 
 @pytest.mark.parametrize("listen", ["192.0.2.1:0", "no-such-host.invalid:0"])
-def test_an_address_of_another_machine_is_a_configuration_error(listen: str, telemetry: Telemetry) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_an_address_of_another_machine_is_a_live_precondition(listen: str, telemetry: Telemetry) -> None:
+    with pytest.raises(PreconditionError) as refused:
         ObserveServer(listen, telemetry)
     assert refused.value.code == "observe.listen"
 
