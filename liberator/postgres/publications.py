@@ -30,11 +30,14 @@ _INSERTS_SUFFIX = "_inserts"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A publication that exists. ours: made by us for this connector, so it may be altered."""
+    """A publication that exists. ours: made by us for this connector, so it may be altered. via_root: it shows partitions
+    under the name of the topmost table that it has of theirs. partitions: it has partitioned tables."""
 
     name: str
     all_tables: bool
     ours: bool
+    via_root: bool
+    partitions: bool
 
 
 def inserts_name(publication: str) -> str:
@@ -46,11 +49,16 @@ def inserts_name(publication: str) -> str:
 def find(connection: psycopg.Connection[Any], names: Sequence[str], connector: str) -> dict[str, Found]:
     """Those of `names` that exist, as `connector` may treat them."""
     rows = connection.execute(
-        "SELECT p.pubname::text, p.puballtables, pg_catalog.obj_description(p.oid, 'pg_publication')"
+        "SELECT p.pubname::text, p.puballtables, pg_catalog.obj_description(p.oid, 'pg_publication'), p.pubviaroot,"
+        " EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relkind = 'p' AND (p.puballtables OR EXISTS"
+        " (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)))"
         " FROM pg_catalog.pg_publication p WHERE p.pubname = ANY (%s)",
         (list(names),),
     ).fetchall()
-    return {name: Found(name, everything, text == OWNER_MARK + connector) for name, everything, text in rows}
+    return {
+        name: Found(name, everything, mark == OWNER_MARK + connector, via_root, partitions)
+        for name, everything, mark, via_root, partitions in rows
+    }
 
 
 def ensure(
@@ -61,17 +69,21 @@ def ensure(
     connector: str,
     autocreate: str,
     via_root: bool,
-    companion: bool,
+    lasting: bool,
+    first: bool,
 ) -> list[str]:
     """Make what is missing and bring our own up to date; returns the publications to stream from.
 
     autocreate: filtered | all_tables | disabled. A publication that exists and is not ours is used as it is.
-    companion: make the companion even while no table needs it, so that it is older than the slot for ever.
+    lasting: not a trial's. Then the companion is made even while no table needs it, so that it is older than the slot for
+    ever. first: nothing runs yet that a refusal would stop.
     Raises `PreconditionError` with the SQL to run when the user may not do it.
     """
-    existing = find(connection, [*names, *(inserts_name(name) for name in names)], connector)
-    foreign = [name for name in names if name in existing and not existing[name].ours]
+    second = inserts_name(names[0])
+    existing = find(connection, [*names, second], connector)
     missing = [name for name in names if name not in existing]
+    if missing and not first:
+        raise _refusal_of_a_gap(missing)
     if missing and (autocreate == "disabled" or len(names) > 1):
         raise PreconditionError(
             f"publication {', '.join(missing)} does not exist",
@@ -79,23 +91,76 @@ def ensure(
             where="source.log.publication",
             fix=f"{_creation(missing[0], tables, via_root)}; or set publication_autocreate: filtered",
         )
-    if foreign or autocreate == "disabled":
+    used = [existing[name] for name in names if name in existing]
+    managed = autocreate != "disabled" and all(found.ours for found in used)
+    everything = [found.name for found in used if found.all_tables]
+    if everything or (autocreate == "all_tables" and missing):
+        _judge_all_tables(connection, everything or names, via_root, refuse=first and managed)
+    if not managed:
         return list(names)
+    for found in existing.values():
+        if found.ours and found.via_root != via_root:
+            _set_via_root(connection, found.name, via_root, connector)
     name = names[0]
-    if autocreate == "all_tables" or (name in existing and existing[name].all_tables):
-        _refuse_unidentified(connection, via_root=via_root)
-        if missing:
-            _run(connection, _create_all(name, via_root), connector, name)
+    if everything:
         return [name]
+    if autocreate == "all_tables" and missing:
+        _make(connection, _create_all(name, via_root), connector, name, lasting=lasting)
+        return [name]
+    if autocreate == "all_tables":
+        log.warning(
+            "publication %s lists tables, and PostgreSQL can't make it one of all tables: new tables come from the next"
+            " start on; for all of them at once name another one in source.log.publication",
+            name,
+        )
     identified = [table for table in tables if table.identified]
     others = [table for table in tables if not table.identified]
-    second = inserts_name(name)
-    _sync(connection, existing.get(name), name, identified, connector, via_root, "")
-    if not others and not companion and second not in existing:
+    if others or lasting or second in existing:
+        _check_companion(existing.get(second), second, first=first)
+    _sync(connection, existing.get(name), name, identified, connector, via_root, "", lasting=lasting)
+    if not others and not lasting and second not in existing:
         return [name]
     only = "insert, truncate"
-    _sync(connection, existing.get(second), second, others, connector, via_root, only)
+    _sync(connection, existing.get(second), second, others, connector, via_root, only, lasting=lasting)
     return [name, second]
+
+
+def _check_companion(found: Found | None, name: str, *, first: bool) -> None:
+    if found is None and not first:
+        raise _refusal_of_a_gap([name])
+    if found is not None and not found.ours:
+        raise PreconditionError(
+            f"publication {name} would be made for tables without replica identity, but somebody else's has this name",
+            code="source.publication_foreign",
+            where="source.log.publication",
+            fix="choose another name in source.log.publication",
+        )
+
+
+def _refusal_of_a_gap(missing: Sequence[str]) -> PreconditionError:
+    return PreconditionError(
+        f"publication {', '.join(missing)} is gone: what was committed without it is sent to nobody",
+        code="source.publication_missing",
+        where="source.log.publication",
+        fix="`liberate checkpoint reset` starts again with a new snapshot, and with a new publication",
+    )
+
+
+def require_via_root(publications: Iterable[Found], via_root: bool) -> None:
+    """Refuse somebody else's publication that names partitions otherwise than was asked for. Ours are altered instead.
+
+    Raises `PreconditionError`.
+    """
+    for found in publications:
+        if not found.ours and found.partitions and found.via_root != via_root:
+            names = "under the name of their root" if found.via_root else "under their own names"
+            raise PreconditionError(
+                f"publication {found.name} shows partitions {names}, and is not ours to alter",
+                code="source.publication_via_root",
+                where="source.log.publish_via_partition_root",
+                fix=f"ALTER PUBLICATION {sql.Identifier(found.name).as_string(None)}"
+                f" SET (publish_via_partition_root = {str(via_root).lower()}); or take the option out",
+            )
 
 
 def drop_ours(connection: psycopg.Connection[Any], names: Iterable[str], connector: str) -> list[str]:
@@ -138,10 +203,12 @@ def _sync(
     connector: str,
     via_root: bool,
     publish: str,
+    *,
+    lasting: bool,
 ) -> None:
     """Create `name` with `members`, or add those that are missing and take out those that are none (any more)."""
     if existing is None:
-        _run(connection, _create(name, members, via_root, publish), connector, name)
+        _make(connection, _create(name, members, via_root, publish), connector, name, lasting=lasting)
         return
     now = _members(connection, name)
     missing = [table for table in members if table.oid not in now]
@@ -168,19 +235,43 @@ def _members(connection: psycopg.Connection[Any], name: str) -> dict[int, tuple[
     return {oid: (schema, table) for oid, schema, table in rows}
 
 
-def _refuse_unidentified(connection: psycopg.Connection[Any], *, via_root: bool) -> None:
+def _set_via_root(connection: psycopg.Connection[Any], name: str, via_root: bool, connector: str) -> None:
+    """What is in the log already still comes under the names of before."""
+    log.warning(
+        "publication %s: partitions come under %s from here on; rows that are there come under it only if they are read"
+        " again (liberate checkpoint reset --read TABLE)",
+        name,
+        "the name of their root" if via_root else "their own names",
+    )
+    statement = sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = {})")
+    _run(connection, statement.format(sql.Identifier(name), sql.Literal(via_root)), connector, name)
+
+
+def _judge_all_tables(
+    connection: psycopg.Connection[Any], names: Sequence[str], via_root: bool, *, refuse: bool
+) -> None:
+    """Tables whose updates fail in a publication of all tables. What runs already is not stopped for them: that would
+    mend nothing, since it is the publication that makes them fail."""
     bad = [
         table.qualified
         for table in list_tables(connection)
         if not table.identified and (via_root or not table.partitioned)
     ]
-    if bad:
+    if bad and refuse:
         raise PreconditionError(
             f"a publication FOR ALL TABLES would make updates and deletes fail in: {', '.join(bad[:10])}",
             code="source.no_replica_identity",
             where="source.log.publication_autocreate",
             fix=f"ALTER TABLE {bad[0]} REPLICA IDENTITY FULL (or give it a primary key), or use publication_autocreate:"
             " filtered",
+        )
+    if bad:
+        log.warning(
+            "publication %s is of all tables, so the application's own updates and deletes fail (55000) in %s: give"
+            " them a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL",
+            ", ".join(names),
+            ", ".join(bad[:10]),
+            bad[0],
         )
 
 
@@ -212,8 +303,24 @@ def _list(tables: Sequence[tuple[str, str]]) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
 
 
-def _run(connection: psycopg.Connection[Any], command: sql.Composed, connector: str, name: str) -> None:
-    """Run one command on a publication and mark it as ours, both or neither."""
+def _make(
+    connection: psycopg.Connection[Any], command: sql.Composed, connector: str, name: str, *, lasting: bool
+) -> None:
+    """Run the command that creates `name`. A trial's name is made up: one that lasts has another, to be given."""
+    other = None if lasting else command.as_string(None).replace(f'"{name}"', '"NAME"', 1)
+    _run(connection, command, connector, name, by_others=other and f"{other}; and give --publication NAME")
+
+
+def _run(
+    connection: psycopg.Connection[Any],
+    command: sql.Composed,
+    connector: str,
+    name: str,
+    *,
+    by_others: str | None = None,
+) -> None:
+    """Run one command on a publication and mark it as ours, both or neither. by_others: what somebody with more rights
+    should run instead."""
     mark = sql.SQL("COMMENT ON PUBLICATION {} IS {}").format(
         sql.Identifier(name), sql.Literal(OWNER_MARK + connector)
     )
@@ -227,7 +334,7 @@ def _run(connection: psycopg.Connection[Any], command: sql.Composed, connector: 
             code="source.publication_denied",
             where="source.log.publication_autocreate",
             fix="let an owner of the tables run: "
-            + command.as_string(None)
+            + (by_others or command.as_string(None))
             + f"; or: GRANT CREATE ON DATABASE {sql.Identifier(connection.info.dbname).as_string(None)}"
             f" TO {sql.Identifier(connection.info.user).as_string(None)} and make it an owner of the tables",
         ) from None

@@ -184,6 +184,8 @@ class Opening:
         before = publications.find(catalogue, settings.publications, settings.name)
         if settings.trial:
             live.made = [name for name in settings.publications if name not in before]
+        if settings.via_root_asked:
+            publications.require_via_root(before.values(), settings.via_root)
         names = publications.ensure(
             catalogue,
             settings.publications,
@@ -191,7 +193,8 @@ class Opening:
             connector=settings.name,
             autocreate=settings.autocreate,
             via_root=settings.via_root,
-            companion=not settings.trial,
+            lasting=not settings.trial,
+            first=first,
         )
         live.publishes_selection = settings.autocreate == "filtered" and not any(
             found.all_tables or not found.ours for found in before.values()

@@ -13,6 +13,7 @@ class LogSettings:
     """What a log source is told.
 
     selection: which tables; exact: those that the configuration names literally, as written -> (schema, table).
+    via_root: under which name partitions come; via_root_asked: the configuration says so, rather than its default.
     trial: temporary slot and publication, nothing stays behind. once: end at what was committed before the start.
     heartbeat: seconds between acknowledgements of idle WAL. heartbeat_query: SQL to run as often, or None.
     queue_bytes: budget for what is read and not yet taken.
@@ -26,6 +27,7 @@ class LogSettings:
     exact: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     autocreate: str = "filtered"
     via_root: bool = True
+    via_root_asked: bool = False
     snapshot: str = "initial"
     workers: int = 2
     heartbeat: float = 10.0
