@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -137,6 +138,8 @@ class LogSource:
         """See `Source.poll`. Batches of a snapshot are `SnapshotBatch`es. Segments of the stream are small already, so
         `limit` changes nothing."""
         live = self._require()
+        if live.reader is not None:
+            live.reader.require_awake()
         try:
             return live.ready.popleft() if live.ready else self._next(live, timeout)
         except psycopg.Error as error:
@@ -211,7 +214,8 @@ class LogSource:
         row = live.catalogue.execute(
             "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
         ).fetchone()
-        timeout = (row[0] if row else 0) / 1000 or 60.0
+        limit = (row[0] if row else 0) / 1000
+        timeout = limit or 60.0
         interval = max(0.1, min(settings.heartbeat, timeout / 3))
         live.reader = StreamReader(
             live.replication,
@@ -222,6 +226,7 @@ class LogSource:
             status_interval=interval,
             silence=patience(interval, timeout, self._silences),
             silent=lambda: self._fall_silent(live),
+            server_timeout=limit or math.inf,
         )
         live.reader.start()
 

@@ -1,0 +1,298 @@
+"""Two instances of one connector: one works, the other stands by and takes over, and who comes back too late is fenced."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from liberator.testing.oracle import Replay, assert_complete
+from liberator.testing.servers import Kafka
+from liberator.testing.servers.process import free_port, wait_until
+from tests.fault.brokers import Topics
+from tests.fault.writers import TABLES, Writers, prepare
+
+TAKEN_OVER = 30.0
+"""Seconds within which the standby works when the first instance has died."""
+HANDED_OVER = 10.0
+"""The same when the first was stopped in good order."""
+PATIENCE = 30.0
+
+_CONNECTOR = """
+connector: source
+name: {name}
+source: {{url: "{dsn}", mode: log, log: {{heartbeat: 200ms}}}}
+publish: {{url: "{publish}"}}
+checkpoint: {{url: "{checkpoint}"}}
+observe: {{listen: "127.0.0.1:${{LISTEN}}"}}
+"""
+
+
+class Instance:
+    """A process of the connector in `folder`."""
+
+    def __init__(self, folder: Path, number: int, *options: str) -> None:
+        self.port = free_port()
+        self._log = folder / f"log{number}"
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
+        command = [sys.executable, "-m", "liberator", "run", "connector.yaml", *options]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={**environ, "LISTEN": str(self.port)},
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return self._log.read_text()
+
+    @property
+    def state(self) -> str:
+        """What it says that it does; nothing before its endpoint is there."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
+                told: dict[str, Any] = json.load(answer)
+        except OSError:
+            return ""
+        return str(told["state"])
+
+    def comes_to(self, state: str, within: float = PATIENCE) -> float:
+        """Wait until it says that; how many seconds that took."""
+        started = time.monotonic()
+        assert wait_until(lambda: self.ended or self.state == state, timeout=within, pause=0.05), self.log
+        assert not self.ended, self.log
+        return time.monotonic() - started
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    @property
+    def ended(self) -> bool:
+        """Has the process ended?"""
+        return self.process.poll() is not None
+
+    def ends_with(self, code: int, within: float = PATIENCE) -> None:
+        """It must end in time, with this exit code."""
+        assert self.process.wait(within) == code, self.log
+
+
+class Pair:
+    """A connector of which several instances run: the same file, the same folder.
+
+    checkpoint: ``checkpoint.url``. publish: ``publish.url``, by default `kafka`.
+    """
+
+    def __init__(self, folder: Path, dsn: str, name: str, publish: str, checkpoint: str) -> None:
+        self.name = name
+        self.dsn = dsn
+        self._folder = folder
+        self._instances: list[Instance] = []
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        text = _CONNECTOR.format(name=name, dsn=dsn, publish=publish, checkpoint=checkpoint)
+        (folder / "connector.yaml").write_text(text)
+
+    def launch(self, *options: str) -> Instance:
+        """Start one more instance."""
+        instance = Instance(self._folder, len(self._instances), *options)
+        self._instances.append(instance)
+        return instance
+
+    def launch_both(self) -> tuple[Instance, Instance]:
+        """One that works, and one that stands by."""
+        first = self.launch()
+        first.comes_to("streaming")
+        self.settled()
+        second = self.launch()
+        second.comes_to("standby")
+        return first, second
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run it in the database."""
+        cursor = self._connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def settled(self) -> None:
+        """Returns when all that was committed up to now is durable, saved and acknowledged."""
+        self.execute("select pg_logical_emit_message(true, 'settled', '')")
+        [[lsn]] = self.execute("select pg_current_wal_flush_lsn()")
+        confirmed = f"select 1 from pg_replication_slots where slot_name = '{self.name}' and confirmed_flush_lsn >= '{lsn}'"
+        assert wait_until(lambda: self.execute(confirmed) != [], timeout=PATIENCE, pause=0.05), self.logs
+
+    @property
+    def logs(self) -> str:
+        """What all of them have said."""
+        return "\n\n".join(instance.log for instance in self._instances)
+
+    def close(self) -> None:
+        """End all of them, without ceremony."""
+        for instance in self._instances:
+            instance.process.kill()
+            instance.process.wait()
+        self._connection.close()
+
+
+Make = Callable[..., Pair]
+
+
+@pytest.fixture
+def pair(database: str, unique: str, tmp_path: Path) -> Iterator[Make]:
+    """Makes the connector of a test: `pair("kafka://...", checkpoint="kafka")`."""
+    made: list[Pair] = []
+
+    def make(publish: str, checkpoint: str) -> Pair:
+        made.append(Pair(tmp_path, database, unique, publish, checkpoint))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def connector(database: str, kafka: Kafka, pair: Make) -> Callable[[str], Pair]:
+    """Makes a connector from `database` to Kafka: `connector("kafka")` keeps its positions there."""
+    prepare(database, 200)
+
+    def make(checkpoint: str) -> Pair:
+        made = pair(f"kafka://{kafka.bootstrap}", checkpoint)
+        # So long does a frozen instance keep its slot.
+        made.execute(f"alter database {database.rpartition('/')[2]} set wal_sender_timeout = '2s'")
+        return made
+
+    return make
+
+
+Connector = Callable[[str], Pair]
+
+IN_KAFKA, IN_A_FILE = "kafka", "file:positions.db"
+EACH = pytest.mark.parametrize(
+    ("client", "checkpoint"), [("confluent", IN_KAFKA), ("kafka-python", IN_A_FILE)], indirect=["client"]
+)
+
+
+def replay(pair: Pair, kafka: Kafka) -> Replay:
+    """What a consumer knows; everything that was committed must be there, in order."""
+    pair.settled()
+    return assert_complete(Topics(kafka.bootstrap, f"{pair.name}.").replay(), pair.dsn, TABLES)
+
+
+@EACH
+def test_a_standby_takes_over_when_the_first_is_killed(
+    client: str, checkpoint: str, connector: Connector, kafka: Kafka
+) -> None:
+    """D57: no loss, order per key, and what comes again has the same id."""
+    it = connector(checkpoint)
+    first, second = it.launch_both()
+    assert f'slot "{it.name}" is active for PID' in second.log
+    assert "another instance of this connector runs" in second.log
+    with Writers(it.dsn, 57, sessions=2, pause=0.002):
+        time.sleep(2)
+        first.signal(signal.SIGKILL)
+        assert second.comes_to("streaming") < TAKEN_OVER
+        time.sleep(1)
+    replay(it, kafka)
+
+
+def test_a_standby_takes_over_when_the_first_is_stopped_and_nothing_comes_twice(
+    connector: Connector, kafka: Kafka
+) -> None:
+    it = connector(IN_KAFKA)
+    first, second = it.launch_both()
+    with Writers(it.dsn, 58, sessions=2, pause=0.002):
+        time.sleep(1)
+        first.signal(signal.SIGTERM)
+        assert second.comes_to("streaming") < HANDED_OVER
+        first.ends_with(0)
+        time.sleep(1)
+    assert replay(it, kafka).redelivered == 0
+    second.signal(signal.SIGTERM)
+    second.ends_with(0)
+
+
+def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Connector, kafka: Kafka) -> None:
+    it = connector(IN_A_FILE)
+    alone = it.launch()
+    alone.comes_to("streaming")
+    with Writers(it.dsn, 60, sessions=2, pause=0.002):
+        time.sleep(1)
+        alone.signal(signal.SIGSTOP)
+        time.sleep(3)
+        alone.signal(signal.SIGCONT)
+        time.sleep(1)
+    replay(it, kafka)
+    assert "this process stood still" in alone.log
+
+
+def test_two_instances_started_at_once_agree_on_one(connector: Connector, kafka: Kafka) -> None:
+    """A first start makes slot and snapshot: one does it, the other stands by or is fenced."""
+    it = connector(IN_A_FILE)
+    both = it.launch(), it.launch()
+    with Writers(it.dsn, 61, sessions=2, pause=0.002):
+        assert wait_until(lambda: any(one.state == "streaming" for one in both), timeout=PATIENCE), it.logs
+        time.sleep(1)
+    replay(it, kafka)
+    for one in both:
+        assert one.state in ("streaming", "standby") or "checkpoint.fenced" in one.log
+
+
+def test_a_bounded_run_beside_a_running_instance_waits_for_its_turn(
+    connector: Connector, kafka: Kafka
+) -> None:
+    """D57: for half a minute; see the next test."""
+    it = connector(IN_A_FILE)
+    first = it.launch()
+    first.comes_to("streaming")
+    once = it.launch("--once")
+    once.comes_to("standby")
+    first.signal(signal.SIGSTOP)
+    it.execute("insert into account values (777, 'left', 1, null)")
+    first.signal(signal.SIGKILL)
+    once.ends_with(0)
+    assert_complete(Topics(kafka.bootstrap, f"{it.name}.").replay(), it.dsn, TABLES)
+
+
+@pytest.mark.soak
+def test_a_bounded_run_gives_up_after_half_a_minute_beside_a_running_instance(connector: Connector) -> None:
+    """D57: the limit itself is also tested in tests/unit/test_capture.py."""
+    it = connector(IN_A_FILE)
+    first = it.launch()
+    first.comes_to("streaming")
+    started = time.monotonic()
+    once = it.launch("--once")
+    once.ends_with(3, within=60)
+    assert 25 < time.monotonic() - started < 45
+    assert "is active for PID" in once.log
+    assert first.state == "streaming"
+
+
+def test_a_file_has_one_writer_and_a_second_is_refused_at_once(
+    database: str, pair: Make, tmp_path: Path
+) -> None:
+    """Nobody stands by for a file: it is one machine's, and its supervisor starts anew what has died there."""
+    prepare(database, 10)
+    it = pair("file:events.ndjson", IN_A_FILE)
+    first = it.launch()
+    first.comes_to("streaming")
+    second = it.launch()
+    second.ends_with(1, within=10)
+    assert "publish.file_in_use" in second.log
+    assert "another process writes this file" in second.log
+    it.execute("insert into account values (777, 'new', 1, null)")
+    it.settled()
+    assert_complete((tmp_path / "events.ndjson").read_bytes().splitlines(), database, TABLES)
