@@ -38,8 +38,8 @@ format: $(INSTALLED)-dev ## mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure the stream against pg_recvlogical
-	$(BIN)/python -m tests.benchmark.stream
+bench: setup ## speed, CPU and memory beside the limits in the same run: about three minutes
+	$(BIN)/python -m tests.benchmark
 
 soak: setup ## the long numbers: hours, not minutes
 	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) tests/unit tests/integration \

@@ -1,0 +1,136 @@
+"""A process watched from outside: how far it is, what it costs. Linux: /proc tells.
+
+Enters: a running process, and a way to see its progress. Leaves: `Watched`. Called by the sides. Never asks the process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from liberator.testing.servers.process import descendants
+
+_LOOK = 0.05
+"""Seconds between two looks."""
+
+_PATIENCE = 1800.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_EDGE = 0.01
+"""The first and the last hundredth of the work are left out of the rate: start-up and closing reach into them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """at: seconds since the start. done: how much work was to be seen then, in whatever unit."""
+
+    at: float
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A process that has ended. wall, cpu: seconds. peak: bytes of resident memory. servers: CPU-seconds of each server
+    meanwhile."""
+
+    wall: float
+    cpu: float
+    peak: int
+    looks: Sequence[Look]
+    servers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """All of its work."""
+        return self.looks[-1].done
+
+    def per_second(self, rows: int) -> float:
+        """Rows a second while they flow; of the whole run when that was too short to be looked at."""
+        done = self.done
+        first = next((look for look in self.looks if look.done >= done * _EDGE and look.done > 0), None)
+        last = next((look for look in self.looks if look.done >= done * (1 - _EDGE)), None)
+        if first is None or last is None or last.done == first.done:
+            return rows / self.wall
+        return rows * (last.done - first.done) / done / (last.at - first.at)
+
+
+def start(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], stdout: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a command in `folder`; what it says on standard error goes to the file ``stderr`` there."""
+    with errors_of(folder).open("wb") as errors:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=stdout, stderr=errors, cwd=folder, env=environ
+        )
+
+
+def errors_of(folder: Path) -> Path:
+    """Where `start` sends standard error."""
+    return folder / "stderr"
+
+
+def watch(process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int]) -> Watched:
+    """Look at a process until it ends. Raises `RuntimeError` when it fails, or goes on for half an hour.
+
+    progress: how much of its work is to be seen; asked once more when it has ended. What the process used up before is not
+    counted.
+    """
+    before = cpu_seconds(process.pid)
+    began = time.monotonic()
+    looks: list[Look] = []
+    peak = 0
+    while not _has_ended(process.pid):
+        if time.monotonic() > began + _PATIENCE:
+            process.kill()
+        peak = max(peak, _peak(process.pid))
+        done = progress()
+        looks.append(Look(time.monotonic() - began, done))
+        time.sleep(_LOOK)
+    wall = time.monotonic() - began
+    looks.append(Look(wall, progress()))
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode != 0:
+        said = errors_of(folder).read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{process.args!r} failed with {process.returncode}:\n{said}")
+    return Watched(wall, usage.ru_utime + usage.ru_stime - before, peak, looks)
+
+
+def written(pid: int) -> int:
+    """Bytes that a process has handed to write(): also to /dev/null, never to a socket. A zombie's can still be read."""
+    return int(_field(Path(f"/proc/{pid}/io"), "wchar:"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and those of its children that have ended used of the CPUs."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS
+
+
+def cpu_seconds_of_all(pid: int) -> float:
+    """What a server used of the CPUs: its process and all that it has started, those that have ended too."""
+    return sum(map(cpu_seconds, [pid, *descendants(pid)]))
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _peak(pid: int) -> int:
+    """Of this program alone: the kernel's figure at the end would begin with the memory of who started it."""
+    return 1024 * int(_field(Path(f"/proc/{pid}/status"), "VmHWM:"))
+
+
+def _field(file: Path, name: str) -> str:
+    for line in file.read_text().splitlines():
+        if line.startswith(name):
+            return line.split()[1]
+    return "0"  # a zombie has no memory

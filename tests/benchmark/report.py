@@ -1,0 +1,112 @@
+"""What came out, for people and for programs.
+
+Enters: a `Comparison`. Leaves: a table as text, and a JSON value. Called by the command line. Never measures.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+from typing import Any
+
+import liberator
+from tests.benchmark.comparison import Comparison, Result
+from tests.benchmark.sides import Measured
+
+_SERVERS = ("PostgreSQL", "Kafka")
+_HEAD = (
+    f"{'':34}{'events/s':>10}{'with start':>12}   {'CPU-s per million':^28}{'peak':>9}   of its limit",
+    f"{'':34}{'':10}{'':12}   {'its own':>8}{'PostgreSQL':>12}{'Kafka':>8}",
+)
+
+
+def table(comparison: Comparison) -> str:
+    """Medians of all rounds; then what was lost, and what came twice."""
+    lines = [*_HEAD, *(_line(comparison, result) for result in comparison.results)]
+    return "\n".join([*lines, *_remarks(comparison)])
+
+
+def _line(comparison: Comparison, result: Result) -> str:
+    if result.refused is not None:
+        return f"{result.name:34}  not supported by this build: {result.refused}"
+    million = comparison.rows / 1_000_000
+    peak = _middle(result.laps, lambda it: None if it.peak is None else it.peak / 2**20)
+    cpu = [_middle(result.laps, lambda it: it.cpu / million)]
+    cpu += [_middle(result.laps, partial(_per_million, server, million)) for server in _SERVERS]
+    own, postgres, kafka = (_number(used, ".1f") for used in cpu)
+    ratio = comparison.ratio(result)
+    return (
+        f"{result.name:34}{median(it.rate for it in result.laps):10,.0f}"
+        f"{comparison.rows / median(it.wall for it in result.laps):12,.0f}"
+        f"   {own:>8}{postgres:>12}{kafka:>8}{_number(peak, '.0f'):>5}{' MiB' if peak else '    '}"
+        f"   {'' if ratio is None else f'{ratio:.2f} of {_limit(comparison, result)}'}"
+    ).rstrip()
+
+
+def _limit(comparison: Comparison, result: Result) -> str:
+    """The name of the one that is the slowest in the middle."""
+    limits = [limit for limit in comparison.results if limit.name in result.limits and limit.laps]
+    return min(limits, key=lambda limit: median(it.rate for it in limit.laps)).name
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    lost = [
+        f"LOST  {result.name}: {comparison.lost(result):,} rows"
+        for result in comparison.results
+        if comparison.lost(result)
+    ]
+    repeated = [
+        f"{result.name}: {again:,} events came more than once"
+        for result in comparison.results
+        if (again := sum(it.repeated for it in result.laps))
+    ]
+    return ["", *lost, *repeated] if lost or repeated else ["", "everything arrived"]
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
+    return {
+        "liberator": liberator.__version__,
+        "python": platform.python_version(),
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": comparison.loads},
+        "rows": comparison.rows,
+        "sides": [_side(comparison, result) for result in comparison.results],
+    }
+
+
+def _side(comparison: Comparison, result: Result) -> dict[str, Any]:
+    return {
+        "side": result.name,
+        "refused": result.refused,
+        "limits": list(result.limits),
+        "ratio": comparison.ratio(result),
+        "lost": comparison.lost(result),
+        "laps": [
+            {
+                "events_per_second": it.rate,
+                "wall_seconds": it.wall,
+                "cpu_seconds": it.cpu,
+                "peak_bytes": it.peak,
+                "server_cpu_seconds": dict(it.servers),
+                "rows": it.rows,
+                "repeated": it.repeated,
+            }
+            for it in result.laps
+        ],
+    }
+
+
+def _middle(laps: Sequence[Measured], figure: Callable[[Measured], float | None]) -> float | None:
+    known = [value for it in laps if (value := figure(it)) is not None]
+    return median(known) if known else None
+
+
+def _per_million(server: str, million: float, it: Measured) -> float | None:
+    return it.servers[server] / million if server in it.servers else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,129 @@
+"""Our connector: `liberate run` of a YAML file as a user writes it, to /dev/null and to Kafka.
+
+What goes to Kafka is read back, row by row. What goes to /dev/null nobody can read back: there the process must have written
+no fewer bytes than in the rehearsal, where every line was looked at. Positions take more digits as the log goes on, so there
+the loss of less than a hundredth can hide.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from tests.benchmark import topic
+from tests.benchmark.ground import TABLE, Lap
+from tests.benchmark.processes import errors_of, start, written
+from tests.benchmark.sides import Measured, Side
+
+_LIBERATE = [sys.executable, "-m", "liberator"]
+_YAML = """\
+connector: source
+name: {name}
+source: {{url: "${{BENCH_DSN}}", mode: log, tables: [{table}], log: {{snapshot: never}}}}
+schema: {{dir: schemas}}
+publish: {publish}
+"""
+
+Delivery = Literal["at_least_once", "exactly_once"]
+"""A value of ``publish.delivery``."""
+
+
+class Connector:
+    """One connector in one lap."""
+
+    def __init__(self, lap: Lap, side: str, publish: dict[str, object]) -> None:
+        self.name = f"{side}-{lap.name}"
+        self.folder = lap.place(side, contract_for=self.name)
+        self.environ = lap.environ()
+        write_yaml(self.folder, self.name, publish)
+        subprocess.run(
+            [*_LIBERATE, "slot", "create", "connector.yaml"],
+            cwd=self.folder, env=self.environ, check=True, capture_output=True,
+        )  # fmt: skip
+
+    def start(self, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Run it until it has published what there is."""
+        command = [*_LIBERATE, "run", "connector.yaml", "--once", "--log-level", "warning"]
+        return start(command, self.folder, self.environ, stdout)
+
+
+def write_yaml(folder: Path, name: str, publish: dict[str, object]) -> Path:
+    """The connector's file."""
+    file = folder / "connector.yaml"
+    file.write_text(_YAML.format(name=name, table=TABLE, publish=json.dumps(publish)))
+    return file
+
+
+class ToDevNull(Side):
+    """Lines of JSON into /dev/null: all of the connector's work, and no broker. least: bytes that these lines have."""
+
+    name = "liberate > /dev/null"
+    limits = ("pg_recvlogical",)
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._connector: Connector | None = None
+
+    def prepare(self, lap: Lap) -> None:
+        """A slot of its own."""
+        self._connector = Connector(lap, "stdout", {"url": "-"})
+
+    def measure(self, lap: Lap) -> Measured:
+        """Run it; rows are reckoned from bytes."""
+        assert self._connector is not None
+        process, folder = self._connector.start(), self._connector.folder
+        it = lap.watch(process, folder, lambda: written(process.pid))
+        bytes_written = it.done - errors_of(folder).stat().st_size
+        return Measured.of(it, lap.rows, min(lap.rows, bytes_written * lap.rows // self._least))
+
+
+class ToKafka(Side):
+    """Into a real Kafka, and its checkpoint too."""
+
+    limits = ("pg_recvlogical", "bare producer")
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.name = f"liberate -> Kafka, {delivery.replace('_', ' ')}"
+        self._delivery = delivery
+        self._connector: Connector | None = None
+        self._topic = ""
+
+    def refusal(self) -> str | None:
+        """What `liberate validate` has to say against the delivery."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = write_yaml(Path(folder), "bench", self._publish("127.0.0.1:9092"))
+            answer = subprocess.run(
+                [*_LIBERATE, "validate", "--json", str(file)],
+                env={"BENCH_DSN": "postgresql://127.0.0.1/bench"}, cwd=Path.cwd(),
+                stdout=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        lines = [json.loads(line) for line in answer.stdout.splitlines()]
+        if answer.returncode == 0:
+            return None
+        if [line.get("code") for line in lines] == ["config.not_supported"]:
+            return str(lines[0]["what"])
+        raise RuntimeError(f"liberate validate refuses the benchmark's own file: {answer.stdout}")
+
+    def prepare(self, lap: Lap) -> None:
+        """A slot and a topic of its own."""
+        self._connector = Connector(lap, self._delivery, self._publish(lap.bootstrap))
+        self._topic = lap.topic(self._connector.name)
+
+    def measure(self, lap: Lap) -> Measured:
+        """Run it, and read everything back."""
+        readable = topic.progress(lap.bootstrap, self._topic)
+        assert self._connector is not None
+        it = lap.watch(self._connector.start(), self._connector.folder, readable)
+        arrived = topic.read_back(lap.bootstrap, self._topic)
+        return Measured.of(it, lap.rows, arrived.rows, arrived.repeated)
+
+    def _publish(self, bootstrap: str) -> dict[str, object]:
+        return {
+            "url": f"kafka://{bootstrap}",
+            "delivery": self._delivery,
+            "options": {"compression.type": "lz4"},
+        }
