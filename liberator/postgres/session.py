@@ -117,8 +117,11 @@ def as_stored(connection: psycopg.Connection[Any]) -> Iterator[None]:
 def impatient(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
     """Wait for no lock longer than this: who waits in the server does not hear that it shall stop."""
     connection.execute(f"SET lock_timeout = {round(seconds * 1000)}".encode())
-    yield
-    connection.execute("SET lock_timeout = 0")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SET lock_timeout = 0")
 
 
 def hang_up(connection: psycopg.Connection[Any]) -> None:

@@ -119,6 +119,7 @@ class LogSource:
             save=self._save,
             progress=self._progress,
             cancelled=self._cancelled,
+            tick=self._tick,
             now_us=self._now_us,
         )
         self._live = live = Live(system, catalogue, side, replication, outstanding)

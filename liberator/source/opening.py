@@ -25,7 +25,7 @@ from liberator.errors import PreconditionError
 from liberator.postgres import publications
 from liberator.postgres.catalogue import TableInfo, list_tables
 from liberator.postgres.replication import ReplicationConnection, System
-from liberator.postgres.session import connect, impatient
+from liberator.postgres.session import connect, impatient, source_error
 from liberator.postgres.slots import Slot, drop_slot, find_slot
 from liberator.source.outstanding import Outstanding, Reread, outstanding, unique
 from liberator.source.position import SLOT, SlotPosition, tables_of
@@ -38,6 +38,7 @@ from liberator.source.start import (
     check_wal_level,
     flush_lsn,
     judge,
+    lockers,
     require_inactive,
 )
 from liberator.source.tables import (
@@ -150,8 +151,11 @@ class Opening:
             log.info("the snapshot is complete already (snapshot: initial_only)")
             return
         fresh = position is None or not position.created
-        with impatient(catalogue, _LOCKED):
-            self._choose_tables(first=fresh)
+        try:
+            with impatient(catalogue, _LOCKED):
+                self._choose_tables(first=fresh)
+        except psycopg.errors.LockNotAvailable as error:
+            raise source_error(error, f"starting the log source, held up by {lockers(catalogue)}") from None
         self._approve(live.system, self._outstanding.tables)
         if fresh or position is None:
             if slot is not None:

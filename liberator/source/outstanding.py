@@ -8,6 +8,7 @@ which asks for a later one (docs/adr/0010). Never streams, never decides what is
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +22,23 @@ from liberator.postgres import publications
 from liberator.postgres.catalogue import Published, TableInfo, load_table, with_sizes
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.replication import NewSlot, ReplicationConnection
+from liberator.postgres.session import impatient
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
 from liberator.source.settings import LogSettings
 from liberator.source.snapshot import Snapshot, SnapshotBatch
-from liberator.source.start import blockers
+from liberator.source.start import blockers, lockers
 
 log = logging.getLogger(__name__)
 
 _SAY_AFTER = 3
 """Seconds that making a slot may take without a word about who is waited for."""
+
+_LOCKED = 2.0
+"""Seconds to wait for a table that the application has locked."""
+
+_FIRST_PATIENCE, _LONGEST_PATIENCE = 5.0, 600.0
+"""Seconds to wait for the slot of a later snapshot; then the stream goes on for as long, and it is tried again with more."""
 
 
 @dataclass(slots=True)
@@ -45,7 +53,7 @@ class Outstanding:
     """The captured tables, and which of them are still to be read.
 
     save: keeps a delta of the state at once. cancelled: asked while the server makes a slot, which can take as long as
-    its longest transaction.
+    its longest transaction. tick: a clock in seconds.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Outstanding:
         save: Callable[[State], None],
         progress: SnapshotProgress,
         cancelled: Callable[[], bool],
+        tick: Callable[[], float],
         now_us: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -63,7 +72,10 @@ class Outstanding:
         self._save = save
         self._progress = progress
         self._cancelled = cancelled
+        self._tick = tick
         self._now_us = now_us
+        self._patience = _FIRST_PATIENCE
+        self._due = 0.0
         self.names: tuple[str, ...] = ()
         """The publications that are streamed from."""
         self.shown: Mapping[int, Published] = {}
@@ -88,10 +100,17 @@ class Outstanding:
         self.pending -= set(tables)
 
     def create_slot(
-        self, connection: ReplicationConnection, name: str, *, temporary: bool, export: bool
+        self,
+        connection: ReplicationConnection,
+        name: str,
+        *,
+        temporary: bool,
+        export: bool,
+        patience: float = math.inf,
     ) -> NewSlot:
-        """Make a slot; says who is waited for."""
+        """Make a slot; says who is waited for. patience: seconds after which it is given up, as an error 57014."""
         warned = False
+        end = self._tick() + patience
 
         def waiting(seconds: float) -> None:
             nonlocal warned
@@ -108,7 +127,7 @@ class Outstanding:
             export=export,
             failover=self._settings.failover and not temporary,
             waiting=waiting,
-            cancelled=self._cancelled,
+            cancelled=lambda: self._cancelled() or self._tick() >= end,
         )
 
     def begin(self, tables: Sequence[TableInfo], new: NewSlot) -> Snapshot:
@@ -132,7 +151,20 @@ class Outstanding:
 
     def reread(self) -> Reread | None:
         """Take a newer snapshot with a temporary slot; the stream goes on up to its consistent point. None: nothing is
-        left to be read."""
+        left to be read, or the application is in the way. Then the stream flows, and it is tried again later."""
+        if self._tick() < self._due:
+            return None
+        try:
+            return self._reread()
+        except psycopg.errors.LockNotAvailable:
+            self._put_off("the lock of a table", lockers(self._catalogue))
+        except SourceError as error:
+            if error.code != "postgres.57014" or self._cancelled():
+                raise
+            self._put_off("running transactions", blockers(self._catalogue))
+        return None
+
+    def _reread(self) -> Reread | None:
         self._look_again()
         if gone := self.pending - {table.qualified for table in self._published()}:
             self._forget(gone)
@@ -140,11 +172,23 @@ class Outstanding:
             return None
         connection = ReplicationConnection(self._settings.url, self._settings.name)
         try:
-            new = self.create_slot(connection, f"liberator_read_{unique()}", temporary=True, export=True)
+            name = f"liberator_read_{unique()}"
+            new = self.create_slot(connection, name, temporary=True, export=True, patience=self._patience)
             self._look_again()
             return Reread(new.consistent_lsn, self.begin(self._published(), new))
         finally:
             connection.close()
+
+    def _put_off(self, what: str, whose: str) -> None:
+        """Wait as long as was waited, and the next time longer: the stream gets its share, the snapshot its turn."""
+        log.warning(
+            "reading %s waits for %s: %s; the stream goes on meanwhile",
+            ", ".join(sorted(self.pending)),
+            what,
+            whose,
+        )
+        self._due = self._tick() + self._patience
+        self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
 
     def afresh(self, barrier: int) -> Iterator[SnapshotBatch]:
         """Rows of a table without a key that come again could not be told from new ones: first it is emptied."""
@@ -155,7 +199,8 @@ class Outstanding:
                     yield SnapshotBatch([], table=table, lsn=barrier, taken_us=self._now_us(), afresh=True)
 
     def _look_again(self) -> None:
-        self.shown = publications.shown(self._catalogue, self.names)
+        with impatient(self._catalogue, _LOCKED):
+            self.shown = publications.shown(self._catalogue, self.names)
 
     def _published(self) -> list[TableInfo]:
         return [table for table in self.todo() if table.oid in self.shown]

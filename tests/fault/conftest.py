@@ -50,26 +50,18 @@ class FaultConnector(Connector):
 
     def finished_tables(self) -> list[str]:
         """The tables whose snapshot the checkpoint calls done."""
-        listing = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "liberator",
-                "checkpoint",
-                "show",
-                "--json",
-                "--source",
-                self.dsn,
-                "--name",
-                self.name,
-            ],
-            check=True,
-            capture_output=True,
-            cwd=self.folder,
-        )
-        rows = [json.loads(line) for line in listing.stdout.splitlines()]
+        rows = [json.loads(line) for line in self._checkpoint("show", "--json").splitlines()]
         done = [row["partition"] for row in rows if str(row.get("position", "")).startswith("read at")]
         return [partition.removeprefix("table:public.") for partition in done]
+
+    def have_read_again(self, table: str) -> None:
+        """Have its rows read at the next start; its process must not run."""
+        self._checkpoint("reset", "--read", table)
+
+    def _checkpoint(self, *words: str) -> bytes:
+        command = [sys.executable, "-m", "liberator", "checkpoint", *words]
+        command += ["--source", self.dsn, "--name", self.name]
+        return subprocess.run(command, check=True, capture_output=True, cwd=self.folder).stdout
 
     def close_connection(self) -> None:
         """Forget the test's own connection; the next question makes a new one."""

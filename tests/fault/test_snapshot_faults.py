@@ -124,6 +124,23 @@ def test_a_table_without_a_key_that_is_read_again_is_emptied_first(database: str
     assert_complete(it.lines(), database, ["public.journal"], complete=False)
 
 
+def test_it_stops_in_time_while_what_is_to_be_read_again_is_locked(
+    each_database: str, connector: Make
+) -> None:
+    """It says whom it waits for, at the start (PostgreSQL 18) or when the rows are to be read, and gives up when told to."""
+    prepare(each_database, 10)
+    it = connector(each_database)
+    it.run_once()
+    it.have_read_again("public.account")
+    with psycopg.connect(each_database) as holder:
+        holder.execute("lock table account in access exclusive mode")
+        it.launch()
+        it.wait_for(lambda: str(holder.info.backend_pid) in it.log, "a word about the lock")
+        it.stop()
+    it.run_once()
+    assert_complete(it.lines(), each_database, TABLES)
+
+
 def test_a_finished_snapshot_needs_no_right_to_read_any_more(
     database: str, connector: Make, unique: str
 ) -> None:
