@@ -3,7 +3,9 @@
 Theory of operation. Durable, save, ack, in this order and never otherwise (Invariant 1): what the publisher reports as
 durable is merged into one delta, saved, and only then acknowledged to the source. A lost source is opened again where the
 stream stands, with the publisher's buffer untouched; a lost broker or checkpoint ends the session, and the next one starts
-from what is saved. What an error means is decided in `liberator.policy`.
+from what is saved. Exactly once: a publisher that owns the state saves it in the transaction of its events. It takes over
+when the source is ours, so that whoever waits for the source disturbs nobody, and any loss ends the session. What an error
+means is decided in `liberator.policy`.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from liberator.change import Batch, EncodedBatch, State
 from liberator.errors import CheckpointError, LiberatorError, PublishError, SourceError
 from liberator.policy import Action, Backoff, decide
-from liberator.protocols import Checkpoint, Encoder, Publisher, Source, Watch
+from liberator.protocols import Checkpoint, Encoder, OwningPublisher, Publisher, Source, Watch
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,13 @@ class Ledger:
                 self._epoch = self._checkpoint.acquire()
             self._checkpoint.save(delta, self._epoch)
         merge(self._state, delta)
+
+    def handed_over(self, state: State) -> bool:
+        """A publisher saves from now on, and found `state`: is it what we know?"""
+        same = state == self._state
+        self._state = dict(state)
+        self._epoch = None
+        return same
 
     def close(self) -> None:
         """Give the store back."""
@@ -159,8 +169,11 @@ class Capture:
     def _session(self, backoff: Backoff) -> None:
         publisher = self._make_publisher()
         self._unsaved = {}
+        owner = cast(OwningPublisher, publisher) if publisher.owns_state else None
+        if owner is not None:
+            self._events = self._durable  # the rest was not committed, and comes again
         try:
-            encoder = self._open(dict(self._ledger.load()), backoff)
+            encoder = self._open(dict(self._ledger.load()), backoff, owner)
             while encoder is not None:
                 try:
                     self._turn(publisher, encoder, backoff)
@@ -187,6 +200,7 @@ class Capture:
             self._watch.received(batch, encoder.committed_us)
             events = encoder.encode(batch)
             state = self._state_of(batch, encoder)
+            inside = encoder.inside() if publisher.owns_state and state is None else None
             final = batch.final
             if (
                 self._settings.max_events is not None
@@ -194,20 +208,26 @@ class Capture:
             ):
                 final = True
                 if cut(events, self._settings.max_events - self._events):
-                    state = None
-            self._publish(publisher, events, state)
+                    state, inside = (
+                        None,
+                        {},
+                    )  # part of a batch: it comes again when somebody goes on from here
+            self._publish(publisher, events, state, inside)
             if len(events) or state is not None:
                 backoff.reset()
             if final:
                 return
 
-    def _publish(self, publisher: Publisher, events: EncodedBatch, state: State | None) -> None:
+    def _publish(
+        self, publisher: Publisher, events: EncodedBatch, state: State | None, inside: State | None
+    ) -> None:
         if not len(events) and state is None and not events.control:
             return
         self._events += len(events)
-        publisher.publish(
-            events, state if publisher.owns_state else {**(state or {}), COUNT: b"%d" % self._events}
-        )
+        if publisher.owns_state:
+            cast(OwningPublisher, publisher).publish(events, state, inside)
+        else:
+            publisher.publish(events, {**(state or {}), COUNT: b"%d" % self._events})
         if state is not None:
             merge(self._handed, state)
         if len(events):
@@ -221,7 +241,10 @@ class Capture:
     def _settle(self, publisher: Publisher, *, now: bool = False) -> None:
         """Durable, save, ack (Invariant 1)."""
         durable = dict(publisher.durable() or {})
-        if count := int(durable.pop(COUNT, b"0")):
+        if publisher.owns_state:
+            self._watch.durable(count := cast(OwningPublisher, publisher).durable_events())
+            self._durable += count
+        elif count := int(durable.pop(COUNT, b"0")):
             self._watch.durable(count - self._durable)
             self._durable = count
         self._unsaved.update(durable)
@@ -258,12 +281,17 @@ class Capture:
 
     # -- opening
 
-    def _open(self, state: State, backoff: Backoff) -> Encoder | None:
-        """Open the source, waiting as long as that makes sense; None: stopped meanwhile."""
+    def _open(self, state: State, backoff: Backoff, owner: OwningPublisher | None = None) -> Encoder | None:
+        """Open the source, waiting as long as that makes sense; None: stopped meanwhile. owner: takes over then."""
         while not self.stopping:
             self._watch.state("starting" if not self._ever_open else "reconnecting")
             try:
                 self._source.open(state)
+                if owner is not None and not self._ledger.handed_over(saved := owner.take_over()):
+                    # Another instance went on until the source was ours; what it had under way is decided now.
+                    self._source.close()
+                    state = saved
+                    continue
                 encoder = self._opened(state)
             except CheckpointError:
                 newer = dict(self._ledger.load())
@@ -290,8 +318,10 @@ class Capture:
         """The source was lost: open it again where the stream stands. The publisher keeps what it has."""
         if not error.retryable or self._settings.trial or self._expired(error, backoff):
             raise error
-        self._watch.error(error.code)
         self._watch.reconnect()
+        if publisher.owns_state:
+            raise error
+        self._watch.error(error.code)
         self._source.close()
         self._wait(error, backoff)
         self._settle(publisher, now=True)

@@ -60,12 +60,17 @@ class Encoder(Protocol):
     def history(self) -> State:
         """A delta to be saved with the next state: what is needed to encode the same again after a restart."""
 
+    def inside(self) -> State | None:
+        """A delta that may be saved with what was encoded so far of a transaction under way: after a restart the rest of it
+        comes, and no more. Empty: what came so far comes again, with the same ids. None: it can't be cut here.
+        """
+
 
 class Publisher(Protocol):
     """Where events go. Accepted and durable are different words; only durable moves progress."""
 
     owns_state: bool
-    """True: the publisher writes the states itself, in the transaction of their events (exactly once)."""
+    """True: it is an `OwningPublisher`, which writes the states itself."""
 
     def ready(self, timeout: float) -> bool:
         """Is there room for one more batch? Waits at most `timeout` seconds for room, serving callbacks."""
@@ -85,6 +90,22 @@ class Publisher(Protocol):
 
     def close(self) -> None:
         """Give back connections and threads; does not wait for what is not durable. Idempotent."""
+
+
+class OwningPublisher(Publisher, Protocol):
+    """Writes the states itself, in the transaction of their events: exactly once for those who read committed events."""
+
+    def take_over(self) -> State:
+        """Fence all others of this connector, and tell what is saved by now. Called when the source is ours, before anything
+        is published. Raises `PublishError`, `CheckpointError`.
+        """
+
+    def publish(self, batch: EncodedBatch, state: State | None, inside: State | None = None) -> None:
+        """As `Publisher.publish`. inside: what may be saved in place of a state that does not come soon (`Encoder.inside`).
+        With neither, the batch waits for one that has one of them."""
+
+    def durable_events(self) -> int:
+        """How many more events became durable since the last call."""
 
 
 class Checkpoint(Protocol):

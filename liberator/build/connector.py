@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, make_publisher
+from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, publishers
 from liberator.capture import Capture, CaptureSettings, Ledger
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
@@ -42,9 +42,7 @@ def run_source(config: SourceConfig, *, once: bool, max_events: int | None, tria
         log.warning(
             "trial: temporary slot and publication, no checkpoint, nothing stays behind; with --name it can be resumed"
         )
-    connector = Connector(
-        config, lambda: make_publisher(config), once=once, max_events=max_events, trial=trial
-    )
+    connector = Connector(config, once=once, max_events=max_events, trial=trial)
     with ExitStack() as stack:
         stack.callback(connector.close)
         connector.observe(stack)
@@ -54,12 +52,13 @@ def run_source(config: SourceConfig, *, once: bool, max_events: int | None, tria
 
 
 class Connector:
-    """A source connector, wired. `capture.run` runs it. publisher: makes the publisher of a session."""
+    """A source connector, wired. `capture.run` runs it. publisher: makes the publisher of a session; default: as
+    configured."""
 
     def __init__(
         self,
         config: SourceConfig,
-        publisher: Callable[[], Publisher],
+        publisher: Callable[[], Publisher] | None = None,
         *,
         once: bool = False,
         max_events: int | None = None,
@@ -69,7 +68,8 @@ class Connector:
         self.telemetry = Telemetry(config.name)
         self._planner: Planner | None = None
         self._executor: PythonExecutor | None = None
-        self._ledger = Ledger(None if trial else make_checkpoint(config))
+        checkpoint = None if trial else make_checkpoint(config)
+        self._ledger = Ledger(checkpoint)
         self.source = LogSource(
             log_settings(config, once=once, trial=trial),
             remember=self._ledger.save,
@@ -79,7 +79,7 @@ class Connector:
         )
         self.capture = Capture(
             self.source,
-            publisher,
+            publisher or publishers(config, checkpoint),
             self._ledger,
             self._opened,
             Watcher(self.telemetry, self.source, self._topics, config.limits.memory),
@@ -126,7 +126,7 @@ class Connector:
         if (server := self.source.system) is not None:
             self.telemetry.version("server", f"PostgreSQL {server.version // 10000}.{server.version % 10000}")
         self._planner.restore(state)
-        self._executor.restart()
+        self._executor.restart(state)
         return self._executor
 
     def _topics(self) -> Mapping[str, str]:

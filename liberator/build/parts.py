@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from liberator.codec.debezium import DebeziumCodec
@@ -124,8 +125,24 @@ def type_options(config: SourceConfig) -> TypeOptions:
     return TypeOptions(int64=types.int64, json=types.json_, array_bounds=types.array_bounds, char=types.char)
 
 
-def make_publisher(config: SourceConfig) -> Publisher:
-    """Where events go. Raises `PublishError`."""
+def publishers(config: SourceConfig, checkpoint: Checkpoint | None) -> Callable[[], Publisher]:
+    """What makes the publisher of a session. checkpoint: for exactly once. It raises `PublishError`."""
+    if config.publish.kind != "kafka":
+        return lambda: _publisher(config)
+    from liberator.checkpoint.kafka import KafkaCheckpoint
+    from liberator.publish.kafka import Lessons, kafka_publisher, transactional_publisher
+
+    settings = _kafka_settings(config)
+    if config.publish.delivery != "exactly_once":
+        return lambda: kafka_publisher(config.publish.url, **settings)
+    assert isinstance(checkpoint, KafkaCheckpoint), "checked with the configuration"
+    lessons = Lessons()
+    return lambda: transactional_publisher(
+        config.publish.url, positions=checkpoint, lessons=lessons, **settings
+    )
+
+
+def _publisher(config: SourceConfig) -> Publisher:
     publish = config.publish
     if publish.kind == "stdout":
         from liberator.publish.stdout import StdoutPublisher
@@ -135,22 +152,23 @@ def make_publisher(config: SourceConfig) -> Publisher:
         from liberator.publish.file import FilePublisher
 
         return FilePublisher(publish.path)
-    if publish.kind == "local":
-        return _local_publisher(config)
-    from liberator.kafka.client import TopicSettings
-    from liberator.publish.kafka import kafka_publisher
+    return _local_publisher(config)
 
+
+def _kafka_settings(config: SourceConfig) -> dict[str, Any]:
+    from liberator.kafka import TopicSettings
+
+    publish = config.publish
     topics = publish.create_topics
-    return kafka_publisher(
-        publish.url,
-        options=publish.options,
-        create_topics=None
+    return {
+        "options": publish.options,
+        "create_topics": None
         if topics is None
         else TopicSettings(topics.partitions, topics.replication, topics.config),
-        memory=config.limits.memory // 2,
-        name=config.name,
-        dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
-    )
+        "memory": config.limits.memory // 2,
+        "name": config.name,
+        "dead_letter_topic": publish.dead_letter_topic.render(name=config.name, db=""),
+    }
 
 
 def _local_publisher(config: SourceConfig) -> Publisher:
@@ -163,6 +181,8 @@ def _local_publisher(config: SourceConfig) -> Publisher:
         partitions=None if topics is None else max(topics.partitions, 1),
         settings=None if topics is None else topics.config,
         dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
+        exactly_once=config.name if publish.delivery == "exactly_once" else None,
+        memory=config.limits.memory // 2,
     )
 
 

@@ -152,6 +152,7 @@ class KafkaCheckpoint:
 
     def begin(self) -> tuple[State, dict[bytes, bytes | None]]:
         """What is saved, and the record of a new epoch, to be written first by whoever has just started the producer."""
+        self._drop_producer()
         with self._errors():
             self._epoch = self._last_epoch() + 1
             return self.load(), {self._epoch_key: self._sealed("", b"%d" % self._epoch)}

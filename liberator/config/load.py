@@ -78,7 +78,7 @@ def check(
     if stage:
         check_stage(stage)
     is_sink = document.data.get("connector") == "sink"
-    faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document)]
+    faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
     config = None
     if not is_sink:
         if stage:
@@ -103,3 +103,24 @@ def _checkpoint_elsewhere(document: Document) -> Iterator[tuple[KeyPath, ConfigE
         name, url = _WITH_EVENTS[kept]
         what = f"positions can be kept in {name} only where events go to {name}"
         yield path, document.fault(path, "checkpoint", what, f"write file:PATH, or publish to {url}")
+
+
+def _not_exactly_once(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
+    """Exactly once needs one transaction for events and position."""
+    path = ("publish", "delivery")
+    if document.get(path) != "exactly_once":
+        return
+    place = kind_of_place(str(document.get(("publish", "url")) or "-"))
+    if place not in _WITH_EVENTS:
+        what = "exactly once needs a destination with transactions"
+        yield (
+            path,
+            document.fault(path, "delivery", what, "publish to kafka:// or local:, or leave delivery out"),
+        )
+    elif document.get(("checkpoint", "url")) not in (None, "", place):
+        what = "exactly once keeps the position in the transactions of the events"
+        fix = f"leave checkpoint.url out, or write {place}"
+        yield path, document.fault(("checkpoint", "url"), "delivery", what, fix)
+    elif not document.get(("name",)):
+        what = "exactly once needs a connector with a name, whose position is kept"
+        yield path, document.fault(path, "delivery", what, "give the connector a name (--name)")

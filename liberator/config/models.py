@@ -215,8 +215,9 @@ class PublishSettings(Section):
     key: dict[OneTablePattern, Names] = {}
     """Columns that make an event's key, by table pattern; the first pattern that matches counts. Default: the primary
     key."""
-    delivery: Literal["at_least_once"] = "at_least_once"
-    """After a crash events may come again, with the same ids; none is lost."""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """at_least_once: after a crash events may come again, with the same ids; none is lost. exactly_once: they come once to
+    those who read committed events (`isolation.level=read_committed`); the position is kept in their transactions."""
     dead_letter_topic: ConnectorTopic = Field(
         default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
     )

@@ -47,11 +47,6 @@ NOT_YET = (
     NotYet(("format", "envelope"), "cloudevents", "use debezium"),
     NotYet(("format", "envelope"), "flat", "use debezium"),
     NotYet(("format", "cloudevents_mode"), None, "leave it out"),
-    NotYet(
-        ("publish", "delivery"),
-        "exactly_once",
-        "use at_least_once; events carry an id to recognise repeats by",
-    ),
 )
 
 

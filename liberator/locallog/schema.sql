@@ -28,8 +28,6 @@ CREATE TABLE records (
     headers BLOB                           -- see record.py; null: none
 );
 
-CREATE TABLE producers (id TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
-
 -- Consumer groups. generation: grows with every change of members or claims.
 CREATE TABLE groups (id TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -66,23 +66,6 @@ class Transaction:
                 (count, count, tail.bytes, tail.timestamp, tail.id),
             )
 
-    def start_producer(self, id: str) -> int:
-        """The epoch of a new producer of that transactional id: all before it are fenced."""
-        row = self._connection.execute("SELECT epoch FROM producers WHERE id = ?", (id,)).fetchone()
-        epoch = row[0] + 1 if row else 1
-        self._connection.execute("INSERT OR REPLACE INTO producers VALUES (?, ?)", (id, epoch))
-        return int(epoch)
-
-    def check_producer(self, id: str, epoch: int) -> None:
-        """Raises `LocalLogFailure` (fenced) when a younger producer of that transactional id was started."""
-        row = self._connection.execute("SELECT epoch FROM producers WHERE id = ?", (id,)).fetchone()
-        if row is None or row[0] != epoch:
-            raise LocalLogFailure(
-                "fenced",
-                "another process writes under the same transactional id",
-                "run one connector of each name",
-            )
-
     def commit_offsets(
         self, group: str, offsets: Mapping[TopicPartition, int], member: str | None = None
     ) -> None:

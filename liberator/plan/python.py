@@ -21,6 +21,7 @@ from liberator.contract.violation import Violation
 from liberator.plan.compile import TablePlan
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.planner import Planner
+from liberator.plan.resume import PARTITION, Cut
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import (
@@ -87,6 +88,10 @@ class PythonExecutor:
         self._copying = False
         self._unfit: Violation | None = None
         self._message_source = codec.table("", "")
+        self._inside = False
+        self._begun = 0
+        self._cut: Cut | None = None
+        self._cut_saved = False
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
         self.committed_us = 0
         """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
@@ -103,16 +108,38 @@ class PythonExecutor:
                 self._stream(batch.frames, out)
         except (struct.error, IndexError) as error:
             raise malformed(f"a message cut short ({type(error).__name__})", 0) from None
+        if self._cut is not None:
+            self._cut.drop_published(out, self._prefix_of(self._cut.commit_lsn))
+            if self._begun > self._cut.commit_lsn:
+                self._cut = None
         return out
 
-    def restart(self) -> None:
-        """The stream begins anew: what was announced in the old one no longer holds."""
+    def restart(self, state: State) -> None:
+        """The stream begins anew at `state`: what was announced in the old one no longer holds."""
         self._relations.clear()
         self._plans.clear()
+        self._inside, self._begun = False, 0
+        self._cut = Cut.of(state)
+        self._cut_saved = self._cut is not None
 
     def history(self) -> State:
-        """What the checkpoint must remember of table versions seen since the last call."""
-        return self._planner.history()
+        """What the checkpoint must remember of table versions seen since the last call; and that no transaction is cut."""
+        history = self._planner.history()
+        if not self._cut_saved:
+            return history
+        self._cut_saved = False
+        return {**history, PARTITION: b""}
+
+    def inside(self) -> State | None:
+        """See `Encoder.inside`. Rows of a snapshot come again: their table is read again. Between transactions there are
+        only messages outside of them, and those no position tells apart."""
+        if not self._inside:
+            return {} if self._copying else None
+        self._cut_saved = True
+        changes, messages = self._change, self._message
+        if (cut := self._cut) is not None and cut.commit_lsn == self._transaction.commit_lsn:
+            changes, messages = max(changes, cut.changes), max(messages, cut.messages)
+        return {PARTITION: Cut(self._transaction.commit_lsn, changes, messages).encode()}
 
     # -- the stream
 
@@ -228,18 +255,22 @@ class PythonExecutor:
             last_commit=before.commit_lsn or None,
             number=before.number + 1,
         )
-        settings = self._settings
-        place = f"{settings.system}/{settings.slot}/{format_lsn(message.final_lsn)}/"
-        self._id_prefix = place.encode()
+        self._id_prefix = self._prefix_of(message.final_lsn)
         self._change = self._message = 0
         self._counts = {}
-        if settings.transaction_topic:
+        self._inside, self._begun = True, message.final_lsn
+        if self._settings.transaction_topic:
             self._mark(out, "BEGIN", None)
 
     def _commit(self, message: Commit, out: EncodedBatch) -> None:
         self.committed_us = message.committed_us + _EPOCH_US
+        self._inside = False
         if self._settings.transaction_topic:
             self._mark(out, "END", self._counts)
+
+    def _prefix_of(self, commit_lsn: int) -> bytes:
+        settings = self._settings
+        return f"{settings.system}/{settings.slot}/{format_lsn(commit_lsn)}/".encode()
 
     def _truncate(self, message: Truncate, lsn: int, out: EncodedBatch) -> None:
         for oid in message.relations:

@@ -7,7 +7,7 @@ Called by the capture loop, or whoever else publishes. Never lets a reader see a
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -24,7 +24,8 @@ class LocalPublisher:
 
     partitions, settings: how missing topics are made; None: they are refused. dead_letter_topic: is never compacted.
     exactly_once: the connector whose states are written in the transaction of their events, where `checkpoint.local`
-    finds them; who made the newest publisher of that name fences all others. None: at least once, without fencing.
+    finds them; who takes over fences all others of that name. None: at least once, without fencing. memory: bytes of events
+    that wait for their state; a transaction that is larger is cut where that can be done.
 
     Raises `PublishError`: publish.unknown_topic, publish.topic_name, publish.topic_settings, publish.record_refused,
     publish.too_large, publish.fenced, publish.busy and publish.full (both retryable: nothing of the batch was
@@ -39,6 +40,7 @@ class LocalPublisher:
         settings: Mapping[str, str] | None = None,
         dead_letter_topic: str | None = None,
         exactly_once: str | None = None,
+        memory: int = 64 << 20,
     ) -> None:
         self._where = f"local:{folder}"
         self._partitions = partitions
@@ -49,42 +51,64 @@ class LocalPublisher:
         self._known: dict[str, int] = {}
         self._durable: dict[str, bytes] = {}
         self._held: list[EncodedBatch] = []
+        self._held_bytes = 0
+        self._memory = memory
+        self._inside: State | None = None
+        self._epoch: int | None = None
+        self._durable_events = 0
         self._keyless = random.randrange(1 << 16)
         self._failure: PublishError | None = None
         with self._errors():
             self._log = LocalLog(folder)
-            try:
-                self._epoch = self._start()
-            except BaseException:
-                self._log.close()
-                raise
+
+    def take_over(self) -> State:
+        """Fence all others of this connector, and tell what is saved. Only for exactly once."""
+        assert self._connector is not None
+        with self._errors():
+            with self._log.transaction() as transaction:
+                self._epoch = transaction.next_epoch(self._connector)
+            return {partition: value for partition, value, _ in self._log.positions(self._connector)}
 
     def ready(self, timeout: float) -> bool:
         """Always: what is accepted is written at once."""
         return True
 
-    def publish(self, batch: EncodedBatch, state: State | None) -> None:
-        """Write a batch, or raise and leave nothing of it. Exactly once: events without a state wait for the next."""
+    def publish(self, batch: EncodedBatch, state: State | None, inside: State | None = None) -> None:
+        """Write a batch, or raise and leave nothing of it. Exactly once: events without a state wait for the next, or until
+        there are so many of them that their transaction is cut."""
         if self._failure is not None:
             raise self._failure
-        if self._connector is not None and state is None:
-            self._held.append(batch)
+        if self._connector is None:
+            self._write_all([batch], state)
             return
-        with self._errors():
-            self._make_topics(batch)
-            with self._log.transaction() as transaction:
-                self._write(transaction, batch, state)
-            self._log.clean_when_due()
-        self._held.clear()
-        self._durable.update(state or {})
+        assert self._epoch is not None, "take_over comes first"
+        self._held.append(batch)
+        self._held_bytes += batch.size()
+        self._inside = inside
+        if state is None and self._held_bytes >= self._memory:
+            state = inside
+        if state is None:
+            return
+        try:
+            self._write_held(state)
+        except PublishError:
+            self._held_bytes -= self._held.pop().size()
+            raise
 
     def durable(self) -> State | None:
         """The merged states that were written since the last call."""
         durable, self._durable = self._durable, {}
         return durable or None
 
+    def durable_events(self) -> int:
+        """How many more events were written since the last call."""
+        count, self._durable_events = self._durable_events, 0
+        return count
+
     def flush(self, timeout: float) -> bool:
-        """Nothing to wait for: events that still wait for their state come again with it, never alone."""
+        """Nothing to wait for: a transaction under way is cut; what can't be cut comes again."""
+        if self._held and self._inside is not None:
+            self._write_held(self._inside)
         return True
 
     def close(self) -> None:
@@ -92,16 +116,27 @@ class LocalPublisher:
         self._held.clear()
         self._log.close()
 
-    def _start(self) -> int:
-        if self._connector is None:
-            return 0
-        with self._log.transaction() as transaction:
-            return transaction.start_producer(_transactional_id(self._connector))
+    def _write_held(self, state: State) -> None:
+        self._write_all(self._held, state)
+        self._durable_events += sum(map(len, self._held))
+        self._held.clear()
+        self._held_bytes, self._inside = 0, None
 
-    def _make_topics(self, batch: EncodedBatch) -> None:
-        """Look up the topics of the batch, and make those that are missing."""
-        names = {*chain.from_iterable(held.topics for held in self._held), *batch.topics}
-        names.update(record.topic for record in chain(*(held.control for held in self._held), batch.control))
+    def _write_all(self, batches: Sequence[EncodedBatch], state: State | None) -> None:
+        with self._errors():
+            self._make_topics(batches)
+            with self._log.transaction() as transaction:
+                for batch in batches:
+                    self._append(transaction, batch)
+                if self._connector is not None:
+                    transaction.save_positions(self._connector, state or {}, self._epoch)
+            self._log.clean_when_due()
+        self._durable.update(state or {})
+
+    def _make_topics(self, batches: Sequence[EncodedBatch]) -> None:
+        """Look up the topics of the batches, and make those that are missing."""
+        names = set(chain.from_iterable(batch.topics for batch in batches))
+        names.update(record.topic for batch in batches for record in batch.control)
         for name in names - self._known.keys():
             topic = self._log.topic(name)
             if topic is None and self._partitions is not None:
@@ -121,14 +156,6 @@ class LocalPublisher:
             return self._settings
         # Compaction would drop all but the last dead letter of a key, and refuse those without one.
         return {name: value for name, value in self._settings.items() if name != "cleanup.policy"}
-
-    def _write(self, transaction: Transaction, batch: EncodedBatch, state: State | None) -> None:
-        if self._connector is not None:
-            transaction.check_producer(_transactional_id(self._connector), self._epoch)
-        for events in (*self._held, batch):
-            self._append(transaction, events)
-        if self._connector is not None:
-            transaction.save_positions(self._connector, state or {})
 
     def _append(self, transaction: Transaction, batch: EncodedBatch) -> None:
         self._keyless += 1  # events without a key stay together within a batch, as Kafka's clients do it
@@ -170,7 +197,3 @@ def _packed(id: bytes, more: Headers | None) -> bytes:
     """Header ``id`` and those that follow, as the log keeps them."""
     first = _ID + len(id).to_bytes(4, "big") + id
     return first if not more else first + (pack(more) or b"")
-
-
-def _transactional_id(connector: str) -> str:
-    return f"liberator.{connector}"

@@ -105,3 +105,7 @@ class MemoryEncoder:
     def history(self) -> State:
         """Nothing to remember."""
         return {}
+
+    def inside(self) -> State | None:
+        """Every frame is a transaction of its own."""
+        return None

@@ -1,7 +1,7 @@
-"""Kafka as a destination: one publisher, two clients.
+"""Kafka as a destination: two deliveries, two clients.
 
-Enters: ``publish:`` of a source connector. Leaves: a `KafkaPublisher` that is connected. Called by what wires
-a connector. `publisher` holds the rules; the clients are in `liberator.kafka`.
+Enters: ``publish:`` of a source connector. Leaves: a publisher that is connected. Called by what wires a connector.
+`publisher` holds the rules for at least once, `transactional` those for exactly once; the clients are in `liberator.kafka`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from liberator.kafka import Client, driver
-from liberator.kafka.client import TopicSettings
+from liberator.kafka.client import Cluster, Driver, TopicSettings
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.topics import Topics
+from liberator.publish.kafka.preparing import Lessons, Preparing
 from liberator.publish.kafka.publisher import KafkaPublisher
 from liberator.publish.kafka.too_large import DeadLetters
+from liberator.publish.kafka.transactional import Positions, TransactionalPublisher
 
-__all__ = ["KafkaPublisher", "kafka_publisher"]
+__all__ = [
+    "KafkaPublisher",
+    "Lessons",
+    "TransactionalPublisher",
+    "kafka_publisher",
+    "transactional_publisher",
+]
 
 CONNECT_WITHIN = 10.0
 """Seconds in which a broker must answer at the start."""
@@ -31,7 +39,7 @@ def kafka_publisher(
     name: str,
     dead_letter_topic: str | None = None,
 ) -> KafkaPublisher:
-    """Connect to ``kafka://host:port[,host:port]`` and stand ready to publish.
+    """Connect to ``kafka://host:port[,host:port]`` and stand ready to publish at least once.
 
     options: librdkafka's names. create_topics: how missing topics are made; None: they are refused. memory:
     bytes for what is not yet acknowledged. name: the connector's. dead_letter_topic: for events that are too
@@ -39,12 +47,47 @@ def kafka_publisher(
     `PublishError` when no broker answers within ten seconds (retryable) or lets us in (not retryable).
     """
     library = driver(url, options, client=client, client_id=f"liberator-{name}")
-    cluster = library.cluster()
-    dead_letters = DeadLetters(dead_letter_topic, name) if dead_letter_topic else None
+    cluster = _connected(library, url)
+    topics = Topics(cluster, create_topics, dead_letter_topic)
     try:
-        cluster.check(CONNECT_WITHIN)
-        topics = Topics(cluster, create_topics, dead_letter_topic)
-        return KafkaPublisher(library, cluster, topics, memory, dead_letters)
+        return KafkaPublisher(library, cluster, topics, memory, _dead_letters(dead_letter_topic, name))
     except KafkaFailure as failure:
         cluster.close()
         raise failure.publish_error(where=url) from failure
+
+
+def transactional_publisher(
+    url: str,
+    *,
+    options: Mapping[str, str],
+    create_topics: TopicSettings | None,
+    memory: int,
+    client: Client = "auto",
+    name: str,
+    dead_letter_topic: str | None = None,
+    positions: Positions,
+    lessons: Lessons | None = None,
+) -> TransactionalPublisher:
+    """As `kafka_publisher`, for exactly once. positions: where states are kept, in the same cluster. lessons: what brokers
+    taught this connector's earlier publishers."""
+    library = driver(url, options, client=client, client_id=f"liberator-{name}")
+    cluster = _connected(library, url)
+    topics = Topics(cluster, create_topics, dead_letter_topic)
+    preparing = Preparing(
+        topics, library.largest, _dead_letters(dead_letter_topic, name), lessons or Lessons()
+    )
+    return TransactionalPublisher(library, cluster, preparing, positions, memory)
+
+
+def _connected(library: Driver, url: str) -> Cluster:
+    cluster = library.cluster()
+    try:
+        cluster.check(CONNECT_WITHIN)
+    except KafkaFailure as failure:
+        cluster.close()
+        raise failure.publish_error(where=url) from failure
+    return cluster
+
+
+def _dead_letters(topic: str | None, name: str) -> DeadLetters | None:
+    return DeadLetters(topic, name) if topic else None

@@ -21,17 +21,10 @@ from liberator.kafka.client import Cluster, Driver, Producer, Tally
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.size import fits, too_large
 from liberator.kafka.topics import Topics
+from liberator.publish.kafka.preparing import BATCH_BYTES, LEAST_BATCH_BYTES, weight_of, with_control
 from liberator.publish.kafka.too_large import DeadLetters, divert
 
 log = logging.getLogger(__name__)
-
-_BATCH_BYTES = 1_000_000
-"""What goes to a partition at once: below every broker's default limit (1,048,588)."""
-
-_LEAST_BATCH_BYTES = 512
-
-_EVENT_BYTES = 400
-"""What an event costs here and in the client besides its key and value."""
 
 _SERVE = 0.1
 """Seconds between two looks at the client while waiting."""
@@ -56,7 +49,7 @@ class _Waiting:
     def __init__(self, batch: EncodedBatch, state: State | None) -> None:
         self.batch = batch
         self.state = state
-        self.weight = 2 * batch.size() + _EVENT_BYTES * len(batch)
+        self.weight = weight_of(batch)
         self.start_over()
 
     def start_over(self) -> None:
@@ -89,7 +82,7 @@ class KafkaPublisher:
         self._durable: dict[str, bytes] = {}
         self._stopped: PublishError | None = None
         self._client: Producer | None = None
-        self._batch_bytes = _BATCH_BYTES
+        self._batch_bytes = BATCH_BYTES
         self._pause = _FIRST_PAUSE
         self._connect_at = 0.0
         self._ask_at = 0.0
@@ -217,7 +210,7 @@ class KafkaPublisher:
 
     def _make_ready(self, waiting: _Waiting) -> EncodedBatch | None:
         """The batch as it is sent; None: no broker answers, or earlier batches must be durable first."""
-        batch = _with_control(waiting.batch)
+        batch = with_control(waiting.batch)
         names = set(batch.topics)
         if not self._topics.ensure(names):
             return None
@@ -288,7 +281,7 @@ class KafkaPublisher:
             return
         if failure.alone:
             self._topics.learn_limit(topic, failure.size - 1)
-        elif self._batch_bytes > _LEAST_BATCH_BYTES:
+        elif self._batch_bytes > LEAST_BATCH_BYTES:
             self._batch_bytes //= 8
         else:
             raise failure.publish_error()
@@ -297,15 +290,3 @@ class KafkaPublisher:
         if self._client is not None:
             self._client.abandon()
             self._client = None
-
-
-def _with_control(batch: EncodedBatch) -> EncodedBatch:
-    """Control records go behind the batch's events."""
-    if not batch.control:
-        return batch
-    whole = EncodedBatch(
-        list(batch.topics), list(batch.keys), list(batch.values), list(batch.ids), list(batch.headers)
-    )
-    for record in batch.control:
-        whole.add(record.topic, record.key, record.value, record.id, record.headers or None)
-    return whole

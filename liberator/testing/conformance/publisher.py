@@ -1,8 +1,8 @@
-"""What makes a publisher: order, durability, back-pressure.
+"""What makes a publisher: order, durability, back-pressure; and what makes one that owns the state.
 
 Enters: an `Outlet`, from the fixture ``outlet`` that a subclass gives. Leaves: verdicts. Subclass
 `PublisherConformance` for a destination that always takes what it is given, `StallingConformance` for one that may
-stop answering for a while.
+stop answering for a while, and with either of them `OwningConformance` for exactly once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
 
 from liberator.change import EncodedBatch, State
-from liberator.protocols import Publisher
+from liberator.errors import PublishError
+from liberator.protocols import OwningPublisher, Publisher
 from liberator.testing.publisher import Published
 
 PATIENCE = 60.0
@@ -34,6 +36,18 @@ class Outlet(ABC):
     @abstractmethod
     def published(self) -> list[Published]:
         """Every event that is there, those of a partition in their order."""
+
+
+class OwningOutlet(Outlet):
+    """A destination that keeps the states of connector ``shop``. `open` gives a publisher that has taken over."""
+
+    @abstractmethod
+    def open(self) -> OwningPublisher:
+        """A new publisher to this destination, which has taken over. Earlier ones may still be open."""
+
+    @abstractmethod
+    def saved(self) -> dict[str, bytes]:
+        """The states that are there."""
 
 
 class StallingOutlet(Outlet):
@@ -68,6 +82,12 @@ def publish_all(publisher: Publisher, batch: EncodedBatch, state: State | None) 
     """Publish one batch as the capture loop does: when there is room."""
     assert publisher.ready(PATIENCE), "no room for a batch within a minute"
     publisher.publish(batch, state)
+
+
+def publish_and_flush(publisher: Publisher, batch: EncodedBatch, state: State | None) -> None:
+    """Publish one batch, and wait until it is durable."""
+    publish_all(publisher, batch, state)
+    assert publisher.flush(PATIENCE)
 
 
 def assert_ordered_by_key(events: Iterable[Published], count: int) -> None:
@@ -159,7 +179,7 @@ class PublisherConformance:
         for number, text in enumerate(["order-7", 'quoted "text"', "ünï☃", ""]):
             batch.add(outlet.topic, text.encode(), b'{"n":1}', b"id/%d" % number)
         publisher = outlet.open()
-        publish_all(publisher, batch, None)
+        publish_all(publisher, batch, {"slot": b"1"})
         assert publisher.flush(PATIENCE)
         publisher.close()
         arrived = {event.id: event.key for event in outlet.published()}
@@ -168,7 +188,7 @@ class PublisherConformance:
     def test_the_next_publisher_adds_to_what_is_there(self, outlet: Outlet) -> None:
         for start in (0, 20):
             publisher = outlet.open()
-            publish_all(publisher, batch_of(outlet.topic, range(start, start + 20)), None)
+            publish_all(publisher, batch_of(outlet.topic, range(start, start + 20)), {"slot": b"%d" % start})
             assert publisher.flush(PATIENCE)
             publisher.close()
         assert_ordered_by_key(outlet.published(), 40)
@@ -205,8 +225,9 @@ class StallingConformance(PublisherConformance):
 
     def test_a_state_without_events_waits_for_the_events_before_it(self, outlet: StallingOutlet) -> None:
         publisher = outlet.open()
-        publish_all(publisher, batch_of(outlet.topic, range(1)), None)
+        publish_all(publisher, batch_of(outlet.topic, range(1)), {"slot": b"0"})
         assert publisher.flush(PATIENCE)
+        assert publisher.durable() == {"slot": b"0"}
         outlet.stall()
         publish_all(publisher, batch_of(outlet.topic, range(1, 1_000), padding=1_000), None)
         publisher.publish(EncodedBatch(), {"slot": b"idle"})
@@ -218,8 +239,9 @@ class StallingConformance(PublisherConformance):
 
     def test_pushes_back_when_its_memory_is_full(self, outlet: StallingOutlet) -> None:
         publisher = outlet.open()
-        publish_all(publisher, batch_of(outlet.topic, range(1)), None)
+        publish_all(publisher, batch_of(outlet.topic, range(1)), {"slot": b"0"})
         assert publisher.flush(PATIENCE)
+        assert publisher.durable() == {"slot": b"0"}
         outlet.stall()
         accepted, count = 0, 1
         while publisher.ready(0.2):
@@ -236,8 +258,9 @@ class StallingConformance(PublisherConformance):
 
     def test_flush_gives_up_in_time(self, outlet: StallingOutlet) -> None:
         publisher = outlet.open()
-        publish_all(publisher, batch_of(outlet.topic, range(1)), None)
+        publish_all(publisher, batch_of(outlet.topic, range(1)), {"slot": b"0"})
         assert publisher.flush(PATIENCE)
+        assert publisher.durable() == {"slot": b"0"}
         outlet.stall()
         publish_all(publisher, batch_of(outlet.topic, range(1, 1_000), padding=1_000), {"slot": b"1"})
         assert not publisher.flush(0.3)
@@ -248,9 +271,111 @@ class StallingConformance(PublisherConformance):
 
     def test_closes_at_once_while_nothing_answers(self, outlet: StallingOutlet) -> None:
         publisher = outlet.open()
-        publish_all(publisher, batch_of(outlet.topic, range(1)), None)
+        publish_all(publisher, batch_of(outlet.topic, range(1)), {"slot": b"0"})
         assert publisher.flush(PATIENCE)
+        assert publisher.durable() == {"slot": b"0"}
         outlet.stall()
         publish_all(publisher, batch_of(outlet.topic, range(1, 1_000), padding=1_000), {"slot": b"1"})
         publisher.close()
         outlet.go_on()
+
+
+class OwningConformance(PublisherConformance):
+    """A publisher that writes the states itself, in the transaction of their events (exactly once)."""
+
+    @pytest.fixture
+    def outlet(self) -> OwningOutlet:
+        """The destination under test."""
+        raise NotImplementedError("give the suite an `outlet` fixture")
+
+    def test_a_batch_inside_a_transaction_brings_no_state(self, outlet: Outlet) -> None:
+        """It waits for its state, and is not there before."""
+        publisher = cast(OwningPublisher, outlet.open())
+        publisher.publish(batch_of(outlet.topic, range(5)), None)
+        publisher.publish(batch_of(outlet.topic, range(5, 10)), None)
+        assert publisher.flush(PATIENCE)
+        assert publisher.durable() is None
+        assert outlet.published() == []
+        publisher.publish(batch_of(outlet.topic, range(10, 12)), {"slot": b"1"})
+        assert publisher.flush(PATIENCE)
+        assert publisher.durable() == {"slot": b"1"}
+        assert publisher.durable_events() == 12
+        assert_ordered_by_key(outlet.published(), 12)
+
+    def test_states_are_there_with_their_events(self, outlet: OwningOutlet) -> None:
+        publisher = outlet.open()
+        publish_all(publisher, batch_of(outlet.topic, range(3)), {"slot": b"1", "table a": b"reading"})
+        publish_all(publisher, batch_of(outlet.topic, range(3, 6)), {"slot": b"2", "table a": b""})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        assert outlet.saved() == {"slot": b"2"}
+        assert_ordered_by_key(outlet.published(), 6)
+
+    def test_the_next_one_is_told_what_is_saved(self, outlet: OwningOutlet) -> None:
+        publisher = outlet.open()
+        publish_all(publisher, batch_of(outlet.topic, range(3)), {"slot": b"1"})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        assert outlet.open().take_over() == {"slot": b"1"}
+
+    def test_what_has_no_state_comes_again_from_the_next_one(self, outlet: OwningOutlet) -> None:
+        publisher = outlet.open()
+        publish_all(publisher, batch_of(outlet.topic, range(3)), {"slot": b"1"})
+        publisher.publish(batch_of(outlet.topic, range(3, 9)), None)
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        again = outlet.open()
+        publish_all(again, batch_of(outlet.topic, range(3, 9)), {"slot": b"2"})
+        assert again.flush(PATIENCE)
+        again.close()
+        assert sorted(numbers(outlet.published())) == list(range(9))
+
+    def test_the_way_out_cuts_a_transaction_where_that_can_be_done(self, outlet: OwningOutlet) -> None:
+        publisher = outlet.open()
+        publish_all(publisher, batch_of(outlet.topic, range(3)), {"slot": b"1"})
+        publisher.publish(batch_of(outlet.topic, range(3, 9)), None, {"transaction": b"2/6"})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        assert outlet.saved() == {"slot": b"1", "transaction": b"2/6"}
+        assert sorted(numbers(outlet.published())) == list(range(9))
+
+    def test_events_that_may_come_again_need_no_state(self, outlet: OwningOutlet) -> None:
+        publisher = outlet.open()
+        publisher.publish(batch_of(outlet.topic, range(9)), None, {})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        assert outlet.saved() == {}
+        assert sorted(numbers(outlet.published())) == list(range(9))
+
+    def test_a_transaction_larger_than_the_memory_is_cut(self, outlet: OwningOutlet) -> None:
+        """Invariant 7: it passes through, in pieces of which each has a place to go on from."""
+        publisher = outlet.open()
+        places = []
+        for start in range(0, 4_000, 100):
+            place = {"transaction": b"%d" % (start + 100)}
+            assert publisher.ready(PATIENCE), "no room for a batch within a minute"
+            publisher.publish(batch_of(outlet.topic, range(start, start + 100), padding=1_000), None, place)
+            places.append((publisher.durable() or {}).get("transaction"))
+        assert len(set(places)) > 2, "nothing was cut"
+        publish_all(publisher, EncodedBatch(), {"slot": b"1", "transaction": b""})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        assert outlet.saved() == {"slot": b"1"}
+        assert sorted(numbers(outlet.published())) == list(range(4_000))
+
+    def test_whoever_takes_over_fences_the_others(self, outlet: OwningOutlet) -> None:
+        zombie = outlet.open()
+        publish_all(zombie, batch_of(outlet.topic, range(3)), {"slot": b"1"})
+        assert zombie.flush(PATIENCE)
+        successor = outlet.open()
+        with pytest.raises(PublishError) as refused:
+            publish_and_flush(zombie, batch_of(outlet.topic, range(100, 103)), {"slot": b"zombie"})
+        assert (refused.value.code, refused.value.retryable) == ("publish.fenced", False)
+        with pytest.raises(PublishError):
+            zombie.publish(batch_of(outlet.topic, range(100, 103)), {"slot": b"zombie"})
+        zombie.close()
+        publish_all(successor, batch_of(outlet.topic, range(3, 6)), {"slot": b"2"})
+        assert successor.flush(PATIENCE)
+        successor.close()
+        assert outlet.saved() == {"slot": b"2"}
+        assert_ordered_by_key(outlet.published(), 6)

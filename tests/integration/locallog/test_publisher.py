@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from liberator.change import EncodedBatch, Record
+from liberator.checkpoint.local import LocalCheckpoint
 from liberator.errors import PublishError
 from liberator.locallog import LocalLog
 from liberator.publish.local import LocalPublisher
 from liberator.testing.conformance.publisher import (
     Outlet,
+    OwningConformance,
+    OwningOutlet,
     PublisherConformance,
     assert_ordered_by_key,
     batch_of,
@@ -42,6 +45,7 @@ class LocalOutlet(Outlet):
         partitions: int | None = 6,
         settings: dict[str, str] | None = None,
         exactly_once: str | None = None,
+        memory: int = 64 << 20,
     ) -> LocalPublisher:
         publisher = LocalPublisher(
             self.folder,
@@ -49,6 +53,7 @@ class LocalOutlet(Outlet):
             settings=settings,
             dead_letter_topic="shop.dead-letters",
             exactly_once=exactly_once,
+            memory=memory,
         )
         self._open.append(publisher)
         return publisher
@@ -181,57 +186,50 @@ def test_who_is_busy_for_too_long_is_waited_for_again(
 # Exactly once
 
 
-def test_states_are_written_with_their_events(outlet: LocalOutlet) -> None:
-    publisher = outlet.open(exactly_once="shop")
-    assert publisher.owns_state
-    publisher.publish(batch_of(outlet.topic, range(3)), {"slot": b"1", "table a": b"reading"})
-    publisher.publish(EncodedBatch(), {"slot": b"2", "table a": b""})
-    assert publisher.durable() == {"slot": b"2", "table a": b""}
-    saved = outlet.log.positions("shop")
-    assert [(partition, value) for partition, value, _ in saved] == [("slot", b"2")]
+class ExactlyOnceOutlet(OwningOutlet):
+    """The same, for connector shop."""
+
+    topic = LocalOutlet.topic
+
+    def __init__(self, folder: Path) -> None:
+        self.plain = LocalOutlet(folder)
+
+    def open(self) -> LocalPublisher:
+        publisher = self.plain.open(exactly_once="shop", memory=1 << 20)
+        publisher.take_over()
+        return publisher
+
+    def published(self) -> list[Published]:
+        return self.plain.published()
+
+    def saved(self) -> dict[str, bytes]:
+        return dict(LocalCheckpoint(self.plain.folder, "shop").load())
 
 
-def test_events_inside_a_transaction_wait_for_its_end(outlet: LocalOutlet) -> None:
-    publisher = outlet.open(exactly_once="shop")
-    publisher.publish(batch_of(outlet.topic, range(5)), None)
-    publisher.publish(batch_of(outlet.topic, range(5, 10)), None)
-    assert outlet.published() == []
-    assert publisher.durable() is None
-    publisher.publish(batch_of(outlet.topic, range(10, 12)), {"slot": b"1"})
-    assert publisher.durable() == {"slot": b"1"}
-    assert_ordered_by_key(outlet.published(), 12)
+class TestExactlyOnce(OwningConformance):
+    @pytest.fixture
+    def outlet(self, tmp_path: Path) -> Iterator[ExactlyOnceOutlet]:
+        outlet = ExactlyOnceOutlet(tmp_path / "log")
+        yield outlet
+        outlet.plain.close()
 
 
-def test_events_without_an_end_come_again_from_the_next_publisher(outlet: LocalOutlet) -> None:
-    publisher = outlet.open(exactly_once="shop")
-    publisher.publish(batch_of(outlet.topic, range(5)), None)
-    assert publisher.flush(1)
-    publisher.close()
-    again = outlet.open(exactly_once="shop")
-    again.publish(batch_of(outlet.topic, range(5)), {"slot": b"1"})
-    assert_ordered_by_key(outlet.published(), 5)
-
-
-def test_the_newest_publisher_of_a_name_fences_the_others(outlet: LocalOutlet) -> None:
-    zombie = outlet.open(exactly_once="shop")
-    zombie.publish(batch_of(outlet.topic, range(3)), {"slot": b"1"})
-    successor = outlet.open(exactly_once="shop")
-    outlet.open(exactly_once="other")
-    for _ in range(2):
-        with pytest.raises(PublishError) as refused:
-            zombie.publish(batch_of(outlet.topic, range(100, 103)), {"slot": b"zombie"})
-        assert (refused.value.code, refused.value.retryable) == ("publish.fenced", False)
-    successor.publish(batch_of(outlet.topic, range(3, 6)), {"slot": b"2"})
-    assert_ordered_by_key(outlet.published(), 6)
+def test_connectors_of_other_names_are_not_fenced(outlet: LocalOutlet) -> None:
+    publishers = [outlet.open(exactly_once=name) for name in ("shop", "other")]
+    for number, publisher in enumerate(publishers):
+        publisher.take_over()
+        publisher.publish(batch_of(outlet.topic, [number]), {"slot": b"1"})
+    for number, publisher in enumerate(publishers, 2):
+        publisher.publish(batch_of(outlet.topic, [number]), {"slot": b"2"})
+    assert_ordered_by_key(outlet.published(), 4)
 
 
 _PUBLISH_UNTIL_KILLED = """
 import itertools
 from liberator.publish.local import LocalPublisher
 from liberator.testing.conformance.publisher import batch_of
-from liberator.checkpoint.local import LocalCheckpoint
 publisher = LocalPublisher({folder!r}, partitions=3, exactly_once="shop")
-begin = int(LocalCheckpoint({folder!r}, "shop").load().get("slot", b"0"))
+begin = int(publisher.take_over().get("slot", b"0"))
 for start in itertools.count(begin, 20):
     publisher.publish(batch_of({topic!r}, range(start, start + 7)), None)
     publisher.publish(batch_of({topic!r}, range(start + 7, start + 20)), {{"slot": b"%d" % (start + 20)}})

@@ -112,20 +112,6 @@ def test_a_transaction_that_is_open_is_not_seen(log: LocalLog) -> None:
     other.close()
 
 
-def test_a_younger_producer_fences_the_older(log: LocalLog) -> None:
-    with log.transaction() as transaction:
-        old = transaction.start_producer("shop")
-    with log.transaction() as transaction:
-        new = transaction.start_producer("shop")
-        transaction.start_producer("other")
-    assert new > old
-    with log.transaction() as transaction:
-        transaction.check_producer("shop", new)
-    with pytest.raises(LocalLogFailure) as refused, log.transaction() as transaction:
-        transaction.check_producer("shop", old)
-    assert refused.value.word == "fenced"
-
-
 @pytest.mark.parametrize("at", [TopicPartition("u", 0), TopicPartition("t", 1), TopicPartition("t", -1)])
 def test_refuses_to_write_where_nothing_is(log: LocalLog, at: TopicPartition) -> None:
     log.create_topic("t")
