@@ -3,9 +3,10 @@
 Theory of operation. Durable, save, ack, in this order and never otherwise (Invariant 1): what the publisher reports as
 durable is merged into one delta, saved, and only then acknowledged to the source. A lost source is opened again where the
 stream stands, with the publisher's buffer untouched; a lost broker or checkpoint ends the session, and the next one starts
-from what is saved. Exactly once: a publisher that owns the state saves it in the transaction of its events. It takes over
-when the source is ours, so that whoever waits for the source disturbs nobody, and any loss ends the session. What an error
-means is decided in `liberator.policy`.
+from what is saved. So does a freeze in which another instance may have taken over: before anything is published the source
+must be ours, and then the checkpoint. Exactly once: a publisher that owns the state saves it in the transaction of its
+events. It takes over when the source is ours, so that whoever waits for the source disturbs nobody, and any loss ends the
+session. What an error means is decided in `liberator.policy`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import cast
 
 from liberator.change import Batch, EncodedBatch, State
@@ -28,6 +30,12 @@ log = logging.getLogger(__name__)
 COUNT = "events"
 """Partition that travels with every batch to the publisher and back, and is never saved: how many events came so far, so
 that the durable ones can be counted."""
+
+_BUSY = "postgres.55006"
+"""Another session uses the slot: this instance stands by. If the slot was ours before, the other may have taken over."""
+
+_FROZEN = "source.frozen"
+"""We stood still for so long that the slot may be another's: what was read and accepted before is thrown away."""
 
 _POLL_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
@@ -51,13 +59,19 @@ class CaptureSettings:
 
 
 class Ledger:
-    """The checkpoint as the loop sees it: the epoch is taken with the first save, when the source is ours. Without a
-    checkpoint (a trial) it only remembers."""
+    """The checkpoint as the loop sees it: an epoch is taken once a session, when the source is ours. Without a checkpoint
+    (a trial) it only remembers."""
 
     def __init__(self, checkpoint: Checkpoint | None) -> None:
         self._checkpoint = checkpoint
         self._epoch: int | None = None
+        self._held = False
         self._state: dict[str, bytes] = {}
+
+    def begin(self) -> State:
+        """A session begins with what is saved. Whoever writes now is not disturbed."""
+        self._held = False
+        return self.load()
 
     def load(self) -> State:
         """What is saved."""
@@ -65,19 +79,38 @@ class Ledger:
             self._state = dict(self._checkpoint.load())
         return self._state
 
+    def hold(self) -> None:
+        """The source is ours, so before anything is published nobody else can save any more. Raises `CheckpointError`
+        (checkpoint.fenced) when it was ours before in this session and another had it meanwhile."""
+        if self._held:
+            self.confirm()
+        else:
+            self._acquire()
+
+    def confirm(self) -> None:
+        """Raises `CheckpointError` (checkpoint.fenced) when another has taken over. Only a write tells."""
+        if self._checkpoint is not None and self._epoch is not None:
+            self._checkpoint.save(dict(islice(self._state.items(), 1)), self._epoch)
+
     def save(self, delta: State) -> None:
         """Merge and save. Raises `CheckpointError`, retryable when the store does not answer."""
-        if self._checkpoint is not None:
-            if self._epoch is None:
-                self._epoch = self._checkpoint.acquire()
+        if not self._held:
+            self._acquire()
+        if self._checkpoint is not None and self._epoch is not None:
             self._checkpoint.save(delta, self._epoch)
         merge(self._state, delta)
+
+    def _acquire(self) -> None:
+        if self._checkpoint is not None:
+            self._epoch = self._checkpoint.acquire()
+        self._held = True
 
     def handed_over(self, state: State) -> bool:
         """A publisher saves from now on, and found `state`: is it what we know?"""
         same = state == self._state
         self._state = dict(state)
         self._epoch = None
+        self._held = False
         return same
 
     def close(self) -> None:
@@ -173,12 +206,14 @@ class Capture:
         if owner is not None:
             self._events = self._durable  # the rest was not committed, and comes again
         try:
-            encoder = self._open(dict(self._ledger.load()), backoff, owner)
+            encoder = self._open(dict(self._ledger.begin()), backoff, owner)
             while encoder is not None:
                 try:
                     self._turn(publisher, encoder, backoff)
                     break
                 except SourceError as error:
+                    if error.code == _FROZEN:
+                        raise
                     encoder = self._reopen(error, publisher, backoff)
             self._drain(publisher)
         except LiberatorError as error:
@@ -271,6 +306,8 @@ class Capture:
 
     def _salvage(self, publisher: Publisher, error: LiberatorError) -> None:
         """Before leaving with an error: what became durable is saved, if that still works."""
+        if error.code == _FROZEN:
+            return
         try:
             if not isinstance(error, (PublishError, CheckpointError)):
                 publisher.flush(self._settings.drain)
@@ -287,19 +324,25 @@ class Capture:
             self._watch.state("starting" if not self._ever_open else "reconnecting")
             try:
                 self._source.open(state)
-                if owner is not None and not self._ledger.handed_over(saved := owner.take_over()):
+                if owner is None:
+                    self._ledger.hold()
+                elif not self._ledger.handed_over(saved := owner.take_over()):
                     # Another instance went on until the source was ours; what it had under way is decided now.
                     self._source.close()
                     state = saved
                     continue
                 encoder = self._opened(state)
-            except CheckpointError:
+            except CheckpointError as error:
+                if error.code == "checkpoint.fenced":
+                    raise
                 newer = dict(self._ledger.load())
                 if newer == state:
                     raise
                 state = newer  # another instance went on in between
                 continue
             except SourceError as error:
+                if error.code == _BUSY:
+                    self._ledger.confirm()
                 patient = not self._settings.trial or error.exit_code == 3
                 if not error.retryable or not patient or self._expired(error, backoff):
                     raise
@@ -330,13 +373,13 @@ class Capture:
     def _expired(self, error: LiberatorError, backoff: Backoff) -> bool:
         """Has this been tried for as long as it makes sense? What once worked is tried for ever, but not by a run that
         shall end: a server that fails at one place of its WAL each time lets itself be connected to."""
-        limit = self._settings.busy_patience if error.code == "postgres.55006" else self._settings.patience
-        if self._ever_open and error.code != "postgres.55006" and not self._settings.once:
+        limit = self._settings.busy_patience if error.code == _BUSY else self._settings.patience
+        if self._ever_open and error.code != _BUSY and not self._settings.once:
             return False
         return limit is not None and backoff.elapsed() >= limit
 
     def _wait(self, error: LiberatorError, backoff: Backoff) -> None:
-        self._watch.state("standby" if error.code == "postgres.55006" else "reconnecting")
+        self._watch.state("standby" if error.code == _BUSY else "reconnecting")
         delay = backoff.next()
         log.warning("%s; trying again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
         end = self._tick() + delay

@@ -225,6 +225,24 @@ def test_a_standby_takes_over_when_the_first_is_stopped_and_nothing_comes_twice(
     second.ends_with(0)
 
 
+@EACH
+def test_a_frozen_instance_that_wakes_up_too_late_publishes_nothing_more_and_ends(
+    client: str, checkpoint: str, connector: Connector, kafka: Kafka
+) -> None:
+    """The server has ended its stream and given the slot to the standby: what lies in its sockets and queues is old."""
+    it = connector(checkpoint)
+    first, second = it.launch_both()
+    first.signal(signal.SIGSTOP)
+    with Writers(it.dsn, 59, sessions=2, pause=0.002):
+        assert second.comes_to("streaming") < TAKEN_OVER
+        time.sleep(1)
+        first.signal(signal.SIGCONT)
+        first.ends_with(3)
+    assert "checkpoint.fenced" in first.log
+    assert f"another instance of connector {it.name} has taken over" in first.log
+    assert replay(it, kafka).redelivered == 0
+
+
 def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Connector, kafka: Kafka) -> None:
     it = connector(IN_A_FILE)
     alone = it.launch()

@@ -24,6 +24,7 @@ from liberator.testing.watch import MemoryWatch
 
 LOST = SourceError("the connection was lost", code="postgres.connection", retryable=True)
 BUSY = PreconditionError("slot is active for PID 7", code="postgres.55006", retryable=True)
+FROZEN = SourceError("this process stood still", code="source.frozen", retryable=True)
 FULL = PreconditionError("all replication slots are in use", code="postgres.53400", retryable=True)
 EVENTS = [b'"1"', b'"2"', b'"3"', b'"4"']
 
@@ -275,6 +276,64 @@ def test_a_checkpoint_that_moved_on_while_the_source_refused_it_is_read_again() 
     it.checkpoint.load = lambda: states.pop(0) if states else load()  # type: ignore[method-assign]
     it.capture.run()
     assert it.source.opened == [position(3)]
+
+
+def test_whoever_had_the_checkpoint_can_no_longer_save_when_the_first_event_leaves() -> None:
+    """A standby takes over: what the other still holds may be published, but counts no more."""
+    it = bench()
+    other = it.checkpoint.acquire()
+    publish = it.publisher.publish
+
+    def publish_when_fenced(batch: EncodedBatch, state: State | None) -> None:
+        with pytest.raises(CheckpointError, match="taken over"):
+            it.checkpoint.save(position(9), other)
+        publish(batch, state)
+
+    it.publisher.publish = publish_when_fenced  # type: ignore[method-assign]
+    it.capture.run()
+    assert it.published() == EVENTS
+
+
+def test_who_stands_by_does_not_touch_the_checkpoint() -> None:
+    it = bench(once=True, busy_patience=30.0)
+    it.source.refuse(*[BUSY] * 100)
+    other = it.checkpoint.acquire()
+    with pytest.raises(PreconditionError):
+        it.capture.run()
+    it.checkpoint.save(position(1), other)
+
+
+@pytest.mark.parametrize("still_busy", [True, False])
+def test_who_lost_its_source_to_another_ends_and_publishes_nothing_more(still_busy: bool) -> None:
+    it = bench([EVENTS[0], Abort(LOST), *EVENTS[1:]])
+    close = it.source.close
+
+    def taken_over_meanwhile() -> None:
+        close()
+        if it.source.closed == 1:
+            it.checkpoint.acquire()
+            it.source.refuse(*[BUSY] * still_busy)
+
+    it.source.close = taken_over_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(CheckpointError) as caught:
+        it.capture.run()
+    assert caught.value.code == "checkpoint.fenced"
+    assert it.published() == EVENTS[:1]
+
+
+def test_what_was_accepted_before_a_freeze_is_thrown_away_and_comes_again() -> None:
+    it = bench([EVENTS[0], EVENTS[1], Abort(FROZEN), *EVENTS[2:]])
+    it.publisher.stall()
+    close = it.publisher.close
+
+    def close_and_go_on() -> None:
+        close()
+        it.publisher.go_on()
+
+    it.publisher.close = close_and_go_on  # type: ignore[method-assign]
+    it.capture.run()
+    assert it.source.opened == [{}, {}]
+    assert it.published() == EVENTS
 
 
 def test_a_refused_checkpoint_that_stays_the_same_ends_the_run() -> None:
