@@ -274,6 +274,10 @@ class Opening:
         self._outstanding.require(names)
         if todo := self._outstanding.todo():
             check_readable(todo, live.catalogue.info.user)
-            log.info("%d tables are still to be read, after the stream has caught up", len(todo))
+            log.info(
+                "%d tables are still to be read, after the stream has caught up; rows that an interrupted snapshot"
+                " has published come again",
+                len(todo),
+            )
         live.catch_up = flush_lsn(live.catalogue)
         live.position = position

@@ -1,0 +1,172 @@
+"""``delivery: exactly_once``: who reads committed events sees each of them once, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from liberator.testing.oracle import assert_complete
+from liberator.testing.proxy import Proxy
+from tests.fault.brokers import FarBroker
+from tests.fault.conftest import KafkaConnector, address
+from tests.fault.writers import TABLES, Writers, prepare
+
+Make = Callable[..., KafkaConnector]
+
+SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
+KILLS = 100 if SOAK else 15
+"""For each of the two clients."""
+
+EXACTLY_ONCE = ("--set", "publish.delivery=exactly_once", "--set", "source.log.heartbeat=200ms")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[FarBroker]:
+    """A broker to be killed; every test leaves it running."""
+    with FarBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def through(database: str, broker: FarBroker, publishing: Make) -> Iterator[Make]:
+    """Makes connectors from `database` to the broker, through its proxy."""
+
+    def make(*options: str, dsn: str = database) -> KafkaConnector:
+        return publishing(dsn, broker.far, *EXACTLY_ONCE, *options, near=broker.server.bootstrap)
+
+    yield make
+    broker.proxy.calm()
+
+
+def assert_once(it: KafkaConnector, *, but: bytes = b"!") -> None:
+    """No event came twice, and all of them give what is in the tables. but: events that may come again."""
+    seen = Counter((record.topic, record.id) for record in it.topics.records() if but not in record.id)
+    twice = [entry for entry, count in seen.items() if count > 1]
+    assert not twice, f"{len(twice)} of {len(seen)} events came twice: {twice[:3]}"
+    assert_complete(it.topics.replay(), it.dsn, TABLES)
+
+
+def test_through_kills_of_connector_source_broker_and_network(
+    client: str, database: str, broker: FarBroker, through: Make
+) -> None:
+    prepare(database, 500)
+    chance = random.Random(client)
+    with Proxy(*address(database)) as way:
+        it = through("--source", way.url(database)).start()
+        it.settled()
+        faults: dict[str, Callable[[], object]] = {
+            "connector": lambda: kill(it),
+            "broker": lambda: replace(broker),
+            "source": lambda: it.execute(
+                f"select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{it.name}'"
+            ),
+            "way to the source": way.reset,
+            "way to the broker": broker.proxy.reset,
+        }
+        with Writers(database, 30, sessions=2, pause=0.004):
+            for number in range(KILLS):
+                if not it.running:
+                    it.launch()
+                time.sleep(chance.uniform(0.3, 2.0))
+                fault = "broker" if number % 7 == 6 else chance.choice([*faults][:1] * 3 + [*faults][2:])
+                faults[fault]()
+        if not it.running:
+            it.start()
+        it.settled()
+        it.stop()
+    assert_once(it)
+
+
+def replace(broker: FarBroker) -> None:
+    broker.server.kill()
+    broker.server.start()
+
+
+def kill(it: KafkaConnector) -> None:
+    it.launched().kill()
+    it.launched().wait()
+
+
+def test_a_transaction_too_large_for_one_of_kafka_is_cut_and_goes_on_in_the_middle(
+    client: str, database: str, broker: FarBroker, through: Make
+) -> None:
+    """Its first part is there while the rest is still to come; after a kill the rest comes, and no more."""
+    prepare(database, 0)
+    it = through("--set", "limits.memory=4MiB").start()
+    it.settled()
+    it.execute("insert into ledger select 1, g, g, repeat('m', 200) from generate_series(1, 30000) g")
+    for _ in range(3):
+        seen = len(it.topics.records())
+        it.wait_for(lambda seen=seen: len(it.topics.records()) > seen, "a part of the transaction")  # type: ignore[misc]
+        kill(it)
+        it.launch()
+    parts = len(it.topics.records())
+    it.settled()
+    it.stop()
+    assert 0 < parts < 30_000, "it was not cut"
+    assert_once(it)
+
+
+def test_an_interrupted_snapshot_repeats_and_says_so(database: str, broker: FarBroker, through: Make) -> None:
+    prepare(database, 30_000)
+    it = through("--set", "limits.memory=4MiB")
+    it.launch()
+    it.wait_for(lambda: len(it.topics.records()) > 0, "the first rows")
+    kill(it)
+    assert len(it.topics.records()) < 60_000
+    assert it.launch("--once").wait(60) == 0
+    assert "rows that an interrupted snapshot has published come again" in it.log
+    assert_once(it, but=b"/snapshot/")
+
+
+def test_a_broker_that_is_away_for_longer_than_a_transaction_may_stay_open(
+    database: str, broker: FarBroker, through: Make
+) -> None:
+    """The brokers have aborted it by then, and the producer is not taken for somebody else's."""
+    prepare(database, 10)
+    it = through("--set", "publish.options={transaction.timeout.ms: 3000}").start()
+    it.settled()
+    with Writers(database, 5, sessions=1, pause=0.01):
+        time.sleep(0.5)
+        broker.server.pause()
+        try:
+            time.sleep(8)
+        finally:
+            broker.server.resume()
+        time.sleep(1)
+    it.settled()
+    it.stop()
+    assert_once(it)
+
+
+def test_a_zombie_that_wakes_up_is_fenced(database: str, broker: FarBroker, through: Make) -> None:
+    """Frozen for so long that the server gave its slot to another instance."""
+    prepare(database, 10)
+    first = through().start()
+    first.settled()
+    second = through("--name", first.name)
+    with Writers(database, 6, sessions=1, pause=0.01):
+        time.sleep(0.5)
+        first.launched().send_signal(signal.SIGSTOP)
+        try:
+            first.execute(
+                f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{first.slot}'"
+            )
+            second.launch()
+            second.wait_for(first.streams, "the second instance at the slot")
+            time.sleep(2)
+        finally:
+            first.launched().send_signal(signal.SIGCONT)
+        time.sleep(2)
+    first.settled()
+    first.launched().terminate()
+    first.launched().wait(15)
+    second.launched().terminate()
+    assert second.launched().wait(15) == 0, second.log
+    assert_once(first)
