@@ -3,7 +3,6 @@
 `run_source` runs a connector; the rest is what the commands about a connector need of the live systems.
 """
 
-from liberator.build.connector import run_source
 from liberator.build.operate import (
     checkpoint_adopt,
     checkpoint_reset,
@@ -14,6 +13,7 @@ from liberator.build.operate import (
     slot_list,
     status,
 )
+from liberator.build.run import run_source
 
 __all__ = [
     "checkpoint_adopt",

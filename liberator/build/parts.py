@@ -43,6 +43,7 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
         exact=exact,
         autocreate=options.publication_autocreate,
         via_root=options.publish_via_partition_root,
+        via_root_asked="publish_via_partition_root" in options.model_fields_set,
         snapshot=options.snapshot,
         workers=options.snapshot_workers,
         heartbeat=options.heartbeat,
@@ -55,15 +56,15 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
     )
 
 
-def selection(config: SourceConfig) -> Selection:
-    """The tables that the configuration means."""
+def selection(config: SourceConfig, default_schema: str = "public") -> Selection:
+    """The tables that the configuration means. default_schema: of patterns that name none."""
     source = config.source
 
     def included(schema: str, table: str) -> bool:
-        return not source.tables or any(pattern.matches(schema, table) for pattern in source.tables)
+        return not source.tables or any(p.matches(schema, table, default_schema) for p in source.tables)
 
     def excluded(schema: str, table: str) -> bool:
-        return any(pattern.matches(schema, table) for pattern in source.exclude)
+        return any(p.matches(schema, table, default_schema) for p in source.exclude)
 
     return Selection(included, excluded)
 

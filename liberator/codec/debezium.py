@@ -46,9 +46,10 @@ class TableSource:
 class DebeziumCodec:
     """Builds values. `now` before each batch; `source` before each event of another table or transaction."""
 
-    def __init__(self, name: str, database: str) -> None:
-        self._head = b',"source":{"version":%b,"connector":"postgresql","name":%b,"ts_ms":' % (
+    def __init__(self, name: str, database: str, connector: str = "postgresql") -> None:
+        self._head = b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":' % (
             _text(__version__),
+            _text(connector),
             _text(name),
         )
         self._database = _text(database)
@@ -85,6 +86,14 @@ class DebeziumCodec:
                 xid,
                 b',"lsn":%d,"xmin":null',
             )
+        )
+
+    def read(self, table: TableSource, read_us: int, mark: bytes) -> bytes:
+        """The ``source`` of rows that a query read, which knows no place in a log; the transaction id (JSON) left open."""
+        times = b'%d,"ts_us":%d,"ts_ns":%d,"snapshot":%b' % (read_us // 1000, read_us, read_us * 1000, mark)
+        database = b',"db":%b,"sequence":null' % _no_format(self._database)
+        return b"".join(
+            (_no_format(self._head), times, database, table.tail, b'%b,"lsn":null,"xmin":null'),
         )
 
     def value(

@@ -29,12 +29,15 @@ from liberator.config.values import (
     CheckpointUrl,
     ConnectorName,
     ConnectorTopic,
+    DatabaseUrl,
+    Delay,
+    DeletePolicy,
     Duration,
     FolderPath,
+    Identifier,
     Listen,
     Names,
     OneTablePattern,
-    PostgresUrl,
     PublishUrl,
     Setting,
     Size,
@@ -123,14 +126,112 @@ class LogSettings(Section):
     """Make the slot a failover slot, which standbys keep in step (PostgreSQL 17 and newer)."""
 
 
+Strategy = Literal["bulk", "incrementing", "timestamp", "timestamp+incrementing", "xmin", "custom"]
+
+
+class QueryTableSettings(Section):
+    """How one table is queried, where it differs from the others."""
+
+    strategy: Strategy | None = None
+    """How new rows are found in this table."""
+    timestamp_column: Identifier | None = None
+    """Column that holds when a row was written last."""
+    incrementing_column: Identifier | None = None
+    """Column whose value grows with every new row."""
+    poll_interval: Duration | None = None
+    """Time between two looks at this table."""
+    delay: Delay | None = None
+    """How late a row may appear behind others."""
+    batch_rows: WholeNumber | None = Field(default=None, ge=1, le=1_000_000)
+    """Rows of one query."""
+    deletes: DeletePolicy | None = None
+    """How deleted rows are found."""
+    reconcile_interval: Duration | None = None
+    """Time between two comparisons of keys."""
+    sql: str | None = Field(default=None, min_length=1)
+    """Query whose rows are read as those of this table."""
+
+
+class QuerySettings(Section):
+    """How tables are queried."""
+
+    strategy: Strategy | None = Field(default=None, json_schema_extra=_without_default)
+    """How new rows are found: `bulk` reads everything each time; `incrementing` and `timestamp` what lies behind the
+    greatest value so far, `timestamp+incrementing` both; `xmin` (PostgreSQL) every row version that the last look did not
+    see; `custom` reads `sql`. Default: what the columns given say; without any `xmin` on PostgreSQL, else `bulk`."""
+    timestamp_column: Identifier | None = None
+    """Column that holds when a row was written last."""
+    incrementing_column: Identifier | None = None
+    """Column whose value grows with every new row."""
+    poll_interval: Duration = Field(default=5.0, json_schema_extra={"default": "5s"})
+    """Time between two looks at a table, a tenth more or less."""
+    delay: Delay = Field(default=0.0, json_schema_extra={"default": "0s"})
+    """How late a row may appear behind others with greater values: rows as new as that are looked at again, and those
+    published already are left out. PostgreSQL needs it for clocks that differ only."""
+    batch_rows: WholeNumber = Field(default=10_000, ge=1, le=1_000_000)
+    """Rows of one query."""
+    deletes: DeletePolicy = "ignore"
+    """How deleted rows are found: `ignore`; `soft:COLUMN` takes a row in which that column is neither null nor false nor 0
+    as deleted; `reconcile` compares all keys every `reconcile_interval` with those published."""
+    reconcile_interval: Duration = Field(default=3600.0, json_schema_extra={"default": "1h"})
+    """Time between two comparisons of keys."""
+    key_file: FolderPath = Field(default=Path(), validate_default=False, json_schema_extra=_without_default)
+    """SQLite file that remembers the published keys for `reconcile`. Default: .liberator/<name>.keys.db."""
+    sql: str | None = Field(default=None, min_length=1)
+    """With strategy custom: query whose rows are read. `source.tables` names the one table that they are published as."""
+    statement_timeout: Duration = Field(default=600.0, json_schema_extra={"default": "10m"})
+    """What a query may take. After one that took longer, the queries of its table ask for fewer rows."""
+    rows_per_second: WholeNumber | None = Field(default=None, ge=1)
+    """Read no faster than this. Default: no limit."""
+    tables: dict[OneTablePattern, QueryTableSettings] = {}
+    """Other settings for single tables, by pattern; the first pattern that matches counts."""
+
+    def of(self, schema: str, table: str, default_schema: str = "public") -> QueryTableSettings:
+        """The settings of one table: its own where it has them, else those of all."""
+        own = next(
+            (
+                found
+                for pattern, found in self.tables.items()
+                if pattern.matches(schema, table, default_schema)
+            ),
+            QueryTableSettings(),
+        )
+        return self._merged(own)
+
+    def _merged(self, own: QueryTableSettings) -> QueryTableSettings:
+        values = {name: getattr(own, name) for name in QueryTableSettings.model_fields}
+        filled = {name: getattr(self, name) if value is None else value for name, value in values.items()}
+        return QueryTableSettings.model_construct(None, **filled)
+
+    @model_validator(mode="after")
+    def _strategies_have_what_they_need(self) -> QuerySettings:
+        for own in self.tables.values() or [QueryTableSettings()]:
+            table = self._merged(own)
+            needed = {
+                "timestamp_column": table.strategy in ("timestamp", "timestamp+incrementing"),
+                "incrementing_column": table.strategy in ("incrementing", "timestamp+incrementing"),
+                "sql": table.strategy == "custom",
+            }
+            for key, is_needed in needed.items():
+                if is_needed and getattr(table, key) is None:
+                    raise refusal(
+                        "config.query", f"strategy {table.strategy} needs {key}", f"add {key}", quotes=True
+                    )
+            if table.sql is not None and table.strategy not in (None, "custom"):
+                raise refusal(
+                    "config.query", "sql is read with strategy custom only", "write strategy: custom"
+                )
+        return self
+
+
 class SourceSettings(Section):
     """The database that is read."""
 
-    url: PostgresUrl
-    """The database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE. Keep the password out of the file with
-    ${SHOP_DSN} or ${file:PATH}."""
-    mode: Literal["log"] = "log"
-    """How changes are found: `log` reads the write-ahead log."""
+    mode: Literal["log", "query"] = "log"
+    """How changes are found: `log` reads the write-ahead log, `query` asks the tables again and again."""
+    url: DatabaseUrl
+    """The database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with mode query any SQLAlchemy URL. Keep the password
+    out of the file with ${SHOP_DSN} or ${file:PATH}."""
     tables: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=_without_default)
     """Tables to capture: schema.table, globs such as public.audit_*, odd names in double quotes. Without a schema the
     default schema is meant. Default: all user tables."""
@@ -138,6 +239,8 @@ class SourceSettings(Section):
     """Tables to leave out of `tables`, written the same way."""
     log: LogSettings = LogSettings()
     """How the write-ahead log is read."""
+    query: QuerySettings = QuerySettings()
+    """How tables are queried."""
 
 
 class TypeSettings(Section):
@@ -331,7 +434,11 @@ def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
     name, source = data.get("name"), data.get("source")
     if name and isinstance(name, str) and isinstance(source, dict):
         own_name = default_slot_name(name)
-        filled["source"] = {**source, "log": _filled(source.get("log"), slot=own_name, publication=own_name)}
+        filled["source"] = {
+            **source,
+            "log": _filled(source.get("log"), slot=own_name, publication=own_name),
+            "query": _filled(source.get("query"), key_file=f".liberator/{name}.keys.db"),
+        }
     publish = data.get("publish")
     place = kind_of_place(str(publish.get("url"))) if isinstance(publish, dict) else "file"
     filled["checkpoint"] = _filled(

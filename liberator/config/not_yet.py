@@ -23,10 +23,8 @@ class NotYet(NamedTuple):
 
 NOT_YET = (
     NotYet(("connector",), "sink", "this version runs source connectors"),
-    NotYet(("source", "mode"), "query", "use mode log"),
-    NotYet(("source", "mode"), "outbox", "use mode log"),
-    NotYet(("source", "query"), None, "leave it out and use mode log"),
-    NotYet(("source", "outbox"), None, "leave it out and use mode log"),
+    NotYet(("source", "mode"), "outbox", "use mode log or query"),
+    NotYet(("source", "outbox"), None, "leave it out and use mode log or query"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
     NotYet(

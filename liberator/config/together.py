@@ -21,7 +21,9 @@ def _server(config: SourceConfig) -> Hashable:
     return hosts, tuple(parts.parameters()) if not parts.hosts[0][0] else ()
 
 
-def _slot(config: SourceConfig) -> Hashable:
+def _slot(config: SourceConfig) -> Hashable | None:
+    if config.source.mode != "log":
+        return None
     return _server(config), config.source.log.slot
 
 

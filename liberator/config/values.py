@@ -101,6 +101,14 @@ Duration = Annotated[
         }
     ),
 ]
+Delay = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION}$"}]}
+    ),
+]
+"""A duration that may be zero."""
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
@@ -236,6 +244,23 @@ def _anchored(value: Path, info: ValidationInfo) -> Path:
     return _folder(info) / value
 
 
+def _deletes(value: Any) -> str:
+    value = _text(value)
+    if value in ("ignore", "reconcile") or (value.startswith("soft:") and len(value) > len("soft:")):
+        return str(value)
+    raise refusal(
+        "config.value",
+        "this is no way to tell deletes",
+        "write ignore, reconcile or soft:COLUMN (soft:deleted_at)",
+    )
+
+
+DeletePolicy = Annotated[
+    str,
+    PlainValidator(_deletes),
+    WithJsonSchema({"type": "string", "pattern": "^(ignore|reconcile|soft:.+)$"}),
+]
+
 FolderPath = Annotated[Path, AfterValidator(_anchored), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
@@ -263,15 +288,34 @@ def _text(value: Any) -> str:
     return value
 
 
-def _postgres_url(value: Any) -> Url:
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+
+
+def _database_url(value: Any, info: ValidationInfo) -> Url:
+    """Of PostgreSQL; where tables are queried, of any database that SQLAlchemy knows."""
     fix = "write postgresql://USER@HOST:PORT/DATABASE, with :PASSWORD after USER if it needs one"
     value = _text(value)
     scheme = value.partition("://")[0] if "://" in value else ""
-    if scheme not in ("postgresql", "postgres"):
+    queried = info.data.get("mode") == "query"
+    if not scheme or (not queried and scheme not in POSTGRES_SCHEMES):
         what = f"mode log reads PostgreSQL, not {scheme}://" if scheme else "this is no URL of a database"
         raise refusal("config.url", what, fix)
+    if queried and scheme.partition("+")[0] == "sqlite":
+        return Url(_sqlite_url(value, info))
     _split(value)
     return Url(value)
+
+
+def _sqlite_url(value: str, info: ValidationInfo) -> str:
+    """``sqlite:///PATH``, ``sqlite:////PATH`` with an absolute one."""
+    scheme, _, path = value.partition("://")
+    if not path.startswith("/") or not path[1:].partition("?")[0]:
+        raise refusal(
+            "config.url",
+            "this is no file of SQLite",
+            "write sqlite:///PATH, or sqlite:////PATH with an absolute one",
+        )
+    return f"{scheme}:///{_folder(info) / path[1:]}"
 
 
 def _file_url(value: str, info: ValidationInfo) -> str:
@@ -328,7 +372,7 @@ def _checkpoint_url(value: str, info: ValidationInfo) -> str:
     return _file_url(value, info)
 
 
-PostgresUrl = Annotated[Url, PlainValidator(_postgres_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
+DatabaseUrl = Annotated[Url, PlainValidator(_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 PublishUrl = Annotated[Url, PlainValidator(_publish_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 CheckpointUrl = Annotated[str, AfterValidator(_checkpoint_url)]
 

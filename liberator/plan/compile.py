@@ -15,7 +15,7 @@ from typing import Any
 from liberator.codec.debezium import TableSource
 from liberator.contract.gate import Gate
 from liberator.errors import PreconditionError
-from liberator.postgres.model import Identity, Table
+from liberator.postgres.model import Column, Identity, Table
 from liberator.postgres.values import TypeOptions, converter, verbatim
 
 Converter = Callable[[bytes], bytes]
@@ -64,8 +64,10 @@ def compile_plan(
     options: TypeOptions,
     gate: Gate | None,
     source: TableSource,
+    convert: Callable[[Column], Converter] | None = None,
 ) -> TablePlan:
-    """The plan of one table version. key: configured key columns, None: those of the identity.
+    """The plan of one table version. key: configured key columns, None: those of the identity. convert: what makes JSON of
+    a column's values, None: of PostgreSQL's text.
 
     Raises `PreconditionError` for a key that deletes would not carry.
     """
@@ -74,7 +76,10 @@ def compile_plan(
     index = {name: position for position, name in enumerate(names)}
     key_columns = tuple(index[name] for name in key_names if name in index)
     quoted = tuple(json.dumps(name, ensure_ascii=False).encode() for name in names)
-    converters = [converter(column.type, column.typmod, options) for column in table.columns]
+    if convert is None:
+        converters = [converter(column.type, column.typmod, options) for column in table.columns]
+    else:
+        converters = [convert(column) for column in table.columns]
     id_columns = tuple(index[name] for name in table.key if name in index)
     checks = gate.columns if gate is not None else {}
     everything = tuple(range(len(names)))

@@ -76,13 +76,19 @@ def find_violation(
 def copy_fields(line: bytes, plan: TablePlan, before: int) -> list[Any]:
     """The fields of a COPY text line: bytes, None for NULL. before: fields in front of the table's columns."""
     expected = len(plan.names) + before
-    fields: list[Any] = line[:-1].split(b"\t") if expected else []
+    fields = split_line(line) if expected else []
     if len(fields) != expected:
         raise DecodeError(
             f"a line of the snapshot of {plan.label} has {len(fields)} fields instead of {expected}",
             where=f"table {plan.label}",
             fix="this is a defect in liberator or in the server: report it",
         )
+    return fields
+
+
+def split_line(line: bytes) -> list[Any]:
+    """The fields of any COPY text line with one at least."""
+    fields: list[Any] = line[:-1].split(b"\t")
     if b"\\" in line:
         return [None if f == b"\\N" else _ESCAPE.sub(_unescape, f) if b"\\" in f else f for f in fields]
     return fields

@@ -11,19 +11,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import select
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from psycopg import pq, sql
+from psycopg import sql
 
 from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.postgres.catalogue import Published, TableInfo, has_generated_columns, load_table
+from liberator.postgres.copying import copy_lines
 from liberator.postgres.model import Table
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
@@ -299,7 +299,7 @@ class Snapshot:
         size = 0
         text = command.as_bytes(connection)
         with as_stored(connection):
-            for line in _lines(connection, text, self._stop):
+            for line in copy_lines(connection, text, self._stop):
                 lines.append(line)
                 size += len(line)
                 if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
@@ -402,31 +402,3 @@ def _copy_command(unit: _Unit, table: Table, row_filter: str | None, *, generate
         name,
         sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL(""),
     )
-
-
-def _lines(connection: psycopg.Connection[Any], command: bytes, stop: threading.Event) -> Iterator[bytes]:
-    """The lines of a COPY TO STDOUT, each with its newline: libpq's own calls, because psycopg's copy object costs
-    more per row than all else here together."""
-    pgconn = connection.pgconn
-    result = pgconn.exec_(command)
-    if result.status != pq.ExecStatus.COPY_OUT:
-        raise psycopg.errors.error_from_result(result)
-    get, socket = pgconn.get_copy_data, [pgconn.socket]
-    while not stop.is_set():
-        size, data = get(1)
-        if size > 0:
-            yield bytes(data)
-        elif size == 0:
-            if select.select(socket, [], [], 0.2)[0]:
-                pgconn.consume_input()
-        else:
-            break
-    else:
-        connection.close()
-        return
-    failed: pq.abc.PGresult | None = None
-    while (ended := pgconn.get_result()) is not None:  # to the end: what is left would be the next command's
-        if ended.status != pq.ExecStatus.COMMAND_OK:
-            failed = failed or ended
-    if failed is not None:
-        raise psycopg.errors.error_from_result(failed)

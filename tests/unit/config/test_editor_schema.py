@@ -37,7 +37,7 @@ def test_sample_connectors_are_valid(path: Path) -> None:
 
 
 def test_there_are_sample_connectors() -> None:
-    assert [path.name for path in SAMPLES] == ["postgres-log.yaml"]
+    assert [path.name for path in SAMPLES] == ["postgres-log.yaml", "postgres-query.yaml"]
 
 
 def test_the_sample_shows_the_defaults(tmp_path: Path) -> None:
@@ -48,6 +48,7 @@ def test_the_sample_shows_the_defaults(tmp_path: Path) -> None:
     shown, expected = sample.model_dump(), default.model_dump()
     for dump in (shown, expected):
         del dump["publish"]["url"], dump["checkpoint"], dump["observe"], dump["schema_"]["dir"]
+        del dump["source"]["query"]["key_file"]
     assert shown == expected
 
 

@@ -122,7 +122,7 @@ def test_tells_every_fault_at_once_in_the_order_of_the_file(faults: Faults, writ
         name: my shop
         source:
           url: ${NOT_SET}
-          mode: query
+          mode: outbox
           log:
             slot: My-Slot
             snapshot: initail
@@ -185,9 +185,7 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     ("text", "what"),
     [
         ("connector: sink\nname: x\nstream: {url: kafka://b}\n", "connector: sink"),
-        ("name: s\nsource: {url: mysql://db, mode: query}\n", "source.mode: query"),
         ("name: s\nsource: {url: postgresql://db, mode: outbox}\n", "source.mode: outbox"),
-        ("name: s\nsource: {url: postgresql://db, query: {strategy: bulk}}\n", "source.query"),
         ("name: s\nsource: {url: postgresql://db, outbox: {table: x}}\n", "source.outbox"),
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
         ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
@@ -199,10 +197,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
         (
             "name: s\nsource: {url: postgresql://db}\nformat: {cloudevents_mode: binary}\n",
             "format.cloudevents_mode",
-        ),
-        (
-            "name: s\nsource: {url: postgresql://db}\npublish: {delivery: exactly_once}\n",
-            "publish.delivery: exactly_once",
         ),
     ],
 )

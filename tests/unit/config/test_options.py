@@ -140,7 +140,7 @@ def test_a_fault_of_set_says_which(setting: str, code: str, where: str) -> None:
 
 
 def test_a_fault_of_an_option_names_the_option() -> None:
-    found = wrong("limits.memory=x", slot="My-Slot", table=["a", "b.c.d"], envelope="flat", mode="query")
+    found = wrong("limits.memory=x", slot="My-Slot", table=["a", "b.c.d"], envelope="flat", mode="outbox")
     assert {(fault.code, fault.where) for fault in found} == {
         ("config.slot_name", "--slot: source.log.slot"),
         ("config.table_pattern", "--table: source.tables[1]"),

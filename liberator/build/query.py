@@ -1,0 +1,183 @@
+"""A connector that queries tables, wired: the loop with its source, plan, publisher, checkpoint and telemetry.
+
+Enters: a checked `SourceConfig` of mode query. Leaves: a connector to run. SQLAlchemy is imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from liberator.build.parts import Contracts, make_checkpoint, publishers, selection, type_options
+from liberator.build.running import Running, Watching
+from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.change import Batch, State
+from liberator.codec.debezium import DebeziumCodec
+from liberator.config.values import POSTGRES_SCHEMES
+from liberator.observe.telemetry import Telemetry
+from liberator.plan.invalid import InvalidRows
+from liberator.plan.planner import column_facts
+from liberator.plan.query import QueryExecutor, QueryPlanSettings
+from liberator.policy import Backoff
+from liberator.protocols import Encoder, Publisher
+from liberator.source.query.database import Database, Shape
+from liberator.source.query.postgres import PostgresDatabase
+from liberator.source.query.settings import QuerySettings, TableSettings
+from liberator.source.query.source import QuerySource
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+
+class QueryConnector(Running):
+    """As `Connector`, for mode query."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        publisher: Callable[[], Publisher] | None = None,
+        *,
+        once: bool = False,
+        max_events: int | None = None,
+        trial: bool = False,
+    ) -> None:
+        checkpoint = None if trial else make_checkpoint(config)
+        ledger = Ledger(checkpoint)
+        telemetry = Telemetry(config.name)
+        self.config, self.telemetry = config, telemetry
+        self._executor: QueryExecutor | None = None
+        source = QuerySource(
+            query_settings(config, once=once),
+            lambda stop: make_database(config, stop),
+            progress=telemetry,
+            approve=self._approve,
+        )
+        capture = Capture(
+            source,
+            publisher or publishers(config, checkpoint),
+            ledger,
+            self._opened,
+            QueryWatcher(telemetry, source, self._topics, config.limits.memory),
+            CaptureSettings(once=once, max_events=max_events, trial=trial),
+            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
+        )
+        super().__init__(config, telemetry, source, ledger, capture)
+        self._queried = source
+
+    def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
+        if self._executor is None:
+            self._executor = make_query_executor(self.config, database, self.telemetry)
+        self._executor.prepare(shape.table for shape in shapes)
+
+    def _opened(self, state: State) -> Encoder:
+        assert self._executor is not None
+        self.telemetry.version("server", self._queried.database.version)
+        return self._executor
+
+    def _topics(self) -> Mapping[str, str]:
+        return {} if self._executor is None else self._executor.topics()
+
+
+def query_settings(config: SourceConfig, *, once: bool = False) -> QuerySettings:
+    """What the source is told."""
+    source, query = config.source, config.source.query
+    default = default_schema(config)
+
+    def of(schema: str, table: str) -> TableSettings:
+        options = query.of(schema, table, default)
+        deletes, _, column = (options.deletes or "ignore").partition(":")
+        return TableSettings(
+            strategy=options.strategy,
+            timestamp_column=options.timestamp_column,
+            incrementing_column=options.incrementing_column,
+            poll_interval=options.poll_interval or query.poll_interval,
+            delay=query.delay if options.delay is None else options.delay,
+            batch_rows=options.batch_rows or query.batch_rows,
+            deletes="soft" if deletes == "soft" else "reconcile" if deletes == "reconcile" else "ignore",
+            soft_column=column or None,
+            reconcile_interval=options.reconcile_interval or query.reconcile_interval,
+            sql=options.sql,
+            key=config.publish.key_columns(schema, table, default),
+        )
+
+    return QuerySettings(
+        url=source.url,
+        name=config.name,
+        selection=selection(config, default),
+        table=of,
+        keys=query.key_file,
+        exact={p.text: (p.schema or default, p.table) for p in source.tables if p.exact},
+        queried=[
+            (pattern.schema or default, pattern.table)
+            for pattern, own in query.tables.items()
+            if pattern.exact and own.sql is not None
+        ],
+        once=once,
+        queue_bytes=max(1024 * 1024, config.limits.memory // 8),
+        statement_timeout=query.statement_timeout,
+        rows_per_second=query.rows_per_second,
+    )
+
+
+def default_schema(config: SourceConfig) -> str:
+    """The schema of a pattern that names none: PostgreSQL's, else the one that the database calls its own."""
+    return "public"
+
+
+def is_postgres(config: SourceConfig) -> bool:
+    """Does the URL name PostgreSQL, by whatever driver?"""
+    return config.source.url.partition("://")[0].partition("+")[0] in POSTGRES_SCHEMES
+
+
+def make_database(config: SourceConfig, stop: threading.Event) -> Database:
+    """The connection of one session."""
+    return PostgresDatabase(
+        config.source.url,
+        config.name,
+        statement_timeout=config.source.query.statement_timeout,
+        wants=selection(config, default_schema(config)).wants,
+        stop=stop,
+    )
+
+
+def make_query_executor(config: SourceConfig, database: Database, telemetry: Telemetry) -> QueryExecutor:
+    """The executor of this connector's plans."""
+    name, types = config.name, type_options(config)
+    names = {"name": name, "db": database.name}
+    default = default_schema(config)
+    settings = QueryPlanSettings(
+        name=name,
+        topic=lambda schema, table: config.publish.topic.render(**names, schema=schema, table=table),
+        key=lambda schema, table: config.publish.key_columns(schema, table, default),
+        facts=lambda table: column_facts(table, types),
+        types=types,
+        tombstones=config.format.tombstones,
+    )
+    invalid = InvalidRows(
+        config.schema_.on_invalid,
+        name,
+        config.publish.dead_letter_topic.render(**names),
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        count=telemetry.dead_letter,
+    )
+    codec = DebeziumCodec(name, database.name, database.kind)
+    return QueryExecutor(settings, codec, Contracts(config), invalid, now_us=lambda: time.time_ns() // 1000)
+
+
+class QueryWatcher(Watching):
+    """What a query source received. There is no log to be behind of."""
+
+    def __init__(
+        self, telemetry: Telemetry, source: QuerySource, topics: Callable[[], Mapping[str, str]], memory: int
+    ) -> None:
+        super().__init__(telemetry, topics)
+        self._source = source
+        self._memory = memory
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """See `Watch.received`."""
+        self._telemetry.state("snapshot" if self._source.reading_tables else "streaming")
+        self._telemetry.queue(self._source.queued(), self._memory)

@@ -1,0 +1,50 @@
+"""Which connector a configuration asks for, and running it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from liberator.protocols import Publisher
+
+if TYPE_CHECKING:
+    from liberator.build.connector import Connector
+    from liberator.build.query import QueryConnector
+    from liberator.config import SourceConfig
+
+log = logging.getLogger(__name__)
+
+
+def make_connector(
+    config: SourceConfig,
+    publisher: Callable[[], Publisher] | None = None,
+    *,
+    once: bool = False,
+    max_events: int | None = None,
+    trial: bool = False,
+) -> Connector | QueryConnector:
+    """The connector of this mode. publisher: makes the publisher of a session; default: as configured."""
+    if config.source.mode == "query":
+        from liberator.build.query import QueryConnector
+
+        return QueryConnector(config, publisher, once=once, max_events=max_events, trial=trial)
+    from liberator.build.connector import Connector
+
+    return Connector(config, publisher, once=once, max_events=max_events, trial=trial)
+
+
+def run_source(config: SourceConfig, *, once: bool, max_events: int | None, trial: bool) -> int:
+    """Run one source connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
+    if config.source.mode == "query":
+        if trial:
+            log.warning(
+                "trial: no checkpoint, so the next run reads everything again; with --name it goes on"
+            )
+        from liberator.build.query import QueryConnector
+
+        QueryConnector(config, once=once, max_events=max_events, trial=trial).run()
+        return 0
+    from liberator.build.connector import run_source as run_log
+
+    return run_log(config, once=once, max_events=max_events, trial=trial)

@@ -1,0 +1,125 @@
+"""What every wired source connector has, whatever its mode: it is observed, closed, and run until done or stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from liberator.capture import Capture, Ledger
+from liberator.change import Batch
+from liberator.observe.telemetry import Telemetry
+from liberator.protocols import LoopState, Source
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+
+class Running:
+    """A source connector, wired. `capture.run` runs it."""
+
+    def __init__(
+        self, config: SourceConfig, telemetry: Telemetry, source: Source, ledger: Ledger, capture: Capture
+    ) -> None:
+        self.config = config
+        self.telemetry = telemetry
+        self.source = source
+        self._ledger = ledger
+        self.capture = capture
+
+    def run(self) -> None:
+        """Until it is done or stopped by a signal. Raises the `LiberatorError` that ends it."""
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            self.observe(stack)
+            stack.enter_context(Signals(self.capture.stop))
+            self.capture.run()
+
+    def observe(self, stack: ExitStack) -> None:
+        """Start what shows the connector to people: the endpoint, if configured, and progress."""
+        from liberator.observe.progress import Progress
+
+        if self.config.observe is not None:
+            from liberator.observe.server import ObserveServer
+
+            stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
+        shares_the_screen = self.config.publish.kind == "stdout" and sys.stdout.isatty()
+        stack.enter_context(Progress(self.telemetry, plain=shares_the_screen))
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.source.close()
+        self._ledger.close()
+
+
+class Watching:
+    """Translates what the loop says into telemetry: topics become tables. What was received is told by each mode."""
+
+    def __init__(self, telemetry: Telemetry, topics: Callable[[], Mapping[str, str]]) -> None:
+        self._telemetry = telemetry
+        self._topics = topics
+
+    def beat(self) -> None:
+        """See `Watch.beat`."""
+        self._telemetry.beat()
+
+    def state(self, name: LoopState) -> None:
+        """See `Watch.state`."""
+        self._telemetry.state(name)
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """See `Watch.received`."""
+        raise NotImplementedError
+
+    def published(self, topics: Mapping[str, int], size: int) -> None:
+        """See `Watch.published`."""
+        tables = self._topics()
+        counts: dict[str, int] = {}
+        for topic, count in topics.items():
+            label = tables.get(topic, topic)
+            counts[label] = counts.get(label, 0) + count
+        self._telemetry.published(counts, size)
+
+    def durable(self, count: int) -> None:
+        """See `Watch.durable`."""
+        self._telemetry.durable(count)
+
+    def checkpoint_saved(self) -> None:
+        """See `Watch.checkpoint_saved`."""
+        self._telemetry.checkpoint_saved(time.time())
+
+    def error(self, code: str) -> None:
+        """See `Watch.error`."""
+        self._telemetry.error(code)
+
+    def reconnect(self) -> None:
+        """See `Watch.reconnect`."""
+        self._telemetry.reconnect()
+
+
+class Signals:
+    """SIGTERM and SIGINT ask to stop; a second one ends at once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._before: dict[signal.Signals, Any] = {}
+        self._asked = False
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._handle)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._asked = True
+        self._stop()

@@ -1,0 +1,241 @@
+"""The plan's front-end for rows that queries read: COPY lines or driver values -> encoded events. One call per batch.
+
+Enters: `RowBatch`es. Leaves: `EncodedBatch`es. Called by the capture loop. PostgreSQL's lines go through the same plans and
+converters as the log and the snapshot, so that one row has one JSON (Invariant 9); the values of other databases through
+converters by their SQLAlchemy types. A row that breaks its contract goes where `on_invalid` says.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from liberator.change import Batch, EncodedBatch, Headers, State
+from liberator.codec.debezium import DebeziumCodec
+from liberator.contract.gate import ColumnFacts, Gate, compile_gate
+from liberator.errors import PreconditionError
+from liberator.plan.compile import Converter, TablePlan, compile_plan
+from liberator.plan.invalid import InvalidRows, as_text
+from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
+from liberator.postgres.model import Column, Table
+from liberator.postgres.values import ConversionError, TypeOptions
+from liberator.source.query.batch import RowBatch
+
+log = logging.getLogger(__name__)
+
+_ALIVE = frozenset(
+    {b"null", b"false", b"0", b'""', b'"0"', b'"f"', b'"F"', b'"n"', b'"N"', b'"no"', b'"false"'}
+)
+"""The JSON of a soft-delete column in a row that is not deleted."""
+
+
+class Contracts(Protocol):
+    """Where stored contracts are."""
+
+    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
+        """The version that holds and its schema; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlanSettings:
+    """What of the configuration decides about plans and events.
+
+    topic: (schema, table) -> topic. key: (schema, table) -> configured key columns, None: those of the table. facts: what
+    the types of a table's columns guarantee. convert: what makes JSON of a column's values; None: of PostgreSQL's text.
+    """
+
+    name: str
+    topic: Callable[[str, str], str]
+    key: Callable[[str, str], Sequence[str] | None]
+    facts: Callable[[Table], list[ColumnFacts]]
+    convert: Callable[[Column], Converter] | None = None
+    types: TypeOptions = field(default_factory=TypeOptions)
+    tombstones: bool = True
+
+
+class QueryExecutor:
+    """Turns batches of rows into events. now_us: the processing time, microseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        settings: QueryPlanSettings,
+        codec: DebeziumCodec,
+        contracts: Contracts,
+        invalid: InvalidRows,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._contracts = contracts
+        self._invalid = invalid
+        self._now_us = now_us
+        self._plans: dict[tuple[str, str], TablePlan] = {}
+        self._topics: dict[str, tuple[str, str]] = {}
+        self._unfit: Any = None
+        self.committed_us = 0
+        """When the newest rows were read, microseconds since the Unix epoch; 0: none were yet."""
+
+    def prepare(self, tables: Iterable[Table]) -> None:
+        """Find out at the start what would go wrong later. Raises `PreconditionError`, `ContractError`."""
+        for table in tables:
+            self._plan(table)
+
+    def topics(self) -> dict[str, str]:
+        """Topic -> ``schema.table``, of all tables seen so far."""
+        return {topic: ".".join(table) for topic, table in self._topics.items()}
+
+    def history(self) -> State:
+        """Nothing: tables are read as they are."""
+        return {}
+
+    def inside(self) -> State:
+        """What has no state yet comes again, with the same ids: a row is whole by itself."""
+        return {}
+
+    def encode(self, batch: Batch) -> EncodedBatch:
+        """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
+        out = EncodedBatch()
+        if not isinstance(batch, RowBatch) or batch.table is None or not (batch.frames or batch.rows):
+            return out
+        self._codec.now(self._now_us())
+        self.committed_us = max(self.committed_us, batch.taken_us)
+        plan = self._plan(batch.table)
+        if batch.gone:
+            self._gone(plan, batch, out)
+        else:
+            self._rows(plan, batch, out)
+        return out
+
+    # -- rows
+
+    def _rows(self, plan: TablePlan, batch: RowBatch, out: EncodedBatch) -> None:
+        mark = b'"true"' if batch.op == b"r" else b'"false"'
+        source = self._codec.read(plan.source, batch.taken_us, mark)
+        prefix = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode())
+        number = b"" if batch.number is None else b"%d." % batch.number
+        in_front = int(batch.versions) + int(batch.by_place)
+        for index, row in enumerate(batch.frames or batch.rows):
+            values = copy_fields(row, plan, in_front) if isinstance(row, bytes) else list(row)
+            version = values.pop(0) if batch.versions else None
+            place = values.pop(0) if batch.by_place else None
+            after = self._convert(plan, values)
+            key = key_of(plan, values)
+            named = place or (key if plan.id_of is None else plan.id_template % plan.id_of(values))
+            told = version if version is not None else b"%08x" % zlib.crc32(after)
+            id = b"%b%b/%b%b" % (prefix, named or b"", number, told)
+            where = source % (b"null" if version is None else version)
+            if batch.soft is not None and values[batch.soft] not in _ALIVE:
+                self._remove(out, plan, after, key, id, where)
+                continue
+            op = batch.op if batch.ops is None else batch.ops[index]
+            self._emit(out, plan, op, after, values, key, id, where)
+
+    def _emit(
+        self,
+        out: EncodedBatch,
+        plan: TablePlan,
+        op: bytes,
+        after: bytes,
+        values: Sequence[Any],
+        key: bytes | None,
+        id: bytes,
+        source: bytes,
+    ) -> None:
+        value = self._codec.value(op, b"null", after, source)
+        violation, self._unfit = self._unfit, None
+        if violation is None and plan.gate is not None:
+            violation = find_violation(plan, plan.gate, values, after, ())
+        topic = plan.topic
+        headers: Headers | None = None
+        if violation is not None:
+            topic, headers = self._invalid.handle(violation, plan, key, id, None)
+        out.add(topic, key, value, id, headers)
+
+    def _convert(self, plan: TablePlan, values: list[Any]) -> bytes:
+        """The row's JSON. What does not fit its type stays text, and `_unfit` says so."""
+        as_sent = list(values)
+        try:
+            return row_json(plan, values)[0]
+        except ConversionError:
+            values[:] = as_sent
+            after, _, self._unfit = as_text(plan, values)
+            return after
+
+    # -- rows that are gone
+
+    def _gone(self, plan: TablePlan, batch: RowBatch, out: EncodedBatch) -> None:
+        """The key's columns are all that is known of such a row."""
+        names = [column.name for column in plan.table.columns]
+        places = [names.index(name) for name in plan.table.key]
+        converters = dict(plan.conversions)
+        source = self._codec.read(plan.source, batch.taken_us, b'"false"') % b"null"
+        prefix = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode())
+        for row in batch.frames or batch.rows:
+            fields = split_line(row) if isinstance(row, bytes) else list(row)
+            values: list[Any] = [b"null"] * len(names)
+            for place, text in zip(places, fields, strict=True):
+                convert = converters.get(place)
+                values[place] = text if convert is None else convert(text)
+            before = b"{%b}" % b",".join(b"%b:%b" % (plan.names[i], values[i]) for i in places)
+            key = key_of(plan, values)
+            named = plan.id_template % plan.id_of(values)  # type: ignore[misc]  # there is a key
+            id = b"%b%b/d%d" % (prefix, named, batch.number or 0)
+            self._remove(out, plan, before, key, id, source)
+
+    def _remove(
+        self, out: EncodedBatch, plan: TablePlan, before: bytes, key: bytes | None, id: bytes, source: bytes
+    ) -> None:
+        """A delete and its tombstone."""
+        self._unfit = None
+        out.add(plan.topic, key, self._codec.value(b"d", before, b"null", source), id)
+        if key is not None and plan.unique_key and self._settings.tombstones:
+            out.add(plan.topic, key, None, id + b"/t")
+
+    # -- plans
+
+    def _plan(self, table: Table) -> TablePlan:
+        plan = self._plans.get((table.schema, table.name))
+        if plan is None or (plan.table is not table and plan.table != table):
+            topic = self._topic(table.schema, table.name)
+            plan = compile_plan(
+                table,
+                topic=topic,
+                key=self._settings.key(table.schema, table.name),
+                options=self._settings.types,
+                gate=self._gate(topic, table),
+                source=self._codec.table(table.schema, table.name),
+                convert=self._settings.convert,
+            )
+            self._plans[table.schema, table.name] = plan
+        return plan
+
+    def _gate(self, topic: str, table: Table) -> Gate | None:
+        stored = self._contracts.load(topic)
+        if stored is None:
+            return None
+        version, contract = stored
+        gate = compile_gate(contract, self._settings.facts(table))
+        if gate.impossible is not None:
+            log.warning(
+                "no row of %s as it is now can satisfy contract %s version %d: %s",
+                table.qualified,
+                topic,
+                version,
+                gate.impossible,
+            )
+        return gate
+
+    def _topic(self, schema: str, table: str) -> str:
+        topic = self._settings.topic(schema, table)
+        owner = self._topics.setdefault(topic, (schema, table))
+        if owner != (schema, table):
+            raise PreconditionError(
+                f"tables {'.'.join(owner)} and {schema}.{table} would both be published to topic {topic}",
+                code="plan.topic_collision",
+                where="publish.topic",
+                fix="exclude one of them, or run a second connector for it with another publish.topic",
+            )
+        return topic

@@ -1,0 +1,202 @@
+"""The queries of one pass over a PostgreSQL table, and the text of its COPY lines. No I/O.
+
+Values of rows come back as the server's own text and go in again as literals of unknown type, which the column's type
+makes sense of: nothing is rounded on the way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from liberator.postgres.sql import as_literal
+from liberator.source.query.database import Place, Scan, Shape
+
+_ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"\\": b"\\"}
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(rb"[\\\t\n\r]")
+_ESCAPED = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
+
+Ages = tuple[int, int]
+"""A snapshot's xmax (64 bits), and the id at which this transaction counts ages from (32 bits)."""
+
+
+def fields_of(line: bytes) -> list[str | None]:
+    """The fields of a COPY line as text; bytes that are no UTF-8 survive the way there and back."""
+    return [
+        None
+        if field == b"\\N"
+        else _ESCAPE.sub(lambda m: _ESCAPES.get(m[1], m[1]), field).decode(errors="surrogateescape")
+        for field in line[:-1].split(b"\t")
+    ]
+
+
+def line_of(fields: Sequence[str | None]) -> bytes:
+    """Inverse of `fields_of`."""
+    return b"\t".join(_field(field) for field in fields) + b"\n"
+
+
+def _field(field: str | None) -> bytes:
+    if field is None:
+        return b"\\N"
+    return _TO_ESCAPE.sub(lambda m: _ESCAPED[m[0]], field.encode(errors="surrogateescape"))
+
+
+def page_query(scan: Scan, rows: int | None, ages: Ages) -> sql.Composed:
+    """The next `rows` rows of a scan, None: all."""
+    shape = scan.shape
+    columns: list[sql.Composable] = []
+    if scan.keys:
+        columns = [_column(name) for name in shape.key]
+    else:
+        if shape.versions:
+            columns.append(sql.SQL("t.xmin"))
+        if shape.by_place:
+            columns.append(sql.SQL("t.tableoid || ':' || t.ctid"))
+        columns += [_column(column.name) for column in shape.table.columns]
+    order = shape.key if scan.odd or scan.keys else shape.order
+    conditions = _conditions(scan, order, ages)
+    parts: list[sql.Composable] = [sql.SQL("SELECT {} FROM {} AS t").format(_list(columns), _from(shape))]
+    if conditions:
+        parts.append(sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)))
+    if order and shape.paged:
+        parts.append(sql.SQL("ORDER BY {}").format(_list([_column(name) for name in order])))
+        if rows is not None:
+            parts.append(sql.SQL("LIMIT {}").format(rows))
+    return sql.Composed(parts).join(" ")
+
+
+def mark_query(shape: Shape, cap: str | None) -> sql.Composed:
+    """The greatest value of the cursor that is of use in an order."""
+    assert shape.cursor is not None
+    cursor = _column(shape.cursor)
+    return sql.SQL("SELECT pg_catalog.max({}) FROM {} AS t WHERE {}").format(
+        cursor, _from(shape), _in_order(shape, cap)
+    )
+
+
+def odd_query(shape: Shape, cap: str | None) -> sql.Composed:
+    """Three numbers: rows whose cursor is NULL, infinite or NaN, and too far in the future."""
+    assert shape.cursor is not None
+    cursor = _column(shape.cursor)
+    infinite = sql.SQL("false") if not shape.bounded else _infinite(shape, cursor)
+    late: sql.Composable = (
+        sql.SQL("false")
+        if cap is None
+        else sql.SQL("{} > {} AND NOT ({})").format(cursor, sql.Literal(cap), infinite)
+    )
+    return sql.SQL(
+        "SELECT pg_catalog.count(*) FILTER (WHERE {c} IS NULL), pg_catalog.count(*) FILTER (WHERE {infinite}),"
+        " pg_catalog.count(*) FILTER (WHERE {late}) FROM {table} AS t WHERE {odd}"
+    ).format(c=cursor, infinite=infinite, late=late, table=_from(shape), odd=_odd(shape, cap))
+
+
+def present_query(shape: Shape, keys: Sequence[Place]) -> sql.Composed:
+    """Positions of those keys that are there."""
+    columns = [_column(name) for name in shape.key]
+    found = [
+        sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {} AS t WHERE {})").format(
+            position,
+            _from(shape),
+            sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(column, sql.Literal(value))
+                for column, value in zip(columns, key, strict=True)
+            ),
+        )
+        for position, key in enumerate(keys)
+    ]
+    return sql.Composed(found).join(" UNION ALL ")
+
+
+def _conditions(scan: Scan, order: Sequence[str], ages: Ages) -> list[sql.Composable]:
+    shape, view = scan.shape, scan.view
+    conditions: list[sql.Composable] = []
+    if scan.odd:
+        conditions.append(sql.SQL("({})").format(_odd(shape, view.cap)))
+    elif shape.cursor is not None and not scan.keys:
+        cursor = _column(shape.cursor)
+        conditions.append(_in_order(shape, view.cap))
+        if scan.low is not None:
+            conditions.append(sql.SQL("{} >= {}").format(cursor, sql.Literal(scan.low)))
+        if view.ceiling is not None:
+            conditions.append(sql.SQL("{} <= {}").format(cursor, sql.Literal(view.ceiling)))
+    if scan.unseen is not None and shape.versions:
+        conditions.append(_unseen(scan.unseen, ages))
+    if scan.after is not None:
+        conditions.append(_behind(order, scan.after))
+    return conditions
+
+
+def _behind(order: Sequence[str], after: Place) -> sql.Composable:
+    columns = [_column(name) for name in order]
+    values = [sql.Literal(value) for value in after]
+    if len(columns) == 1:
+        return sql.SQL("{} > {}").format(columns[0], values[0])
+    return sql.SQL("({}) > ({})").format(_list(columns), _list(values))
+
+
+def _unseen(snapshot: str, ages: Ages) -> sql.Composable:
+    """Rows of transactions that had not ended in `snapshot` (``xmin:xmax:xip,...``). Ages grow backwards from this
+    transaction's own reckoning; negative ones are of rows frozen long ago, whose ids were used again since."""
+    xmin, xmax, running = snapshot.split(":")
+    here, reckoning = ages
+    reference = here + ((reckoning - here + (1 << 31)) % (1 << 32)) - (1 << 31)
+    since = sql.SQL("pg_catalog.age(t.xmin) BETWEEN 0 AND {}").format(_age(reference, int(xmax)))
+    if not running:
+        return since
+    ids = ",".join(str(int(xid) % (1 << 32)) for xid in running.split(","))
+    listed = sql.SQL(
+        "(t.xmin = ANY ({}::pg_catalog.xid[]) AND pg_catalog.age(t.xmin) BETWEEN 0 AND {})"
+    ).format(sql.Literal("{" + ids + "}"), _age(reference, int(xmin)))
+    return sql.SQL("({} OR {})").format(since, listed)
+
+
+def _age(reference: int, xid: int) -> int:
+    return min(max(reference - xid, 0), (1 << 31) - 1)
+
+
+def _in_order(shape: Shape, cap: str | None) -> sql.Composable:
+    """The rows that the order helps with: neither NULL nor infinite nor far ahead."""
+    assert shape.cursor is not None
+    cursor = _column(shape.cursor)
+    conditions: list[sql.Composable] = [sql.SQL("{} IS NOT NULL").format(cursor)]
+    if cap is not None:
+        conditions.append(sql.SQL("{} <= {}").format(cursor, sql.Literal(cap)))
+    elif shape.bounded:
+        conditions.append(sql.SQL("{} < 'infinity'").format(cursor))
+    if shape.bounded:
+        conditions.append(sql.SQL("{} > '-infinity'").format(cursor))
+    return sql.SQL(" AND ").join(conditions)
+
+
+def _odd(shape: Shape, cap: str | None) -> sql.Composable:
+    """All others."""
+    assert shape.cursor is not None
+    cursor = _column(shape.cursor)
+    conditions: list[sql.Composable] = [sql.SQL("{} IS NULL").format(cursor)]
+    if cap is not None:
+        conditions.append(sql.SQL("{} > {}").format(cursor, sql.Literal(cap)))
+    if shape.bounded:
+        conditions.append(_infinite(shape, cursor))
+    return sql.SQL(" OR ").join(conditions)
+
+
+def _infinite(shape: Shape, cursor: sql.Composable) -> sql.Composable:
+    """Infinity and, for numbers, NaN, which PostgreSQL orders behind it."""
+    return sql.SQL("{c} >= 'infinity' OR {c} = '-infinity'").format(c=cursor)
+
+
+def _from(shape: Shape) -> sql.Composable:
+    if shape.sql is not None:
+        return sql.SQL("({})").format(sql.SQL(as_literal(shape.sql)))
+    return sql.Identifier(shape.relation.schema, shape.relation.name)
+
+
+def _column(name: str) -> sql.Composable:
+    return sql.SQL("t.{}").format(sql.Identifier(name))
+
+
+def _list(parts: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)

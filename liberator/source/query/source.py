@@ -1,0 +1,347 @@
+"""A query source: its thread reads the tables that are due, pass by pass, into a bounded queue.
+
+Enters: settings and a database. Leaves: batches with the position behind their last row. Called by the capture loop. The
+thread stands still while the queue is full, so a slow publisher is waited for by the reader, not by memory. Never writes to
+the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from liberator.change import Batch, State
+from liberator.errors import CheckpointError, LiberatorError, PreconditionError, SourceError
+from liberator.protocols import SnapshotProgress
+from liberator.source.query.batch import RowBatch
+from liberator.source.query.database import Database, Relation, Shape
+from liberator.source.query.passes import Clock, TablePass
+from liberator.source.query.position import TablePosition, positions_of
+from liberator.source.query.settings import QuerySettings, TableSettings
+
+log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 512 * 1024
+_TIMED_OUT = ("postgres.57014", "query.timeout")
+_LEAST_ROWS = 100
+_WAY_OUT = 8.0
+
+
+@dataclass(slots=True)
+class _Table:
+    """A table and when it is read next (monotonic seconds)."""
+
+    relation: Relation
+    settings: TableSettings
+    position: TablePosition
+    due: float = 0.0
+    rounds: int = 0
+    odd: dict[str, int] = field(default_factory=dict)
+
+
+class QuerySource:
+    """See `Source`. database: makes the connection of one session; `stop` ends what it reads. approve: called with what is
+    going to be read before anything is. progress: hears of first passes."""
+
+    def __init__(
+        self,
+        settings: QuerySettings,
+        database: Callable[[threading.Event], Database],
+        *,
+        progress: SnapshotProgress,
+        approve: Callable[[Database, Sequence[Shape]], None],
+        tick: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._make = database
+        self._progress = progress
+        self._approve = approve
+        self._tick, self._jitter = tick, jitter
+        self._session: _Session | None = None
+        self._pages: dict[str, int] = {}
+        self.reading_tables = False
+        """Is a table being read for the first time?"""
+        self.complete_at: float | None = None
+        """When (seconds since the Unix epoch) the newest pass began that has ended; None: none has."""
+
+    @property
+    def database(self) -> Database:
+        """The open session's database."""
+        if self._session is None:
+            raise SourceError("the source is not open", code="source.closed")
+        return self._session.database
+
+    def open(self, resume: State) -> None:
+        """See `Source.open`."""
+        self.close()
+        session = _Session(self, self._make, self._settings)
+        try:
+            session.open(resume)
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        session.start()
+
+    def poll(self, limit: int, timeout: float) -> Batch:
+        """See `Source.poll`."""
+        if self._session is None:
+            raise SourceError("the source is not open", code="source.closed")
+        return self._session.poll(timeout)
+
+    def ack(self, state: State) -> None:
+        """See `Source.ack`: what is saved need not be told again."""
+        if self._session is not None:
+            self._session.acknowledged.append(state)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def queued(self) -> int:
+        """Bytes, about, that were read and not taken."""
+        return 0 if self._session is None else self._session.queued()
+
+
+class _Session:
+    """One connection and its thread."""
+
+    def __init__(
+        self, source: QuerySource, make: Callable[[threading.Event], Database], settings: QuerySettings
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._stop = threading.Event()
+        self.database = make(self._stop)
+        self.acknowledged: deque[State] = deque()
+        self._queue: queue.Queue[Batch | LiberatorError] = queue.Queue(
+            maxsize=max(2, settings.queue_bytes // _BATCH_BYTES)
+        )
+        self._thread = threading.Thread(target=self._work, name="query", daemon=True)
+        self._tables: dict[str, _Table] = {}
+        self._look_due = 0.0
+        self._identity = ""
+        self._clock = Clock(tick=source._tick, pause=self._stop.wait)
+
+    # -- in the loop's thread
+
+    def open(self, resume: State) -> None:
+        """Connect, and find out what would go wrong later."""
+        self.database.open()
+        self._identity = self.database.identity()
+        saved = positions_of(resume)
+        relations = self._relations()
+        self._require_exact(relations)
+        if not relations:
+            raise PreconditionError(
+                "there is no table to read: nothing in this database is meant by the configuration",
+                code="source.no_tables",
+                where="source.tables",
+                fix="check source.tables and source.exclude",
+            )
+        self.database.require_readable(relations)
+        self._add(relations, saved)
+        if gone := sorted(saved.keys() - self._tables.keys()):
+            log.warning("%s: no longer there, or no longer meant", ", ".join(gone))
+
+    def start(self) -> None:
+        """Start reading."""
+        self._look_due = self._source._tick() + self._settings.look_around
+        self._thread.start()
+
+    def poll(self, timeout: float) -> Batch:
+        """The next batch. Raises what the thread ran into."""
+        try:
+            item = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return Batch([])
+        if isinstance(item, LiberatorError):
+            raise item
+        return item
+
+    def queued(self) -> int:
+        """About."""
+        return self._queue.qsize() * _BATCH_BYTES
+
+    def close(self) -> None:
+        """End the thread, also one that waits for the server."""
+        self._stop.set()
+        end = time.monotonic() + _WAY_OUT
+        while self._thread.is_alive() and time.monotonic() < end:
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                self.database.cancel()
+        self.database.close()
+
+    # -- which tables
+
+    def _relations(self) -> list[Relation]:
+        """What is meant. Views and whatever else is no table must be named literally."""
+        selection, exact = self._settings.selection, set(self._settings.exact.values())
+        found = [
+            relation
+            for relation in self.database.relations()
+            if selection.wants(relation.schema, relation.name)
+            and (not relation.view or (relation.schema, relation.name) in exact)
+        ]
+        there = {(relation.schema, relation.name) for relation in found}
+        named = dict.fromkeys((*exact, *self._settings.queried))
+        queried = [
+            name for name in named if self._settings.table(*name).sql is not None and name not in there
+        ]
+        return found + [Relation(schema, name) for schema, name in queried]
+
+    def _require_exact(self, relations: Sequence[Relation]) -> None:
+        there = {(relation.schema, relation.name) for relation in relations}
+        for written, (schema, name) in self._settings.exact.items():
+            if (schema, name) not in there:
+                raise PreconditionError(
+                    f"table {written} does not exist in this database",
+                    code="source.table_missing",
+                    where="source.tables",
+                    fix="correct the name, or take it out of source.tables",
+                )
+
+    def _add(self, relations: Sequence[Relation], saved: dict[str, TablePosition]) -> None:
+        shapes = []
+        for relation in relations:
+            settings = self._settings.table(relation.schema, relation.name)
+            settings = self.database.completed(settings)
+            shape = self.database.shape(relation, settings)
+            if shape is None:
+                continue
+            position = saved.get(relation.qualified)
+            here = TablePosition(self._identity, str(settings.strategy), settings.cursor)
+            if position is None:
+                position = here
+            else:
+                _refuse_other(relation.qualified, position, here)
+                self.database.require_past(position.seen)
+            self._tables[relation.qualified] = _Table(relation, settings, position)
+            shapes.append(shape)
+            if not shape.indexed:
+                log.warning(
+                    "%s has no index that begins with %s: every poll reads the whole table",
+                    relation.qualified,
+                    shape.cursor,
+                )
+        self._source._approve(self.database, shapes)
+
+    # -- in its own thread
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._look_around()
+                table = min(self._tables.values(), key=lambda table: table.due)
+                if self._settings.once and all(table.rounds for table in self._tables.values()):
+                    self._put(Batch([], None, final=True))
+                    return
+                wait = table.due - self._source._tick()
+                if wait > 0:
+                    self._stop.wait(min(wait, 1.0))
+                else:
+                    self._read(table)
+        except LiberatorError as error:
+            self._put(error)
+        except Exception as error:  # the thread's last stand: whatever it is must reach the loop
+            log.debug("the reader failed", exc_info=True)
+            self._put(SourceError(f"reading failed: {error!r}", code="source.query"))
+
+    def _look_around(self) -> None:
+        """New tables are read from now on; of those that are gone nothing more comes."""
+        if self._settings.once or self._source._tick() < self._look_due:
+            return
+        self._look_due = self._source._tick() + self._settings.look_around
+        relations = self._relations()
+        there = {relation.qualified: relation for relation in relations}
+        for gone in self._tables.keys() - there.keys():
+            if len(self._tables) > 1:
+                log.warning("%s is gone", gone)
+                del self._tables[gone]
+        if new := [relation for name, relation in there.items() if name not in self._tables]:
+            log.info("new: %s", ", ".join(relation.qualified for relation in new))
+            self.database.require_readable(new)
+            self._add(new, {})
+
+    def _read(self, table: _Table) -> None:
+        """One pass."""
+        name = table.relation.qualified
+        pages = self._source._pages
+        settings = table.settings
+        if name in pages:
+            settings = replace(settings, batch_rows=pages[name])
+        shape = self.database.shape(table.relation, settings)
+        table.rounds += 1
+        table.due = self._source._tick() + settings.poll_interval * (0.9 + 0.2 * self._source._jitter())
+        if shape is None:
+            return
+        began = self._clock.now()
+        one = TablePass(self.database, shape, settings, table.position, self._clock, table.odd)
+        first = one.first
+        if first:
+            self._source.reading_tables = True
+            self._source._progress.snapshot_started(name, table.relation.rows)
+        try:
+            for batch in self._measured(one.batches()):
+                if first:
+                    self._source._progress.snapshot_rows(name, len(batch.frames) or len(batch.rows))
+                if not self._put(batch):
+                    return
+        except SourceError as error:
+            if error.code in _TIMED_OUT and settings.batch_rows > _LEAST_ROWS:
+                pages[name] = max(_LEAST_ROWS, settings.batch_rows // 4)
+                log.warning("%s: a page took too long; from now on it has %d rows", name, pages[name])
+            raise
+        table.position = one.position
+        if first:
+            self._source._progress.snapshot_done(name)
+            self._source.reading_tables = any(t.position.passes == 0 for t in self._tables.values())
+        self._source.complete_at = began
+
+    def _measured(self, batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
+        """At most so many rows a second."""
+        limit = self._settings.rows_per_second
+        for batch in batches:
+            yield batch
+            if limit is not None and (rows := len(batch.frames) or len(batch.rows)):
+                self._stop.wait(rows / limit)
+
+    def _put(self, item: Batch | LiberatorError) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _refuse_other(qualified: str, saved: TablePosition, here: TablePosition) -> None:
+    """Raises `CheckpointError` for a position of another database, or one that was reached in another way."""
+    if saved.database != here.database:
+        raise CheckpointError(
+            f"the checkpoint is of another database: it says {saved.database}, here it is {here.database}",
+            code="checkpoint.database",
+            where=f"table {qualified}",
+            fix="connect to the database that it belongs to, or use another connector name; `liberate checkpoint reset`"
+            " reads all tables anew",
+        )
+    if (saved.strategy, saved.cursor) != (here.strategy, here.cursor):
+        raise CheckpointError(
+            f"{qualified} was read by {saved.strategy} {', '.join(saved.cursor)} so far, now it is to be read by"
+            f" {here.strategy} {', '.join(here.cursor)}",
+            code="checkpoint.strategy",
+            where=f"source.query.tables.{qualified}",
+            fix=f"put the strategy back, or read the table anew: `liberate checkpoint reset --read {qualified}`",
+        )

@@ -1,0 +1,286 @@
+"""What each strategy finds on PostgreSQL, look by look, and what a look never misses (D72, D73, D74)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from liberator.errors import PreconditionError
+from liberator.testing.publisher import MemoryPublisher
+from tests.integration.query.conftest import MakeLooks, Session
+from tests.integration.query.reading import keys, ops, seen
+
+TIMED = "create table t (id int primary key, v text, at timestamptz not null default clock_timestamp())"
+
+
+def test_bulk_reads_everything_each_time_under_new_ids(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key); insert into t values (1), (2), (3)")
+    it = looks("public.t", strategy="bulk", batch_rows=2)
+    first, second = it.look(), it.look()
+    assert ops(first) == ops(second) == [("r", 1), ("r", 2), ("r", 3)]
+    assert len({event.id for event in first + second}) == 6
+
+
+def test_incrementing_finds_new_rows_only(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, v text); insert into t values (1), (2)")
+    it = looks("public.t", incrementing_column="id")
+    assert ops(it.look()) == [("r", 1), ("r", 2)]
+    assert it.look() == []
+    db.execute("insert into t values (7), (4)")
+    assert ops(it.look()) == [("c", 4), ("c", 7)]
+    assert it.look() == []
+
+
+def test_timestamp_finds_what_was_written(looks: MakeLooks, db: Session) -> None:
+    db.execute(f"{TIMED}; insert into t values (1), (2), (3)")
+    it = looks("public.t", timestamp_column="at")
+    assert ops(it.look()) == [("r", 1), ("r", 2), ("r", 3)]
+    db.execute("update t set v = 'x', at = clock_timestamp() where id = 2")
+    db.execute("insert into t values (4)")
+    assert ops(it.look()) == [("u", 2), ("u", 4)]
+    assert it.look() == []
+
+
+def test_timestamp_and_incrementing_tells_new_rows_from_changed_ones(looks: MakeLooks, db: Session) -> None:
+    db.execute(f"{TIMED}; insert into t values (1), (2), (3)")
+    it = looks("public.t", timestamp_column="at", incrementing_column="id")
+    assert ops(it.look()) == [("r", 1), ("r", 2), ("r", 3)]
+    db.execute("insert into t values (4)")
+    db.execute("update t set at = clock_timestamp() where id = 1")
+    assert ops(it.look()) == [("c", 4), ("u", 1)]
+    assert it.look() == []
+
+
+def test_xmin_needs_no_column(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, v text); insert into t values (1), (2), (3)")
+    it = looks("public.t")
+    assert ops(it.look()) == [("r", 1), ("r", 2), ("r", 3)]
+    db.execute("update t set v = 'x' where id = 2")
+    db.execute("insert into t values (0)")
+    assert ops(it.look()) == [("u", 0), ("u", 2)]
+    assert it.look() == []
+
+
+def test_a_table_without_a_key_has_its_rows_told_apart_by_their_place(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (v text); insert into t values ('a'), ('a')")
+    it = looks("public.t")
+    first = it.look()
+    assert [event.row for event in first] == [{"v": "a"}, {"v": "a"}]
+    assert [event.key for event in first] == [None, None]
+    assert len({event.id for event in first}) == 2
+    db.execute("insert into t values ('b')")
+    assert [event.row for event in it.look()] == [{"v": "b"}]
+
+
+def test_a_query_is_read_as_a_table(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, n int); insert into t values (1, 5), (2, 7)")
+    it = looks(
+        "public.double", sql="SELECT id, n * 2 AS twice FROM public.t", incrementing_column="id", batch_rows=1
+    )
+    assert [event.row for event in it.look()] == [{"id": 1, "twice": 10}, {"id": 2, "twice": 14}]
+    db.execute("insert into t values (3, 1)")
+    assert [(event.op, event.table, event.row) for event in it.look()] == [
+        ("u", "double", {"id": 3, "twice": 2})
+    ]
+
+
+def test_a_query_without_a_cursor_is_read_whole(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (n int); insert into t values (1), (2)")
+    it = looks("public.total", sql="SELECT sum(n) AS total FROM public.t")
+    assert [event.row for event in it.look()] == [{"total": 3}]
+    db.execute("insert into t values (3)")
+    assert [event.row for event in it.look()] == [{"total": 6}]
+
+
+@pytest.mark.parametrize("strategy", ["incrementing", "timestamp", "timestamp+incrementing", "xmin"])
+def test_a_row_that_is_committed_late_is_seen(
+    strategy: str, looks: MakeLooks, db: Session, sessions: Callable[[], Session]
+) -> None:
+    """D72: a first takes its number and time, b commits a greater one, a look, a commits, a look."""
+    db.execute("create table t (id int primary key, at timestamptz not null)")
+    a = sessions()
+    it = looks("public.t", strategy=strategy, timestamp_column="at", incrementing_column="id")
+    it.look()
+    with a.transaction():
+        a.execute("insert into t values (1, clock_timestamp())")
+        db.execute("insert into t values (2, clock_timestamp())")
+        assert keys(it.look()) == [2]
+        db.execute("insert into t values (3, clock_timestamp())")
+        assert keys(it.look()) == [3]
+    assert keys(it.look()) == [1]
+    assert it.look() == []
+
+
+def test_a_time_taken_before_the_first_write_is_late_too(
+    looks: MakeLooks, db: Session, sessions: Callable[[], Session]
+) -> None:
+    """now() is when a transaction began: it has no id of its own then, and no horizon of ids knows it."""
+    db.execute("create table t (id int primary key, at timestamptz not null default now())")
+    a = sessions()
+    it = looks("public.t", strategy="timestamp", timestamp_column="at")
+    db.execute("insert into t values (0)")
+    it.look()
+    with a.transaction():
+        a.execute("select 1")
+        db.execute("insert into t values (2)")
+        assert keys(it.look()) == [2]
+        assert keys(it.look()) == []
+        a.execute("insert into t values (1)")
+    assert keys(it.look()) == [1]
+
+
+def test_a_prepared_transaction_is_waited_for(
+    looks: MakeLooks, db: Session, sessions: Callable[[], Session], unique: str
+) -> None:
+    db.execute("create table t (id int primary key); insert into t values (0)")
+    it = looks("public.t", incrementing_column="id")
+    it.look()
+    a = sessions()
+    a.execute("begin")
+    a.execute("insert into t values (1)")
+    a.execute(f"prepare transaction '{unique}'".encode())
+    for number in (2, 3, 4):
+        db.execute(f"insert into t values ({number})".encode())
+        assert keys(it.look()) == [number]
+    a.execute(f"commit prepared '{unique}'".encode())
+    assert keys(it.look()) == [1]
+
+
+def test_rows_of_one_time_are_neither_lost_nor_doubled_at_the_borders_of_pages(
+    looks: MakeLooks, db: Session
+) -> None:
+    """D73"""
+    db.execute("create table t (id int primary key, at timestamp not null)")
+    db.execute("insert into t select n, '2024-01-01 00:00:00.000001' from generate_series(1, 10) n")
+    it = looks("public.t", timestamp_column="at", batch_rows=4)
+    assert keys(it.look()) == list(range(1, 11))
+    db.execute("insert into t select n, '2024-01-01 00:00:00.000001' from generate_series(11, 15) n")
+    db.execute("insert into t values (0, '2024-01-01 00:00:00.000001'), (20, '2024-01-01 00:00:00.000002')")
+    assert keys(it.look()) == [0, 11, 12, 13, 14, 15, 20]
+    assert it.look() == []
+
+
+def test_rows_of_one_time_without_a_key_come_once(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (n int, at timestamp not null)")
+    db.execute("insert into t select n, '2024-01-01' from generate_series(1, 10) n")
+    it = looks("public.t", timestamp_column="at", batch_rows=4)
+    assert sorted(event.row["n"] for event in it.look()) == list(range(1, 11))
+    db.execute("insert into t values (11, '2024-01-01')")
+    assert [event.row["n"] for event in it.look()] == [11]
+
+
+def test_values_that_python_has_no_word_for_pass(looks: MakeLooks, db: Session) -> None:
+    """D74"""
+    db.execute("create table t (id int primary key, d date, h time, s timestamptz, n numeric)")
+    db.execute(
+        "insert into t values (1, 'infinity', '24:00:00', '-infinity', 'NaN'),"
+        " (2, '0044-03-15 BC', '00:00', '294276-12-31 00:00:00+00', 1.10)"
+    )
+    it = looks("public.t", incrementing_column="id", batch_rows=1)
+    assert [event.row for event in it.look()] == [
+        {"id": 1, "d": "infinity", "h": "24:00:00", "s": "-infinity", "n": "NaN"},
+        {"id": 2, "d": "0044-03-15 BC", "h": "00:00:00", "s": "294276-12-31T00:00:00Z", "n": "1.10"},
+    ]
+
+
+@pytest.mark.parametrize("odd", ["'infinity'", "'-infinity'", "null", "'9999-12-31'"])
+def test_a_time_of_no_use_blinds_nobody(
+    odd: str, looks: MakeLooks, db: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such rows are read as others are, and their number is warned of."""
+    db.execute("create table t (id int primary key, at timestamptz)")
+    db.execute(f"insert into t values (1, now()), (2, {odd}), (3, {odd})".encode())
+    it = looks("public.t", timestamp_column="at", batch_rows=1)
+    assert sorted(keys(it.look())) == [1, 2, 3]
+    assert "public.t: 2 rows" in caplog.text
+    assert it.look() == []
+    db.execute("insert into t values (4, now())")
+    db.execute(f"insert into t values (5, {odd})".encode())
+    db.execute(f"update t set at = {odd} where id = 1".encode())
+    assert sorted(keys(it.look())) == [1, 4, 5]
+
+
+def test_a_number_that_is_infinite_blinds_nobody(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id numeric primary key); insert into t values (1), ('NaN'), ('infinity')")
+    it = looks("public.t", incrementing_column="id")
+    assert sorted(keys(it.look())) == ["1", "Infinity", "NaN"]
+    db.execute("insert into t values (2)")
+    assert keys(it.look()) == ["2"]
+
+
+def test_an_id_names_a_row_version(looks: MakeLooks, db: Session, unique: str) -> None:
+    db.execute("create table t (id int primary key, v text)")
+    db.execute("insert into t values (1)")
+    it = looks("public.t")
+    [(xid,)] = db.execute("select xmin::text from t").fetchall()
+    assert [event.id for event in it.look()] == [f'{unique}/public.t/{{"id":1}}/{xid}']
+
+
+def test_a_look_that_was_cut_off_goes_on_behind_its_last_saved_row(looks: MakeLooks, db: Session) -> None:
+    """And what was written into the part that it had read comes with the next one."""
+    db.execute("create table t (id int primary key, v text)")
+    db.execute("insert into t select n from generate_series(1, 5000) n")
+    it = looks("public.t", batch_rows=1000)
+    publisher = MemoryPublisher()
+    connector = it.connector(publisher, max_events=2500)
+    connector.capture.run()
+    connector.close()
+    assert len(publisher.events) == 2500
+    db.execute("update t set v = 'late' where id in (7, 4000)")
+    rest = keys(it.look())
+    assert rest[0] == 2001, "the third thousand was not whole"
+    assert set(rest) == set(range(2001, 5001))
+    assert {*keys(it.look())} >= {7}
+    assert it.look() == []
+    first = {event.id for event in map(seen, publisher.events)}
+    assert len(first) == 2500
+
+
+def test_new_columns_and_dropped_ones_are_followed(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, a text); insert into t values (1, 'a')")
+    it = looks("public.t", incrementing_column="id")
+    it.look()
+    db.execute("alter table t drop column a, add column b int; insert into t values (2, 5)")
+    assert [event.row for event in it.look()] == [{"id": 2, "b": 5}]
+
+
+def test_a_partitioned_table_is_read_under_its_own_name(looks: MakeLooks, db: Session) -> None:
+    db.execute(
+        "create table t (id int primary key) partition by range (id);"
+        "create table t1 partition of t for values from (0) to (10);"
+        "create table t2 partition of t for values from (10) to (20); insert into t values (1), (11)"
+    )
+    it = looks()
+    assert [(event.table, event.row["id"]) for event in it.look()] == [("t", 1), ("t", 11)]
+
+
+def test_a_view_is_read_when_it_is_named(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key); insert into t values (1); create view w as table t")
+    assert {event.table for event in looks().look()} == {"t"}
+    it = looks("public.w", incrementing_column="id")
+    assert [(event.table, event.row) for event in it.look()] == [("w", {"id": 1})]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"incrementing_column": "nr"}, "source.query_column"),
+        ({"sql": "SELECT 1 FROM nowhere"}, "source.query_sql"),
+        ({"sql": "SELECT 1 AS a; DROP TABLE t"}, "source.query_sql"),
+    ],
+)
+def test_refuses_what_can_not_be_read(
+    settings: dict[str, str], code: str, looks: MakeLooks, db: Session
+) -> None:
+    db.execute("create table t (id int primary key)")
+    with pytest.raises(PreconditionError) as caught:
+        looks("public.t", **settings).look()
+    assert caught.value.code == code
+
+
+def test_refuses_a_table_that_is_not_there(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key)")
+    with pytest.raises(PreconditionError) as caught:
+        looks("public.tt").look()
+    assert caught.value.code == "source.table_missing"
