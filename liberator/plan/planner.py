@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import psycopg
@@ -22,14 +22,16 @@ from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
     fits,
+    logs_less,
     table_from_json,
     table_of_relation,
     table_to_json,
 )
-from liberator.postgres.model import Column, Table
+from liberator.postgres.model import Column, PgType, Table
 from liberator.postgres.pgoutput import Relation
 from liberator.postgres.selection import Selection
 from liberator.postgres.session import source_error
+from liberator.postgres.types import load_types
 from liberator.postgres.values import TypeOptions, schema
 from liberator.source.position import RELATION_PREFIX
 
@@ -133,6 +135,34 @@ class Planner:
         plan = self._plans.get(relation.oid)
         return plan if plan is not None and plan.table == table and not fresh_types else self._compile(table)
 
+    def varies(self, plan: TablePlan) -> bool:
+        """Does the table have composite types? What attributes those have changes without a word in the stream."""
+        return any(_is_composite(column.type) for column in plan.table.columns)
+
+    def as_of_now(self, plan: TablePlan) -> TablePlan:
+        """`plan` itself, or with the attributes that its composite types have by now. One question to the catalogue.
+        Raises `SourceError` when that can't be asked."""
+        table = plan.table
+        asked = {column.type.oid for column in table.columns if _is_composite(column.type)}
+        try:
+            types = load_types(self._connection(), asked)
+        except psycopg.Error as error:
+            raise source_error(error, f"looking up the types of {table.qualified}") from None
+        found = {oid: type for oid, type in types.items() if type.name != "unknown"}
+        columns = tuple(
+            replace(column, type=found.get(column.type.oid, column.type)) for column in table.columns
+        )
+        return plan if columns == table.columns else self._compile(replace(table, columns=columns))
+
+    def pads(self, plan: TablePlan) -> bool:
+        """Are there partitions that log less than this root, of FULL identity, promises? The server fills their old rows up
+        with nulls. It announces the root again before the first row of every partition. Raises `SourceError`."""
+        table = plan.table
+        try:
+            return logs_less(self._connection(), table.oid)
+        except psycopg.Error as error:
+            raise source_error(error, f"looking up the partitions of {table.qualified}") from None
+
     def topics(self) -> dict[str, str]:
         """Topic -> ``schema.table``, of all tables seen so far."""
         return {topic: ".".join(table) for topic, table in self._topics.items()}
@@ -190,6 +220,11 @@ class Planner:
                 fix="exclude one of them, or run a second connector for it with another publish.topic",
             )
         return topic
+
+
+def _is_composite(type: PgType) -> bool:
+    """Is it, or is it made of, a composite type?"""
+    return type.kind == "composite" or (type.element is not None and _is_composite(type.element))
 
 
 def column_facts(table: Table, options: TypeOptions) -> list[ColumnFacts]:

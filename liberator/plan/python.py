@@ -8,6 +8,7 @@ the stream's messages leave open: the tables announced so far and the transactio
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import struct
@@ -79,6 +80,9 @@ class PythonExecutor:
         self._now_us = now_us
         self._relations: dict[int, Relation] = {}
         self._plans: dict[int, TablePlan | None] = {}
+        self._varying: dict[int, TablePlan] = {}
+        self._former: dict[int, TablePlan] = {}
+        self._padded: dict[int, bool] = {}
         self._transaction = Transaction(0, 0, None, None, 0)
         self._id_prefix = b""
         self._change = 0
@@ -105,10 +109,12 @@ class PythonExecutor:
             if isinstance(batch, SnapshotBatch):
                 self._copy(batch, out)
             else:
+                for oid in self._varying:
+                    self._plans.pop(oid, None)
                 self._stream(batch.frames, out)
         except (struct.error, IndexError) as error:
             raise malformed(f"a message cut short ({type(error).__name__})", 0) from None
-        if self._cut is not None:
+        if self._cut is not None and not self._copying:
             self._cut.drop_published(out, self._prefix_of(self._cut.commit_lsn))
             if self._begun > self._cut.commit_lsn:
                 self._cut = None
@@ -116,8 +122,8 @@ class PythonExecutor:
 
     def restart(self, state: State) -> None:
         """The stream begins anew at `state`: what was announced in the old one no longer holds."""
-        self._relations.clear()
-        self._plans.clear()
+        for announced in (self._relations, self._plans, self._varying, self._former, self._padded):
+            announced.clear()
         self._inside, self._begun = False, 0
         self._cut = Cut.of(state)
         self._cut_saved = self._cut is not None
@@ -158,9 +164,17 @@ class PythonExecutor:
     def _once_more(
         self, handle: Callable[[bytes, EncodedBatch], None], frame: bytes, out: EncodedBatch
     ) -> None:
-        """A value did not fit its type, which may have changed without a word (ALTER TYPE): look at the catalogue again,
-        once. What still does not fit stays the server's text, and its row is judged like one that breaks its contract."""
+        """A value did not fit its type, which may have changed without a word (ALTER TYPE): the row may be older than that,
+        or newer, so the catalogue is asked again, once. What still does not fit stays the server's text, and its row is
+        judged like one that breaks its contract."""
         oid = _U32(frame, 26)[0]
+        former = self._former.get(oid)
+        if former is not None and self._plans[oid] is not former:
+            self._plans[oid] = former  # until a row does not fit that either: rows come in the order of time
+            self._change -= 1
+            with contextlib.suppress(ConversionError):
+                handle(frame, out)
+                return
         self._plans[oid] = self._planner.of_relation(self._relations[oid], fresh_types=True)
         self._change -= 1
         self._lenient = True
@@ -239,12 +253,21 @@ class PythonExecutor:
         elif isinstance(message, Commit):
             self._commit(message, out)
         elif isinstance(message, Relation):
-            self._relations[message.oid] = message
-            self._plans[message.oid] = self._planner.of_relation(message)
+            self._announce(message, self._planner.of_relation(message))
         elif isinstance(message, Truncate):
             self._truncate(message, _U64(frame, 1)[0], out)
         elif isinstance(message, LogicalMessage):
             self._logical_message(message, out)
+
+    def _announce(self, relation: Relation, plan: TablePlan | None) -> None:
+        """From here on the rows of a table have this shape. One with composite types is looked at again in every batch."""
+        oid = relation.oid
+        self._relations[oid], self._plans[oid] = relation, plan
+        for told in (self._varying, self._former, self._padded):
+            told.pop(oid, None)
+        if plan is not None and self._planner.varies(plan):
+            self._varying[oid] = plan
+            del self._plans[oid]
 
     def _begin(self, message: Begin, out: EncodedBatch) -> None:
         before = self._transaction
@@ -308,7 +331,14 @@ class PythonExecutor:
         try:
             return self._plans[oid]
         except KeyError:
-            raise malformed("a change of a table that it did not announce", 26) from None
+            plan = self._varying.get(oid)
+        if plan is None:
+            raise malformed("a change of a table that it did not announce", 26)
+        now = self._planner.as_of_now(plan)
+        if now is not plan:
+            self._former[oid] = plan
+        self._varying[oid] = self._plans[oid] = now
+        return now
 
     def _emit(
         self,
@@ -356,14 +386,26 @@ class PythonExecutor:
             out.add(plan.topic, key, None, id + b"/t", headers)
 
     def _old(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> tuple[bytes, bytes | None]:
-        """The old row's JSON as the server sent it, and its key. With a key only its columns mean something."""
-        columns = plan.identity_columns if is_key else range(len(old))
+        """The old row's JSON as the server sent it, and its key. With a key only its columns mean something; what is null in
+        a partition's may not have been sent."""
+        columns: Sequence[int] = range(len(old))
+        if is_key:
+            columns = plan.identity_columns
+        elif None in old and self._is_padded(plan):
+            columns = [index for index in columns if old[index] is not None]
         values: list[Any] = [UNCHANGED] * len(old)
         for index in columns:
             values[index] = old[index]
         before, _ = self._convert(plan, values)
         self._unfit = None
         return before, key_of(plan, values)
+
+    def _is_padded(self, plan: TablePlan) -> bool:
+        """Asked once after each announcement, when an old row with nulls comes."""
+        oid = plan.table.oid
+        if oid not in self._padded:
+            self._padded[oid] = self._planner.pads(plan)
+        return self._padded[oid]
 
     def _source(self, table: TableSource, lsn: int) -> bytes:
         if table.number != self._transaction.number:

@@ -155,6 +155,19 @@ def has_generated_columns(connection: psycopg.Connection[Any], oid: int) -> bool
     )
 
 
+def logs_less(connection: psycopg.Connection[Any], root: int) -> bool:
+    """Has a partitioned table partitions that do not log whole old rows? False for any other table."""
+    rows = connection.execute(
+        "WITH RECURSIVE below (oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i"
+        " JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relkind = 'p' WHERE i.inhparent = %s"
+        " UNION ALL SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits i ON i.inhparent = below.oid)"
+        " SELECT FROM below JOIN pg_catalog.pg_class c ON c.oid = below.oid"
+        " WHERE c.relkind <> 'p' AND c.relreplident <> 'f' LIMIT 1",
+        (root,),
+    ).fetchall()
+    return bool(rows)
+
+
 def ancestors_of(connection: psycopg.Connection[Any], oid: int) -> list[tuple[str, str]]:
     """(schema, name) of the partitioned tables above a partition."""
     return connection.execute(

@@ -196,6 +196,29 @@ def test_values_that_a_partition_does_not_log_are_not_taken_for_null(stream: Str
     assert come.unchanged == ["big"]
 
 
+def test_the_old_row_of_a_partition_that_logs_a_key_is_that_key(stream: Stream) -> None:
+    """D24: some partitions log all that their root promises, others the key alone: what was not sent is not null."""
+    stream.run(
+        "create table t (id int, v text) partition by range (id)",
+        "alter table t replica identity full",
+        "create table t_1 partition of t for values from (0) to (10)",
+        "alter table t_1 replica identity full",
+        "create table t_2 partition of t for values from (10) to (20)",
+        "alter table t_2 add primary key (id)",
+        "insert into t values (1, 'full'), (11, 'keyed'), (12, 'keyed')",
+        "update t set id = id + 1 where id in (1, 12)",
+        "delete from t",
+    )
+    events = stream.connector.events()[-5:]
+    assert [event.before for event in events] == [
+        {"id": 1, "v": "full"},
+        {"id": 12},
+        {"id": 2, "v": "full"},
+        {"id": 11},
+        {"id": 13},
+    ]
+
+
 def test_a_partition_that_another_publication_lists_comes_under_the_root_only(
     each_database: str, connector: Make
 ) -> None:
