@@ -12,7 +12,7 @@ from liberator.cli.session import Session
 @option(
     "--publish",
     metavar="URL",
-    help="A broker of your own, kafka://HOST:PORT. Default: the best that is at hand.",
+    help="Where events go: kafka://HOST:PORT, or local:DIR or file:PATH, to be kept. Default: the best broker at hand.",
 )
 @logging_options
 @click.pass_context

@@ -38,7 +38,7 @@ _AT_WORK = 22.0
 
 
 def main(publish: str | None = None) -> int:
-    """Run the demo. publish: ``kafka://HOST:PORT`` or ``file:PATH``; None: the best broker that is at hand.
+    """Run the demo. publish: ``kafka://HOST:PORT``, ``local:DIR`` or ``file:PATH``; None: the best broker at hand.
 
     LIBERATE_DEMO_SECONDS: how long the shop is at work, 22 if not given. Returns 0 if everything arrived, else 1. Raises
     `LiberatorError`, and `KeyboardInterrupt` for SIGINT, SIGTERM and SIGHUP; what was made is removed in any case.
@@ -112,7 +112,7 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
         killed=killed,
         down=restarted - died,
         recovery=recovered - restarted,
-        kept=publish if publish and publish.startswith("file:") else None,
+        kept=publish if publish and not publish.startswith("kafka:") else None,
         log=connector.last_words(),
     )
 

@@ -1,4 +1,4 @@
-"""Which broker the demo publishes to: the one that is given, else a Kafka of our own, else a file.
+"""Which broker the demo publishes to: the one that is given, else a Kafka of our own, else a local log.
 
 Enters: ``--publish`` and what the machine has. Leaves: a `Broker` that runs. Called by the demo's story. Never waits long
 for downloads, and says what it does and why not more.
@@ -18,18 +18,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from liberator.demo.stream import FileStream, KafkaStream, Stream
+from liberator.demo.stream import FileStream, KafkaStream, LocalStream, Stream
 from liberator.errors import ConfigError, LiberatorError
 from liberator.kafka import driver
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.options import bootstrap_servers
+from liberator.locallog import LocalLog
 from liberator.testing.servers import Kafka, KafkaServer
 from liberator.testing.servers.containers import DockerKafka, docker_answers
 from liberator.testing.servers.kafka import KAFKA_VERSION
 from liberator.testing.servers.process import launch, tail
 
 PATIENCE = 60.0
-"""Seconds that a download may take; without it the demo goes on with a file."""
+"""Seconds that a download may take; without it the demo goes on with a local log."""
 
 _ANSWER_WITHIN = 10.0
 
@@ -69,6 +70,24 @@ class File(Broker):
 
     def remove(self, topics: Sequence[str]) -> None:
         """Nothing: a file goes with its folder, and one that was asked for by name stays."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Local(Broker):
+    """A local log in a folder. Nothing runs: every process opens the file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"local:{folder}", f"the local log in {folder.name}/", shared=False)
+        self._folder = folder
+
+    def stream(self, topics: Sequence[str]) -> Stream:
+        """A reader of `topics`."""
+        return LocalStream(self._folder, topics)
+
+    def remove(self, topics: Sequence[str]) -> None:
+        """Nothing: a log goes with its folder, and one that was asked for by name stays."""
 
     def close(self) -> None:
         """Nothing to end."""
@@ -158,21 +177,25 @@ def choose(publish: str | None, machine: Machine) -> Broker:
         except NotHere as reason:
             reasons.append(str(reason))
     machine.say(f"there is no Kafka at hand: {'; '.join(reasons)}")
-    machine.say("so events go to a file; with a broker of yours: liberate demo --publish kafka://HOST:PORT")
-    return File(machine.folder / "events.ndjson")
+    machine.say(
+        "so events go to a local log; with a broker of yours: liberate demo --publish kafka://HOST:PORT"
+    )
+    return Local(machine.folder / "events")
 
 
 def given(publish: str) -> Broker:
-    """The broker or the file that somebody asked for."""
+    """The broker, the local log or the file that somebody asked for."""
     scheme, _, rest = publish.partition(":")
     if scheme == "file" and rest:
-        return File(_new_file(Path(rest).absolute()))
+        return File(_new(Path(rest).absolute(), Path.exists))
+    if scheme == "local" and rest:
+        return Local(_new(Path(rest).absolute(), LocalLog.exists))
     if scheme != "kafka":
         raise ConfigError(
             "the demo can't publish there",
             code="demo.publish",
             where="--publish",
-            fix="write kafka://HOST:PORT or file:PATH, or leave it out",
+            fix="write kafka://HOST:PORT, local:DIR or file:PATH, or leave it out",
         )
     cluster = driver(publish, {}, client="kafka-python", client_id="liberator-demo").cluster()
     try:
@@ -184,10 +207,10 @@ def given(publish: str) -> Broker:
     return Cluster(publish, f"Kafka at {bootstrap_servers(publish)}")
 
 
-def _new_file(path: Path) -> Path:
-    if path.exists():
+def _new(path: Path, exists: Callable[[Path], bool]) -> Path:
+    if exists(path):
         raise ConfigError(
-            "the file is there already, and other events in it would spoil the proof",
+            "it is there already, and other events in it would spoil the proof",
             code="demo.publish",
             where=str(path),
             fix="name a new one",

@@ -1,4 +1,4 @@
-"""What was published, read back as any consumer would: from Kafka or from the file.
+"""What was published, read back as any consumer would: from Kafka, the local log or a file.
 
 Enters: a broker's address or a path, and the topics. Leaves: every event in the order of its partition, and counts while
 it goes. Called by the demo's story; runs on a thread of its own. Knows nothing of the database and trusts nobody's counts:
@@ -11,15 +11,23 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from liberator.change import ConsumedBatch, TopicPartition
+from liberator.errors import ConsumeError
+from liberator.locallog import LocalLog, LocalLogFailure
+
 ORIGIN = "__connect.errors.topic"
 """Header of a dead letter: the topic it was meant for."""
+
+REASON = "__connect.errors.exception.message"
+"""And why it is one."""
 
 _LAST_SHOWN = 4
 _PAUSE = 0.1
@@ -43,24 +51,31 @@ class Event:
 
 @dataclass(frozen=True)
 class Glance:
-    """An event for people to see in passing."""
+    """An event for people to see in passing. dead: why it is a dead letter; None: it is none."""
 
     table: str
     op: str
     key: str
-    dead: bool
+    dead: str | None = None
+
+
+def glance_at(event: Event) -> Glance:
+    """What people see of it."""
+    key = "(no key)" if event.key is None else event.key.decode()
+    dead = event.headers.get(REASON, "") if ORIGIN in event.headers else None
+    return Glance(table_of(event), op_of(event), key, dead)
 
 
 @dataclass
 class Counts:
     """ops: (table, op) -> events, each id once; ``tombstone`` is an op too. again: events whose id came before.
-    dead: (table) -> dead letters. last: the newest few.
+    dead: dead letters, each once. last: a few of the newest events.
     """
 
     events: int = 0
     again: int = 0
     ops: Counter[tuple[str, str]] = field(default_factory=Counter)
-    dead: Counter[str] = field(default_factory=Counter)
+    dead: Sequence[Glance] = ()
     last: Sequence[Glance] = ()
 
 
@@ -71,6 +86,7 @@ class Stream(ABC):
         self.events: list[Event] = []
         self._topics = topics
         self._counts = Counts()
+        self._dead: list[Glance] = []
         self._last: deque[Glance] = deque(maxlen=_LAST_SHOWN)
         self._ids: set[str] = set()
         self._lock = threading.Lock()
@@ -106,7 +122,7 @@ class Stream(ABC):
         with self._lock:
             counts = self._counts
             return Counts(
-                *(counts.events, counts.again, Counter(counts.ops), Counter(counts.dead)), tuple(self._last)
+                counts.events, counts.again, Counter(counts.ops), tuple(self._dead), tuple(self._last)
             )
 
     @abstractmethod
@@ -141,26 +157,29 @@ class Stream(ABC):
             self._failure = failure
 
     def _take(self, events: Iterable[Event]) -> None:
+        """Keep them. They come topic by topic: the few that are shown are taken from all over."""
+        seen = []
         for event in events:
             self.events.append(event)
             with self._lock:
-                self._count(event)
+                if self._is_new(event) and event.value is not None:
+                    seen.append(event)
+        step = max(1, -(-len(seen) // _LAST_SHOWN))
+        with self._lock:
+            self._last.extend(map(glance_at, seen[::step]))
 
-    def _count(self, event: Event) -> None:
+    def _is_new(self, event: Event) -> bool:
         counts = self._counts
         counts.events += 1
         if event.id in self._ids:
             counts.again += 1
-            return
+            return False
         self._ids.add(event.id)
-        table, op = table_of(event), op_of(event)
         if ORIGIN in event.headers:
-            counts.dead[table] += 1
+            self._dead.append(glance_at(event))
         else:
-            counts.ops[table, op] += 1
-        if op != "tombstone":
-            key = "(no key)" if event.key is None else event.key.decode()
-            self._last.append(Glance(table, op, key, ORIGIN in event.headers))
+            counts.ops[table_of(event), op_of(event)] += 1
+        return True
 
 
 def table_of(event: Event) -> str:
@@ -219,6 +238,57 @@ def event_of_line(line: bytes) -> Event:
 
 def _bytes(value: Any) -> bytes | None:
     return None if value is None else orjson.dumps(value)
+
+
+class LocalStream(Stream):
+    """Reads the topics of a local log from their beginning, as no member of any group."""
+
+    _AT_ONCE, _BYTES = 1000, 4 << 20
+
+    def __init__(self, folder: Path, topics: Sequence[str]) -> None:
+        super().__init__(topics)
+        self._folder = folder
+        self._next: dict[TopicPartition, int] = {}
+
+    def _open(self) -> None:
+        with self._errors():
+            self._log = LocalLog(self._folder)
+
+    def _read(self) -> Iterable[Event]:
+        batch = ConsumedBatch()
+        with self._errors():
+            for partition, bounds in self._log.bounds(self._topics).items():
+                begin = self._next.get(partition, bounds.first)
+                if begin < bounds.next:
+                    self._next[partition] = self._log.read(
+                        partition, begin, self._AT_ONCE, self._BYTES, batch
+                    )
+        if not len(batch):
+            time.sleep(_PAUSE)
+        return _events_of_batch(batch)
+
+    def _end(self) -> bool:
+        with self._errors():
+            ends = self._log.bounds(self._topics)
+        return all(
+            self._next.get(partition, bounds.first) >= bounds.next for partition, bounds in ends.items()
+        )
+
+    def _shut(self) -> None:
+        self._log.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except LocalLogFailure as failure:
+            raise failure.error(ConsumeError, "consume", f"local:{self._folder}") from failure
+
+
+def _events_of_batch(batch: ConsumedBatch) -> Iterator[Event]:
+    columns = zip(batch.topics, batch.partitions, batch.keys, batch.values, batch.headers, strict=True)
+    for topic, partition, key, value, headers in columns:
+        yield Event(topic, partition, key, value, {name: (it or b"").decode() for name, it in headers})
 
 
 class KafkaStream(Stream):

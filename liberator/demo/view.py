@@ -7,6 +7,7 @@ Enters: `Moment`s and, at the end, an `Outcome`. Leaves: standard output, which 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
@@ -94,7 +95,7 @@ def totals(moment: Moment) -> str:
     """What was written, and what has come of it."""
     counts = moment.counts
     parts = [f"{moment.changes:,} changes committed", f"{counts.events:,} events"]
-    parts += [f"{counts.dead.total():,} dead letters"] if counts.dead else []
+    parts += [f"{len(counts.dead):,} dead letters"] if counts.dead else []
     parts += [f"{counts.again:,} a second time"] if counts.again else []
     return "  ".join(parts)
 
@@ -124,7 +125,7 @@ def _story(moment: Moment) -> list[Text]:
 
 
 def _glance(glance: Glance) -> Text:
-    where = ("  -> dead letters", "bold yellow") if glance.dead else ""
+    where = "" if glance.dead is None else ("  -> dead letters", "bold yellow")
     return _line(f"  {_OPS.get(glance.op, glance.op):<8} {glance.table:<12} {glance.key}", where)
 
 
@@ -134,8 +135,9 @@ def _tables(moment: Moment) -> Table:
     for heading in ("in PostgreSQL", "snapshot", "created", "updated", "deleted", "dead letters"):
         table.add_column(heading, justify="right")
     counts = moment.counts
+    dead_of = Counter(letter.table for letter in counts.dead)
     for name in TABLES:
-        dead = counts.dead[name]
+        dead = dead_of[name]
         table.add_row(
             name,
             f"{moment.rows.get(name, 0):,}",
@@ -148,7 +150,7 @@ def _tables(moment: Moment) -> Table:
 @dataclass(frozen=True)
 class Outcome:
     """What the summary tells. seconds: of the whole demo. peak: events a second. down: seconds without a connector.
-    recovery: seconds from the restart until all was caught up. kept: a file that was asked for. log: the end of the
+    recovery: seconds from the restart until all was caught up. kept: a file or log that was asked for. log: the end of the
     connector's.
     """
 

@@ -218,7 +218,10 @@ class Watch:
         assert self._database is not None
         moment.rows = row_counts(self._database)
         moment.transactions, moment.changes = cast.load.progress()
+        told = len(moment.counts.dead)
         moment.counts = cast.stream.counts()
+        for dead in moment.counts.dead[told:]:
+            self.say(f"dead letter: {dead.table} {dead.key}: {dead.dead}")
         moment.rate = self._rate(moment.counts.events)
         self.peak = max(self.peak, moment.rate)
         moment.pid = cast.connector.pid

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,6 +54,25 @@ class Demo:
         process = self.start(*options)
         out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
+
+    def watch(self, *options: str) -> tuple[int, str]:
+        """On a terminal: exit code, and all that was drawn, without its colours."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 30, 100, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "liberator", "demo", *options],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**self.environ, "TERM": "xterm"},
+            cwd=self.temporary,
+        )
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as screen:  # EIO: the end
+            while new := screen.read(65536):
+                drawn += new
+        return process.wait(PATIENCE), re.sub(r"\r|\x1b\[[0-9;]*m", "", drawn.decode())
 
     def left_behind(self) -> list[str]:
         """Files, and processes that bear its mark."""
@@ -108,10 +131,11 @@ def assert_proved(out: str) -> None:
         assert re.search(rf"^{table} .* equal *$", out, re.MULTILINE)
 
 
-def test_proves_on_a_bare_machine_that_all_arrived_in_a_file(on_a_bare_machine: Ended) -> None:
+def test_proves_on_a_bare_machine_that_all_arrived_in_a_local_log(on_a_bare_machine: Ended) -> None:
     assert on_a_bare_machine.code == 0, on_a_bare_machine.out + on_a_bare_machine.err
     assert_proved(on_a_bare_machine.out)
     assert "there is no Kafka at hand" in on_a_bare_machine.out
+    assert "-> the local log in events/" in on_a_bare_machine.out
 
 
 def test_leaves_nothing_behind(on_a_bare_machine: Ended) -> None:
@@ -127,16 +151,24 @@ def test_kills_the_connector_and_shows_that_it_recovers(on_a_bare_machine: Ended
 
 
 def test_shows_the_rows_that_break_their_contract(on_a_bare_machine: Ended) -> None:
-    assert re.search(
-        r'^dead letters +2: \{"id":900001\}, \{"id":900002\}', on_a_bare_machine.out, re.MULTILINE
-    )
+    out = on_a_bare_machine.out
+    assert re.search(r'^dead letters +2: \{"id":900001\}, \{"id":900002\}', out, re.MULTILINE)
+    for id in (900001, 900002):
+        [told] = re.findall(rf'dead letter: customers \{{"id":{id}\}}: (.*)', out)
+        assert told.startswith("/country: ")
 
 
-def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(demo: Demo, kafka: Kafka) -> None:
-    code, out, err = demo.run("--publish", f"kafka://{kafka.bootstrap}")
-    assert code == 0, out + err
-    assert_proved(out)
-    assert demo.left_behind() == []
+@pytest.fixture(scope="module")
+def into_a_kafka(kafka: Kafka) -> Iterator[Ended]:
+    """Watched on a terminal."""
+    with _a_demo() as demo:
+        yield Ended(*demo.watch("--publish", f"kafka://{kafka.bootstrap}"), "", demo.left_behind())
+
+
+def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(into_a_kafka: Ended, kafka: Kafka) -> None:
+    assert into_a_kafka.code == 0, into_a_kafka.out
+    assert_proved(into_a_kafka.out)
+    assert into_a_kafka.left_behind == []
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     try:
         assert [topic for topic in admin.list_topics() if topic.startswith("shop-")] == []
@@ -144,16 +176,26 @@ def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(demo: Demo, k
         admin.close()
 
 
+def test_shows_everything_live_on_a_terminal(into_a_kafka: Ended) -> None:
+    out = into_a_kafka.out
+    assert out.count("\x1b[2K") > 100  # redrawn in place
+    for seen in ("in PostgreSQL", "events/s  lag ", "last events", "dead letter: customers"):
+        assert seen in out
+    for going_on in ("snapshot  ", "streaming  ", "the connector is dead  ", "recovering  ", "comparing  "):
+        assert f"● {going_on}" in out
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_leaves_nothing_behind_when_it_is_interrupted(demo: Demo, number: signal.Signals) -> None:
+    """But the log that was asked for."""
     demo.environ |= {"LIBERATE_DEMO_SECONDS": "60"}
-    process = demo.start("--publish", f"file:{demo.temporary / 'events.ndjson'}")
+    process = demo.start("--publish", f"local:{demo.temporary / 'events'}")
     assert process.stdout is not None
     assert any("all tables are read" in line for line in process.stdout)
     process.send_signal(number)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert demo.left_behind() == [str(demo.temporary / "events.ndjson")]
+    assert demo.left_behind() == [str(demo.temporary / "events")]
 
 
 def test_fails_with_the_connectors_log_when_that_ends_by_itself(demo: Demo) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from liberator.demo.broker import Cluster, File, Machine, choose
+from liberator.demo.broker import Cluster, Local, Machine, choose
 from liberator.errors import ConfigError, LiberatorError
+from liberator.locallog import LocalLog
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def bare(tmp_path: Path, said: list[str]) -> Machine:
     return Machine(tmp_path, said.append, lambda seconds: None, environ)
 
 
-def test_takes_a_file_when_nothing_else_is_at_hand(bare: Machine, tmp_path: Path) -> None:
+def test_takes_a_local_log_when_no_kafka_is_at_hand(bare: Machine, tmp_path: Path) -> None:
     broker = choose(None, bare)
-    assert broker.url == f"file:{tmp_path}/events.ndjson"
+    assert broker.url == f"local:{tmp_path}/events"
     assert not broker.shared
 
 
@@ -39,12 +40,14 @@ def test_says_what_is_missing_for_a_kafka_and_how_to_give_one(bare: Machine, sai
     assert "--publish kafka://HOST:PORT" in told
 
 
-def test_takes_a_file_when_the_jars_can_not_be_fetched_and_says_why(bare: Machine, said: list[str]) -> None:
+def test_takes_a_local_log_when_the_jars_can_not_be_fetched_and_says_why(
+    bare: Machine, said: list[str]
+) -> None:
     for program, answer in (("java", "exit 0"), ("mvn", "echo the repository is on fire; exit 1")):
         script = bare.folder / program
         script.write_text(f"#!/bin/sh\n{answer}\n")
         script.chmod(0o755)
-    assert isinstance(choose(None, bare), File)
+    assert isinstance(choose(None, bare), Local)
     assert "on fire" in said[-2]
 
 
@@ -57,7 +60,7 @@ def test_ends_a_download_that_takes_too_long_with_all_it_has_started(
         script = bare.folder / program
         script.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{answer}\n")
         script.chmod(0o755)
-    assert isinstance(choose(None, bare), File)
+    assert isinstance(choose(None, bare), Local)
     assert (bare.folder / "began").exists()
     assert "not fetched within 2 s" in said[-2]
     assert list((bare.folder / "liberator").iterdir()) == []
@@ -65,6 +68,10 @@ def test_ends_a_download_that_takes_too_long_with_all_it_has_started(
 
 def test_writes_the_file_that_was_asked_for(bare: Machine, tmp_path: Path) -> None:
     assert choose(f"file:{tmp_path}/mine.ndjson", bare).url == f"file:{tmp_path}/mine.ndjson"
+
+
+def test_writes_the_local_log_that_was_asked_for(bare: Machine, tmp_path: Path) -> None:
+    assert choose(f"local:{tmp_path}", bare).url == f"local:{tmp_path}"
 
 
 def test_refuses_a_file_that_holds_other_events(bare: Machine, tmp_path: Path) -> None:
@@ -75,7 +82,14 @@ def test_refuses_a_file_that_holds_other_events(bare: Machine, tmp_path: Path) -
     assert refused.value.where == str(path)
 
 
-@pytest.mark.parametrize("publish", ["-", "local:folder", "http://localhost", "", "file:"])
+def test_refuses_a_local_log_that_holds_other_events(bare: Machine, tmp_path: Path) -> None:
+    LocalLog(tmp_path).close()
+    with pytest.raises(ConfigError) as refused:
+        choose(f"local:{tmp_path}", bare)
+    assert refused.value.where == str(tmp_path)
+
+
+@pytest.mark.parametrize("publish", ["-", "local:", "http://localhost", "", "file:"])
 def test_refuses_what_it_can_not_read_back(bare: Machine, publish: str) -> None:
     with pytest.raises(ConfigError) as refused:
         choose(publish, bare)

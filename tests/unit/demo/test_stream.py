@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from liberator.demo.stream import ORIGIN, FileStream
+from liberator.change import EncodedBatch
+from liberator.demo.stream import ORIGIN, REASON, FileStream, Glance, LocalStream, Stream
+from liberator.errors import ConsumeError
+from liberator.publish.local import LocalPublisher
 
 TOPICS = ["shop.public.orders", "shop.dead-letters"]
 
@@ -39,7 +42,7 @@ def stream(file: Path) -> Iterator[FileStream]:
     reader.close()
 
 
-def read_to_the_end(stream: FileStream) -> list[str]:
+def read_to_the_end(stream: Stream) -> list[str]:
     stream.finish()
     end = time.monotonic() + 10
     while not stream.finished:
@@ -86,15 +89,79 @@ def test_counts_an_id_once_and_tells_how_many_came_again(stream: FileStream, fil
 
 
 def test_counts_a_dead_letter_for_the_table_that_it_was_meant_for(stream: FileStream, file: Path) -> None:
-    file.write_text(line("1", topic=TOPICS[1], **{ORIGIN: TOPICS[0]}))
+    """Once, however often it comes."""
+    dead = line("1", topic=TOPICS[1], **{ORIGIN: TOPICS[0], REASON: "/total: is no number"})
+    file.write_text(dead + dead)
     read_to_the_end(stream)
     counts = stream.counts()
-    assert counts.dead == {"orders": 1}
+    assert counts.dead == (Glance("orders", "c", '{"id":1}', "/total: is no number"),)
     assert not counts.ops
-    assert counts.last[0].dead
+    assert counts.last == counts.dead
+
+
+def test_shows_events_from_all_over_what_has_come_at_once(stream: FileStream, file: Path) -> None:
+    file.write_text("".join(line(str(n), "cu"[n // 50]) for n in range(100)))
+    read_to_the_end(stream)
+    assert [glance.op for glance in stream.counts().last] == ["c", "c", "u", "u"]
 
 
 def test_says_what_it_died_of(stream: FileStream, file: Path) -> None:
     file.write_text("this is no JSON\n")
     with pytest.raises(ValueError):
         read_to_the_end(stream)
+
+
+class Log:
+    """A local log that events are published into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stream = LocalStream(folder, TOPICS)
+        self._publisher = LocalPublisher(folder, partitions=3)
+
+    def publish(self, *ids: int, topic: str = TOPICS[0]) -> None:
+        batch = EncodedBatch()
+        for id in ids:
+            batch.add(topic, b'{"id":%d}' % id, b'{"op":"c"}', b"%d" % id)
+        self._publisher.publish(batch, None)
+
+    def close(self) -> None:
+        self.stream.close()
+        self._publisher.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    it = Log(tmp_path / "log")
+    yield it
+    it.close()
+
+
+def test_reads_all_partitions_of_a_local_log_while_they_are_written(log: Log) -> None:
+    log.stream.start()
+    log.publish(*range(1500))
+    log.publish(7000, topic=TOPICS[1])
+    log.publish(8000, topic="billing.public.orders")
+    log.publish(*range(1500, 2500))
+    assert sorted(map(int, read_to_the_end(log.stream))) == [*range(2500), 7000]
+    assert {event.partition for event in log.stream.events} == {0, 1, 2}
+    event = next(event for event in log.stream.events if event.id == "42")
+    assert (event.topic, event.key, event.value) == (TOPICS[0], b'{"id":42}', b'{"op":"c"}')
+
+
+def test_reads_each_partition_of_a_local_log_in_its_order(log: Log) -> None:
+    log.stream.start()
+    for first in range(0, 1000, 100):
+        log.publish(*range(first, first + 100))
+    read_to_the_end(log.stream)
+    for partition in range(3):
+        ids = [int(event.id) for event in log.stream.events if event.partition == partition]
+        assert ids == sorted(ids)
+
+
+def test_says_that_a_local_log_can_not_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("not a folder")
+    stream = LocalStream(tmp_path / "log", TOPICS)
+    stream.start()
+    with pytest.raises(ConsumeError):
+        read_to_the_end(stream)
+    stream.close()

@@ -26,8 +26,9 @@ class Terminal(io.StringIO):
 def moment() -> Moment:
     """In the middle of the demo, when there is most to see."""
     story = tuple(Line(n, f"the {n}. thing that happened, told in more words than fit") for n in range(12))
-    last = tuple(Glance("order_items", "u", f'{{"order_id":{n},"line_no":1}}', dead=n == 0) for n in range(4))
-    counts = Counts(31_724, 101, Counter({("orders", "c"): 245}), Counter({"customers": 2}), last)
+    last = [Glance("order_items", "u", f'{{"order_id":{n},"line_no":1}}') for n in range(4)]
+    dead = [Glance("customers", "c", f'{{"id":{n}}}', "/country: breaks the pattern") for n in (1, 2)]
+    counts = Counts(31_724, 101, Counter({("orders", "c"): 245}), dead, [dead[0], *last[1:]])
     return Moment(
         at=12.3,
         route="PostgreSQL 18 -> liberate run shop.yaml -> Kafka 4.4.0 at 127.0.0.1:29050",
