@@ -246,12 +246,21 @@ class KafkaCheckpoint:
         if self._topic not in self._cluster.describe([self._topic]):
             return {}
         newest: dict[bytes, bytes] = {}
-        for key, value in self._read(complete=complete):
+        for key, value in self._read_all(complete):
             if key is not None and value is not None:
                 newest[key] = value
             elif key is not None:
                 newest.pop(key, None)
         return newest
+
+    def _read_all(self, complete: bool) -> list[tuple[bytes | None, bytes | None]]:
+        try:
+            return self._read(complete=complete)
+        except KafkaFailure as failure:
+            if failure.verdict.action != "create":
+                raise
+            # It is there, we have just asked: a broker that has come back does not know its partition yet.
+            raise KafkaFailure("timeout", failure.detail, topic=self._topic) from failure
 
     def _last_epoch(self, *, complete: bool = True) -> int:
         record = self._records(complete=complete).get(self._epoch_key)

@@ -142,11 +142,11 @@ class ConfluentDriver:
     ) -> ConfluentTransactions:
         """A started transactional producer."""
         settings = {
+            "transaction.timeout.ms": str(int(timeouts.open * 1000)),
             **self.base,
             **_TRANSACTIONAL,
             "batch.size": str(min(batch_bytes, self._batch_size)),
             "transactional.id": id,
-            "transaction.timeout.ms": str(int(timeouts.open * 1000)),
         }
         return ConfluentTransactions(settings, partitions, timeouts.start)
 

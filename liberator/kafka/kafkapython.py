@@ -90,10 +90,10 @@ class KafkaPythonDriver:
     ) -> KafkaPythonTransactions:
         """A started transactional producer."""
         settings = {
+            "transaction_timeout_ms": int(timeouts.open * 1000),
             **self.producing,
             "batch_size": min(batch_bytes, self.producing["batch_size"]),
             "transactional_id": id,
-            "transaction_timeout_ms": int(timeouts.open * 1000),
         }
         return KafkaPythonTransactions(settings, timeouts.start)
 

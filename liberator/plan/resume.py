@@ -70,7 +70,7 @@ class Cut:
     def _is_published(self, id: bytes, id_prefix: bytes) -> bool:
         if id.endswith(_OUTSIDE):
             # A message outside of transactions comes before all that commits after it.
-            return parse_lsn(id.split(b"/")[-2].decode()) < self.commit_lsn
+            return parse_lsn(b"/".join(id.split(b"/")[-3:-1]).decode()) < self.commit_lsn
         if not id.startswith(id_prefix):
             return False
         place = id[len(id_prefix) :].partition(b"/")[0]

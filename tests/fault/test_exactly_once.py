@@ -130,7 +130,7 @@ def test_a_broker_that_is_away_for_longer_than_a_transaction_may_stay_open(
 ) -> None:
     """The brokers have aborted it by then, and the producer is not taken for somebody else's."""
     prepare(database, 10)
-    it = through("--set", "publish.options={transaction.timeout.ms: 3000}").start()
+    it = through("--set", "publish.options={transaction.timeout.ms: 2000}").start()
     it.settled()
     with Writers(database, 5, sessions=1, pause=0.01):
         time.sleep(0.5)

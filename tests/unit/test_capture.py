@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from liberator.capture import COUNT, Capture, CaptureSettings, Ledger, cut, merge
 from liberator.change import EncodedBatch, State
+from liberator.checkpoint.local import LocalCheckpoint
 from liberator.errors import (
     CheckpointError,
     ContractError,
@@ -16,11 +19,14 @@ from liberator.errors import (
     PublishError,
     SourceError,
 )
+from liberator.locallog import LocalLog
 from liberator.policy import Backoff
+from liberator.publish.local import LocalPublisher
 from liberator.testing.checkpoint import MemoryCheckpoint
 from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.source import Abort, MemoryEncoder, MemorySource, position
 from liberator.testing.watch import MemoryWatch
+from tests.unit.locallog.events import read
 
 LOST = SourceError("the connection was lost", code="postgres.connection", retryable=True)
 BUSY = PreconditionError("slot is active for PID 7", code="postgres.55006", retryable=True)
@@ -396,3 +402,77 @@ def test_cutting_a_batch_says_whether_something_was_cut_off() -> None:
     assert cut(events, 1)
     assert events.values == EVENTS[:1]
     assert len(events) == 1
+
+
+# Exactly once: the publisher owns the state.
+
+
+class OwningBench(Bench):
+    """A loop that publishes exactly once, into a local log. between: called when the source is open for the first time."""
+
+    def __init__(
+        self, folder: Path, source: MemorySource, between: Callable[[], object] = lambda: None
+    ) -> None:
+        super().__init__(source)
+        self.folder = folder
+        self.between = between
+        self.kept = LocalCheckpoint(folder, "bench")
+        self.capture = Capture(
+            source,
+            self.owner,
+            Ledger(self.kept),
+            lambda state: self.encoder,
+            self.watch,
+            CaptureSettings(save_interval=0.0, once=True),
+            backoff=lambda: Backoff(random=lambda: 0.0, tick=self.tick),
+            tick=self.tick,
+        )
+
+    def owner(self) -> LocalPublisher:
+        publisher = LocalPublisher(self.folder, exactly_once="bench")
+        take_over = publisher.take_over
+
+        def after_the_other() -> State:
+            between, self.between = self.between, lambda: None
+            between()
+            return take_over()
+
+        publisher.take_over = after_the_other  # type: ignore[method-assign]
+        return publisher
+
+    def values(self) -> list[bytes | None]:
+        with contextlib.closing(LocalLog(self.folder)) as log:
+            return read(log, "memory").values
+
+
+def test_a_publisher_that_owns_the_state_saves_it_with_the_events(tmp_path: Path) -> None:
+    it = OwningBench(tmp_path, MemorySource(EVENTS))
+    it.capture.run()
+    assert it.values() == EVENTS
+    assert it.kept.load() == position(4)
+    assert it.source.acknowledged[-1] == position(4)
+    assert it.watch.kept == 4
+
+
+def test_the_source_is_opened_again_where_another_instance_has_stopped(tmp_path: Path) -> None:
+    """It had a transaction under way while we opened the source."""
+    other = LocalPublisher(tmp_path, exactly_once="bench")
+    other.take_over()
+
+    def go_on() -> None:
+        batch = EncodedBatch()
+        batch.add("memory", None, EVENTS[0], EVENTS[0])
+        other.publish(batch, position(1))
+
+    it = OwningBench(tmp_path, MemorySource(EVENTS), between=go_on)
+    it.capture.run()
+    assert it.source.opened == [{}, position(1)]
+    assert it.values() == EVENTS
+
+
+def test_a_lost_source_begins_again_from_what_is_saved(tmp_path: Path) -> None:
+    it = OwningBench(tmp_path, MemorySource([*EVENTS[:2], Abort(LOST), *EVENTS[2:]]))
+    it.capture.run()
+    assert it.values() == EVENTS
+    assert it.source.opened == [{}, position(2)]
+    assert it.kept.load() == position(4)

@@ -298,3 +298,31 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text(f"name: shop\n{SOURCE}", encoding="utf-8-sig")
     assert load(path, {})[0].name == "shop"
+
+
+@pytest.mark.parametrize(
+    ("publish", "rest", "where", "fix"),
+    [
+        ("url: file:events.ndjson", "", "delivery", "kafka:// or local:"),
+        ("url: '-'", "", "delivery", "kafka:// or local:"),
+        ("url: kafka://b", "checkpoint: {url: 'file:p.db'}", "checkpoint.url", "or write kafka"),
+        ("url: local:log", "checkpoint: {url: 'file:p.db'}", "checkpoint.url", "or write local"),
+    ],
+)
+def test_exactly_once_needs_events_and_position_in_one_place(
+    faults: Faults, publish: str, rest: str, where: str, fix: str
+) -> None:
+    text = (
+        f"name: s\nsource: {{url: postgresql://db}}\npublish: {{{publish}, delivery: exactly_once}}\n{rest}\n"
+    )
+    [fault] = faults(text)
+    assert fault.code == "config.delivery"
+    assert where in (fault.where or "")
+    assert fix in (fault.fix or "")
+
+
+@pytest.mark.parametrize("checkpoint", ["", "checkpoint: {url: kafka}"])
+def test_exactly_once_with_kafka_is_accepted(write: Write, checkpoint: str) -> None:
+    text = f"name: s\n{SOURCE}publish: {{url: kafka://b, delivery: exactly_once}}\n{checkpoint}\n"
+    [config] = load(write(text), {})
+    assert config.publish.delivery == "exactly_once"
