@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from liberator.testing.oracle import assert_complete
+from liberator.locallog import LocalLog
+from liberator.testing.oracle import Replay, assert_complete, read_table
 from liberator.testing.proxy import Proxy
 from tests.fault.brokers import FarBroker
-from tests.fault.conftest import KafkaConnector, address
+from tests.fault.conftest import FaultConnector, KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
+from tests.unit.locallog.events import read
 
 Make = Callable[..., KafkaConnector]
 
@@ -170,3 +174,34 @@ def test_a_zombie_that_wakes_up_is_fenced(database: str, broker: FarBroker, thro
     second.launched().terminate()
     assert second.launched().wait(15) == 0, second.log
     assert_once(first)
+
+
+def test_into_a_local_log_through_kills(
+    database: str, connector: Callable[..., FaultConnector], tmp_path: Path
+) -> None:
+    """One machine, no broker, the same promise."""
+    prepare(database, 500)
+    chance = random.Random(8)
+    it = connector(database, "--publish", f"local:{tmp_path / 'log'}", *EXACTLY_ONCE)
+    assert it.launch("--once").wait(60) == 0
+    with Writers(database, 8, sessions=2, pause=0.004):
+        for _ in range(max(KILLS // 2, 5)):
+            process = it.launch()
+            time.sleep(chance.uniform(0.5, 1.5))
+            assert process.poll() is None, it.log[-3000:]
+            process.kill()
+            process.wait()
+    assert it.launch("--once").wait(60) == 0
+    replay, seen = Replay(), Counter[tuple[str, bytes | None]]()
+    with contextlib.closing(LocalLog(tmp_path / "log")) as log:
+        for table in TABLES:
+            topic = f"{it.name}.{table}"
+            for partition in range(6):
+                events = read(log, topic, partition)
+                for key, value, headers in zip(events.keys, events.values, events.headers, strict=True):
+                    seen[topic, dict(headers)["id"]] += 1
+                    replay.add_record(topic, key, value, [(name, given or b"") for name, given in headers])
+    assert max(seen.values()) == 1, "an event came twice"
+    for table in TABLES:
+        schema, _, name = table.partition(".")
+        assert not list(replay.compare(table, read_table(database, schema, name)))
