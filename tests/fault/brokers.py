@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +32,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from liberator.testing.certificates import Authority, Certificate
 from liberator.testing.oracle import Replay
 from liberator.testing.proxy import Proxy
-from liberator.testing.servers import KafkaServer
+from liberator.testing.servers import KafkaServer, ServerError
+from liberator.testing.servers.kafka import new_cluster
 from liberator.testing.servers.process import free_port
 
 _PLACE = re.compile(rb".*/([0-9A-F]+)/([0-9A-F]+)/(\d+)(?:/[tc])?")
@@ -170,6 +174,57 @@ class FarBroker:
     def __exit__(self, *_: object) -> None:
         self.proxy.close()
         self.server.close()
+
+
+class Cluster:
+    """Three brokers, the first of them also the controller. Every topic is on all of them, and needs two.
+
+    Two can be killed in turn; the first one must live. Ports are fixed before it starts: all have to know each other's.
+    """
+
+    def __init__(self) -> None:
+        cluster, controller = new_cluster(), free_port()
+        self.nodes = [KafkaServer(cluster=cluster, heap="192m") for _ in range(3)]
+        for number, node in enumerate(self.nodes, 1):
+            address = f"PLAINTEXT://127.0.0.1:{node.port}"
+            also = f",CONTROLLER://127.0.0.1:{controller}" if number == 1 else ""
+            node.properties.update(
+                {
+                    "node.id": number,
+                    "process.roles": "broker,controller" if number == 1 else "broker",
+                    "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+                    "listeners": address + also,
+                    "advertised.listeners": address,
+                    "default.replication.factor": 3,
+                    "min.insync.replicas": 2,
+                    "transaction.state.log.replication.factor": 3,
+                    "transaction.state.log.min.isr": 2,
+                    "replica.lag.time.max.ms": 5_000,
+                }
+            )
+
+    @property
+    def bootstrap(self) -> str:
+        """All of them, the one that lives first."""
+        return ",".join(node.bootstrap for node in self.nodes)
+
+    def leaders(self, prefix: str) -> Counter[int]:
+        """How many partitions of the topics whose names begin with `prefix` each node leads, by the node's number."""
+        known = AdminClient({"bootstrap.servers": self.nodes[0].bootstrap}).list_topics(timeout=30).topics
+        topics = [topic for name, topic in known.items() if name.startswith(prefix)]
+        return Counter(partition.leader for topic in topics for partition in topic.partitions.values())
+
+    def __enter__(self) -> Cluster:
+        with ThreadPoolExecutor() as together:
+            for started in [together.submit(node.start) for node in self.nodes]:
+                started.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in reversed(self.nodes):
+            with suppress(ServerError):  # one that a test has left dead
+                node.kill()
+            node.close()
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from liberator.testing.oracle import assert_complete
 from liberator.testing.proxy import Proxy
 from liberator.testing.servers import Kafka
 from liberator.testing.servers.process import free_port
-from tests.fault.brokers import FarBroker, Fortress
+from tests.fault.brokers import Cluster, FarBroker, Fortress
 from tests.fault.conftest import KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 
@@ -26,6 +26,7 @@ Make = Callable[..., KafkaConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
 OUTAGE = 60.0 if SOAK else 8.0
+TIME_OF_WEATHER = 60.0 if SOAK else 3.0
 MB = 1_000_000
 
 SOON = 10.0
@@ -35,6 +36,12 @@ BACK = 30.0
 
 KEPT_HERE = ("--set", "checkpoint.url=file:positions.db")
 """The position is kept apart from the broker: so what must not move could."""
+
+
+EACH_CLIENT = pytest.mark.parametrize(
+    "client", ["confluent", pytest.param("kafka-python", marks=pytest.mark.soak)], indirect=True
+)
+"""What is also tested without a connector around it, in tests/integration/publish, with both clients."""
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +70,9 @@ def judge(it: KafkaConnector, since: float) -> None:
     assert_complete(it.topics.replay(), it.dsn, TABLES)
 
 
+@EACH_CLIENT
 def test_a_frozen_broker_neither_loses_the_walsender_nor_moves_the_position(
-    database: str, broker: FarBroker, through: Make
+    client: str, database: str, broker: FarBroker, through: Make
 ) -> None:
     """D45: Invariants 1 and 8, for longer than wal_sender_timeout."""
     prepare(database, 100)
@@ -86,7 +94,8 @@ def test_a_frozen_broker_neither_loses_the_walsender_nor_moves_the_position(
     judge(it, time.monotonic())
 
 
-def test_a_broker_killed_under_load(database: str, broker: FarBroker, through: Make) -> None:
+@EACH_CLIENT
+def test_a_broker_killed_under_load(client: str, database: str, broker: FarBroker, through: Make) -> None:
     """D69: more comes than the budget holds; the position and the memory stand still, and the lag is told."""
     prepare(database, 100)
     port = free_port()
@@ -119,10 +128,12 @@ def status(port: int) -> dict[str, Any]:
     return told
 
 
-def test_a_broker_restarted_under_load(database: str, broker: FarBroker, through: Make) -> None:
+@EACH_CLIENT
+def test_a_broker_restarted_under_load(client: str, database: str, broker: FarBroker, through: Make) -> None:
     """D70: each partition loses its leader, and gets it back."""
     prepare(database, 100)
     it = through().start()
+    it.settled()
     with Writers(database, 70, sessions=2, pause=0.005):
         time.sleep(1)
         broker.server.restart()
@@ -130,9 +141,10 @@ def test_a_broker_restarted_under_load(database: str, broker: FarBroker, through
     judge(it, time.monotonic())
 
 
+@EACH_CLIENT
 @pytest.mark.parametrize("released", ["before", "after"])
 def test_a_write_held_in_the_broker_while_the_database_is_lost(
-    released: str, database: str, broker: FarBroker, through: Make
+    released: str, client: str, database: str, broker: FarBroker, through: Make
 ) -> None:
     """D67: nothing lost, at most that write twice, and the position never beyond it."""
     prepare(database, 10)
@@ -162,8 +174,9 @@ def test_a_write_held_in_the_broker_while_the_database_is_lost(
     assert set(others.values()) == {1}
 
 
+@EACH_CLIENT
 def test_a_kill_after_the_database_came_back_loses_nothing_that_the_broker_did_not_take(
-    database: str, broker: FarBroker, through: Make
+    client: str, database: str, broker: FarBroker, through: Make
 ) -> None:
     """Invariant 1: a stream that is opened again where it stood acknowledges nothing by that."""
     prepare(database, 10)
@@ -184,6 +197,74 @@ def test_a_kill_after_the_database_came_back_loses_nothing_that_the_broker_did_n
         broker.server.resume()
     assert it.launch("--once").wait(60) == 0, it.log
     assert_complete(it.topics.replay(), database, TABLES)
+
+
+WEATHER: dict[str, Callable[[Proxy], None]] = {
+    "resets": lambda way: way.reset_every(0.5),
+    "a black hole": lambda way: way.swallow(),
+    "flaps": lambda way: way.flap(on=1.0, off=1.0),
+    "a long and narrow way": lambda way: way.slow(0.25, jitter=0.05, bandwidth=100_000),
+}
+"""What can be wrong with the way to the broker."""
+
+
+@pytest.mark.parametrize(
+    ("client", "weather"),
+    [
+        ("confluent", "resets"),
+        ("kafka-python", "resets"),
+        ("kafka-python", "a black hole"),
+        ("confluent", "flaps"),
+        ("confluent", "a long and narrow way"),
+        pytest.param("confluent", "a black hole", marks=pytest.mark.soak),
+        pytest.param("kafka-python", "flaps", marks=pytest.mark.soak),
+        pytest.param("kafka-python", "a long and narrow way", marks=pytest.mark.soak),
+    ],
+    indirect=["client"],
+)
+def test_bad_weather_on_the_way_to_the_broker(
+    client: str, weather: str, database: str, broker: FarBroker, through: Make
+) -> None:
+    """D66, for Kafka: positions go the same way."""
+    prepare(database, 100)
+    it = through().start()
+    it.settled()  # an interrupted snapshot would be read again, and its rows come after their changes
+    WEATHER[weather](broker.proxy)
+    with Writers(database, 66, sessions=2, pause=0.005):
+        time.sleep(TIME_OF_WEATHER)
+    assert it.running
+    broker.proxy.calm()
+    judge(it, time.monotonic())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three brokers, two of which may be killed; every test leaves them running."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+def test_a_broker_that_leads_partitions_is_killed(
+    client: str, database: str, cluster: Cluster, publishing: Make
+) -> None:
+    """D70: others take the lead; nothing is lost, and nothing overtaken."""
+    victim = 2 if client == "confluent" else 3
+    prepare(database, 100)
+    it = publishing(database, cluster.bootstrap).start()
+    it.settled()
+    assert cluster.leaders(f"{it.name}.")[victim] > 0
+    try:
+        with Writers(database, 72, sessions=2, pause=0.005):
+            time.sleep(1)
+            cluster.nodes[victim - 1].kill()
+            gone = time.monotonic()
+            time.sleep(1)
+        it.settled()
+        assert time.monotonic() - gone < BACK
+        assert cluster.leaders(f"{it.name}.")[victim] == 0
+        judge(it, gone)
+    finally:
+        cluster.nodes[victim - 1].start()
 
 
 def test_partitions_are_those_that_java_would_choose(database: str, kafka: Kafka, publishing: Make) -> None:

@@ -32,7 +32,7 @@ _CONNECTOR = """
 connector: source
 name: {name}
 source: {{url: "{dsn}", mode: log, log: {{heartbeat: 200ms}}}}
-publish: {{url: "{publish}"}}
+publish: {{url: "{publish}", delivery: {delivery}}}
 checkpoint: {{url: "{checkpoint}"}}
 observe: {{listen: "127.0.0.1:${{LISTEN}}"}}
 """
@@ -95,16 +95,20 @@ class Instance:
 class Pair:
     """A connector of which several instances run: the same file, the same folder.
 
-    checkpoint: ``checkpoint.url``. publish: ``publish.url``, by default `kafka`.
+    publish, delivery: those of ``publish``. checkpoint: ``checkpoint.url``.
     """
 
-    def __init__(self, folder: Path, dsn: str, name: str, publish: str, checkpoint: str) -> None:
+    def __init__(
+        self, folder: Path, dsn: str, name: str, publish: str, checkpoint: str, delivery: str
+    ) -> None:
         self.name = name
         self.dsn = dsn
         self._folder = folder
         self._instances: list[Instance] = []
         self._connection = psycopg.connect(dsn, autocommit=True)
-        text = _CONNECTOR.format(name=name, dsn=dsn, publish=publish, checkpoint=checkpoint)
+        text = _CONNECTOR.format(
+            name=name, dsn=dsn, publish=publish, checkpoint=checkpoint, delivery=delivery
+        )
         (folder / "connector.yaml").write_text(text)
 
     def launch(self, *options: str) -> Instance:
@@ -152,11 +156,11 @@ Make = Callable[..., Pair]
 
 @pytest.fixture
 def pair(database: str, unique: str, tmp_path: Path) -> Iterator[Make]:
-    """Makes the connector of a test: `pair("kafka://...", checkpoint="kafka")`."""
+    """Makes the connector of a test: `pair("kafka://...", "kafka")`."""
     made: list[Pair] = []
 
-    def make(publish: str, checkpoint: str) -> Pair:
-        made.append(Pair(tmp_path, database, unique, publish, checkpoint))
+    def make(publish: str, checkpoint: str, delivery: str = "at_least_once") -> Pair:
+        made.append(Pair(tmp_path, database, unique, publish, checkpoint, delivery))
         return made[-1]
 
     yield make
@@ -165,20 +169,18 @@ def pair(database: str, unique: str, tmp_path: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def connector(database: str, kafka: Kafka, pair: Make) -> Callable[[str], Pair]:
+def connector(database: str, kafka: Kafka, pair: Make) -> Make:
     """Makes a connector from `database` to Kafka: `connector("kafka")` keeps its positions there."""
     prepare(database, 200)
 
-    def make(checkpoint: str) -> Pair:
-        made = pair(f"kafka://{kafka.bootstrap}", checkpoint)
+    def make(checkpoint: str, delivery: str = "at_least_once") -> Pair:
+        made = pair(f"kafka://{kafka.bootstrap}", checkpoint, delivery)
         # So long does a frozen instance keep its slot.
         made.execute(f"alter database {database.rpartition('/')[2]} set wal_sender_timeout = '2s'")
         return made
 
     return make
 
-
-Connector = Callable[[str], Pair]
 
 IN_KAFKA, IN_A_FILE = "kafka", "file:positions.db"
 EACH = pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def replay(pair: Pair, kafka: Kafka) -> Replay:
 
 @EACH
 def test_a_standby_takes_over_when_the_first_is_killed(
-    client: str, checkpoint: str, connector: Connector, kafka: Kafka
+    client: str, checkpoint: str, connector: Make, kafka: Kafka
 ) -> None:
     """D57: no loss, order per key, and what comes again has the same id."""
     it = connector(checkpoint)
@@ -210,7 +212,7 @@ def test_a_standby_takes_over_when_the_first_is_killed(
 
 
 def test_a_standby_takes_over_when_the_first_is_stopped_and_nothing_comes_twice(
-    connector: Connector, kafka: Kafka
+    connector: Make, kafka: Kafka
 ) -> None:
     it = connector(IN_KAFKA)
     first, second = it.launch_both()
@@ -227,7 +229,7 @@ def test_a_standby_takes_over_when_the_first_is_stopped_and_nothing_comes_twice(
 
 @EACH
 def test_a_frozen_instance_that_wakes_up_too_late_publishes_nothing_more_and_ends(
-    client: str, checkpoint: str, connector: Connector, kafka: Kafka
+    client: str, checkpoint: str, connector: Make, kafka: Kafka
 ) -> None:
     """The server has ended its stream and given the slot to the standby: what lies in its sockets and queues is old."""
     it = connector(checkpoint)
@@ -243,7 +245,28 @@ def test_a_frozen_instance_that_wakes_up_too_late_publishes_nothing_more_and_end
     assert replay(it, kafka).redelivered == 0
 
 
-def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Connector, kafka: Kafka) -> None:
+@pytest.mark.parametrize(
+    "client", ["confluent", pytest.param("kafka-python", marks=pytest.mark.soak)], indirect=True
+)
+def test_exactly_once_not_even_what_the_frozen_client_holds_is_published(
+    client: str, connector: Make, kafka: Kafka
+) -> None:
+    """Frozen under load, and in the middle of a transaction: brokers refuse the rest of it."""
+    it = connector(IN_KAFKA, "exactly_once")
+    first, second = it.launch_both()
+    with Writers(it.dsn, 62, sessions=2):
+        time.sleep(1)
+        first.signal(signal.SIGSTOP)
+        assert second.comes_to("streaming") < TAKEN_OVER
+        time.sleep(1)
+        first.signal(signal.SIGCONT)
+        time.sleep(1)
+    told = replay(it, kafka)
+    assert told.redelivered == 0
+    assert told.events > 500
+
+
+def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Make, kafka: Kafka) -> None:
     it = connector(IN_A_FILE)
     alone = it.launch()
     alone.comes_to("streaming")
@@ -257,7 +280,7 @@ def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Connector, ka
     assert "this process stood still" in alone.log
 
 
-def test_two_instances_started_at_once_agree_on_one(connector: Connector, kafka: Kafka) -> None:
+def test_two_instances_started_at_once_agree_on_one(connector: Make, kafka: Kafka) -> None:
     """A first start makes slot and snapshot: one does it, the other stands by or is fenced."""
     it = connector(IN_A_FILE)
     both = it.launch(), it.launch()
@@ -269,9 +292,7 @@ def test_two_instances_started_at_once_agree_on_one(connector: Connector, kafka:
         assert one.state in ("streaming", "standby") or "checkpoint.fenced" in one.log
 
 
-def test_a_bounded_run_beside_a_running_instance_waits_for_its_turn(
-    connector: Connector, kafka: Kafka
-) -> None:
+def test_a_bounded_run_beside_a_running_instance_waits_for_its_turn(connector: Make, kafka: Kafka) -> None:
     """D57: for half a minute; see the next test."""
     it = connector(IN_A_FILE)
     first = it.launch()
@@ -286,7 +307,7 @@ def test_a_bounded_run_beside_a_running_instance_waits_for_its_turn(
 
 
 @pytest.mark.soak
-def test_a_bounded_run_gives_up_after_half_a_minute_beside_a_running_instance(connector: Connector) -> None:
+def test_a_bounded_run_gives_up_after_half_a_minute_beside_a_running_instance(connector: Make) -> None:
     """D57: the limit itself is also tested in tests/unit/test_capture.py."""
     it = connector(IN_A_FILE)
     first = it.launch()

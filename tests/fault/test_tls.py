@@ -193,9 +193,18 @@ def test_publishes_with_tls_and_a_password(
     assert "s3cret" not in it.log
 
 
-@pytest.mark.parametrize("wrong", ["misnamed", "expired", "unknown"])
+@pytest.mark.parametrize(
+    ("client", "wrong"),
+    [
+        ("confluent", "misnamed"),
+        ("confluent", "expired"),
+        ("confluent", "unknown"),
+        ("kafka-python", "expired"),
+    ],
+    indirect=["client"],
+)
 def test_a_wrong_certificate_of_kafka_is_refused(
-    wrong: str, database: str, fortress: Fortress, publishing: MakePublishing
+    client: str, wrong: str, database: str, fortress: Fortress, publishing: MakePublishing
 ) -> None:
     prepare(database, 10)
     it = publishing(database, fortress.server.bootstrap, *fortress.options(wrong))

@@ -152,15 +152,23 @@ class KafkaServer(Kafka):
     """A broker of our own; it dies with this process. `properties` override the broker's configuration.
 
     Everything lives in one temporary folder: its data, and `log` (what the broker says). `heap`: Java's -Xmx.
+    `cluster`: the id of the cluster that it is a node of; by default it is one of its own.
     """
 
-    def __init__(self, *, properties: Mapping[str, object] | None = None, heap: str = "256m") -> None:
+    def __init__(
+        self,
+        *,
+        properties: Mapping[str, object] | None = None,
+        heap: str = "256m",
+        cluster: str | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="liberator-kafka-"))
         self.log = self.folder / "log"
         self.properties = dict(properties or {})
         self.port = free_port()
         self._controller_port = free_port()
         self._heap = heap
+        self._cluster = cluster or new_cluster()
         self._jars: Path | None = None
         self._process: Process | None = None
         self._archives: dict[Path, Path] = {}
@@ -267,10 +275,8 @@ class KafkaServer(Kafka):
         }
 
     def _format(self, configuration: Path) -> None:
-        # A cluster id is a base64 UUID; one that starts with a dash would be read as an option.
-        cluster = "L" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         tool = self._java(
-            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(configuration), heap="128m"
+            "kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(configuration), heap="128m"
         )
         made = subprocess.run(tool, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if made.returncode:
@@ -318,6 +324,11 @@ class KafkaServer(Kafka):
                 shutil.copyfile(unfinished, beside)
                 beside.replace(archive)
         self._archives.clear()
+
+
+def new_cluster() -> str:
+    """The id of a cluster: a base64 UUID. One that starts with a dash would be read as an option."""
+    return "L" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
 
 
 def kafka_jars(cache: Path | None = None) -> Path:
