@@ -82,5 +82,5 @@ def fenced(connector: str, where: str) -> CheckpointError:
         f"another instance of connector {connector} has taken over its checkpoint",
         code="checkpoint.fenced",
         where=where,
-        fix="run one instance of each name; this one stops, the other goes on",
+        fix="nothing is lost: the other goes on, and this one stops; started again it stands by",
     )

@@ -71,8 +71,8 @@ _REPLICAS = _wait(
 )
 _FENCED = _stop(
     "publish.fenced",
-    "another process writes under the same transactional id",
-    "run one connector of each name",
+    "another instance of this connector has taken over its transactional id",
+    "nothing is lost: the other goes on, and this one stops; started again it stands by",
 )
 
 TABLE: dict[Key, Verdict] = {
