@@ -119,6 +119,8 @@ class ToKafka(Side):
         assert self._connector is not None
         it = lap.watch(self._connector.start(), self._connector.folder, readable)
         arrived = topic.read_back(lap.bootstrap, self._topic)
+        if self._delivery == "exactly_once" and it.done == arrived.rows + arrived.repeated:
+            raise RuntimeError("no transaction has left its marker in the topic: this is not exactly once")
         return Measured.of(it, lap.rows, arrived.rows, arrived.repeated)
 
     def _publish(self, bootstrap: str) -> dict[str, object]:
