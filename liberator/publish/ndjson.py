@@ -21,6 +21,7 @@ _NULL = b"null"
 
 # What a JSON string may not hold as it is.
 _ESCAPED = bytes([*range(0x20), ord('"'), ord("\\")])
+_BESIDES_QUOTES = bytes([*range(0x20), ord("\\")])
 _NEWLINES = bytes.maketrans(b"\r\n", b"  ")
 _DEAD_LETTER = "__connect.errors."
 
@@ -38,10 +39,15 @@ def encode(batch: EncodedBatch) -> bytes:
 
 def _spliced(batch: EncodedBatch) -> bytes:
     begin = {topic: _begin(topic) for topic in set(batch.topics)}
+    ids = _escaped(batch.ids)
+    if len(begin) == 1 and None not in batch.keys and None not in batch.values:
+        [head] = begin.values()
+        line = (
+            head.replace(b"%", b"%%") + b"%b" + _VALUE + b"%b" + _HEADERS + b"%b" + _POSITION + b"%b" + _END
+        )
+        return b"".join(map(line.__mod__, zip(batch.keys, batch.values, ids, ids, strict=True)))
     pieces: list[bytes] = []
-    for topic, key, value, id in zip(
-        batch.topics, batch.keys, batch.values, _escaped(batch.ids), strict=True
-    ):
+    for topic, key, value, id in zip(batch.topics, batch.keys, batch.values, ids, strict=True):
         pieces += (
             begin[topic],
             _NULL if key is None else key,
@@ -61,10 +67,14 @@ def _begin(topic: str) -> bytes:
 
 
 def _escaped(ids: list[bytes]) -> list[bytes]:
-    """Ids as they stand between quotes. Nearly all are plain ASCII, which one look at all of them together shows."""
+    """Ids as they stand between quotes. Nearly all are plain ASCII, with
+    quotes at most, which one look at all of them together shows."""
     together = b"".join(ids)
-    if together.isascii() and len(together.translate(None, _ESCAPED)) == len(together):
-        return ids
+    if together.isascii():
+        if len(together.translate(None, _ESCAPED)) == len(together):
+            return ids
+        if len(together.translate(None, _BESIDES_QUOTES)) == len(together):
+            return [id.replace(b'"', b'\\"') for id in ids]
     return [_string(id)[1:-1] for id in ids]
 
 

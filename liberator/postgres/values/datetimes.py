@@ -8,8 +8,18 @@ the pattern.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from liberator.postgres.values.rules import Converter, Family, Form, TypeOptions, matching, quoted, refusal
+from liberator.postgres.values.rules import (
+    Bare,
+    Converter,
+    Family,
+    Form,
+    TypeOptions,
+    matching,
+    quoted,
+    refusal,
+)
 
 _DATE = "[0-9]{4,7}-[0-9]{2}-[0-9]{2}"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?"
@@ -85,6 +95,34 @@ def _timetz_value(raw: bytes) -> bytes:
     if not parts:
         raise refusal("timetz")
     return b'"' + raw + (b'"' if parts[1] else b':00"')
+
+
+def _bare_dates(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    together = b"\n".join(values)
+    return values if set(together.translate(_ZEROS).split(b"\n")) == {_DATE_SHAPE} else None
+
+
+def _bare_timestamps(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    together = b"\n".join(values)
+    if not _TIMESTAMP_SHAPES.issuperset(together.translate(_ZEROS).split(b"\n")):
+        return None
+    return together.replace(b" ", b"T").split(b"\n")
+
+
+def _bare_timestamptzs(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    together = b"\n".join(values)
+    if not _TIMESTAMPTZ_SHAPES.issuperset(together.translate(_ZEROS).split(b"\n")):
+        return None
+    # In the shape every digit is 0; a zone that is not UTC's would leave its plus behind.
+    written = (together + b"\n").replace(b" ", b"T").replace(b"+00\n", b"Z\n")
+    return None if b"+" in written else written[:-1].split(b"\n")
+
+
+BARE: dict[Converter, Bare] = {
+    _date_value: _bare_dates,
+    _timestamp_value: _bare_timestamps,
+    _timestamptz_value: _bare_timestamptzs,
+}
 
 
 def _family(convert: Converter, pattern: str) -> Family:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from liberator.postgres.values.rules import Family, Form, TypeOptions, matching, quoted, refusal
+from collections.abc import Sequence
+
+from liberator.postgres.values.rules import (
+    Bare,
+    Converter,
+    Family,
+    Form,
+    TypeOptions,
+    matching,
+    quoted,
+    refusal,
+)
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ZEROS = bytes.maketrans(b"123456789abcdef", b"0" * 15)
@@ -18,6 +29,14 @@ def _uuid_value(raw: bytes) -> bytes:
 
 def _uuid(typmod: int, options: TypeOptions) -> Form:
     return Form(_uuid_value, {**matching(_UUID), "format": "uuid"})
+
+
+def _bare_uuids(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    together = b"\n".join(values)
+    return values if set(together.translate(_ZEROS).split(b"\n")) == {_UUID_SHAPE} else None
+
+
+BARE: dict[Converter, Bare] = {_uuid_value: _bare_uuids}
 
 
 def _as_written(name: str, pattern: str) -> Family:

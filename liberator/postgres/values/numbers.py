@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from liberator.postgres.values.rules import (
+    Bare,
     Converter,
     Family,
     Form,
@@ -124,6 +126,13 @@ def _vector_of(low: int, high: int, name: str) -> Family:
 
 _SHORT = (-(2**15), 2**15 - 1)
 _UNSIGNED = (0, 2**32 - 1)
+
+
+def _bare_numerics(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    return None if b"".join(values).translate(None, b"0123456789.-") else values
+
+
+BARE: dict[Converter, Bare] = {_numeric_value: _bare_numerics}
 
 FAMILIES: dict[str, Family] = {
     "bool": _bool,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orjson import dumps
 
-from liberator.postgres.values.rules import ConversionError, Converter, Family, Form, Schema, TypeOptions
+from liberator.postgres.values.rules import (
+    Bare,
+    ConversionError,
+    Converter,
+    Family,
+    Form,
+    Schema,
+    TypeOptions,
+)
 
 _PIECE = 1 << 20
 
@@ -88,5 +96,22 @@ def enum(labels: Iterable[str]) -> Form:
     convert: Converter = _Labels((label.encode(), dumps(label)) for label in known).__getitem__
     return Form(convert, {"type": "string", "x-pg-enum": known})
 
+
+def _bare_texts(values: Sequence[bytes]) -> Sequence[bytes] | None:
+    """One look at all of them together; the newlines between them keep half a character from meeting its other half."""
+    together = b"\n".join(values)
+    if len(together) - len(together.translate(None, _ESCAPED)) != len(values) - 1:
+        return None
+    if not together.isascii():
+        try:
+            together.decode()
+        except UnicodeDecodeError:
+            return None
+    return values
+
+
+_ESCAPED = bytes([*range(0x20), ord('"'), ord("\\")])
+
+BARE: dict[Converter, Bare] = {text: _bare_texts}
 
 FAMILIES: dict[str, Family] = {"varchar": _varchar, "bpchar": _char, "char": _byte}
