@@ -93,7 +93,8 @@ def _read_again(config: SourceConfig, tables: Sequence[str]) -> None:
     with closing(connect(config.source.url, config.name)) as connection:
         via_root = config.source.log.publish_via_partition_root
         captured = {
-            table.qualified for table in choose(list_tables(connection), selection(config), via_root=via_root)
+            table.qualified: table.oid
+            for table in choose(list_tables(connection), selection(config), via_root=via_root)
         }
     if unknown := [table for table in tables if table not in captured]:
         raise PreconditionError(
@@ -108,7 +109,9 @@ def _read_again(config: SourceConfig, tables: Sequence[str]) -> None:
                 code="checkpoint.missing",
                 fix="start it",
             )
-        Ledger(checkpoint).save({table_partition(table): TablePosition(None).encode() for table in tables})
+        Ledger(checkpoint).save(
+            {table_partition(table): TablePosition(None, captured[table]).encode() for table in tables}
+        )
 
 
 def slot_list(config: SourceConfig) -> Iterator[dict[str, Any]]:

@@ -145,6 +145,26 @@ def load_table(
     )
 
 
+def name_of(connection: psycopg.Connection[Any], oid: int) -> tuple[str, str] | None:
+    """Schema and name of a table, as the connection's transaction sees it; None when it is gone, or not there yet."""
+    rows: list[tuple[str, str]] = connection.execute(
+        "SELECT n.nspname::text, c.relname::text"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
+        (oid,),
+    ).fetchall()
+    return rows[0] if rows else None
+
+
+def columns_of(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The names of all columns of some tables, in table order."""
+    rows = connection.execute(
+        "SELECT a.attrelid, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute a"
+        " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid",
+        (list(oids),),
+    ).fetchall()
+    return {oid: tuple(names) for oid, names in rows}
+
+
 def has_generated_columns(connection: psycopg.Connection[Any], oid: int) -> bool:
     """Does the table compute columns of its own? COPY of a table can't read those, COPY of a query can."""
     return bool(

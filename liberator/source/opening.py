@@ -25,9 +25,10 @@ from liberator.errors import PreconditionError
 from liberator.postgres import publications
 from liberator.postgres.catalogue import TableInfo, list_tables
 from liberator.postgres.replication import ReplicationConnection, System
+from liberator.postgres.selection import Selection
 from liberator.postgres.session import connect, impatient, source_error
 from liberator.postgres.slots import Slot, drop_slot, find_slot
-from liberator.source.outstanding import Outstanding, Reread, outstanding, unique
+from liberator.source.outstanding import Outstanding, Reread, unique
 from liberator.source.position import SLOT, SlotPosition, tables_of
 from liberator.source.reader import Segment, StreamReader
 from liberator.source.settings import LogSettings
@@ -42,7 +43,6 @@ from liberator.source.start import (
     require_inactive,
 )
 from liberator.source.tables import (
-    captured,
     choose,
     refuse_hidden_exclusions,
     require_published,
@@ -204,8 +204,9 @@ class Opening:
             found.all_tables or not found.ours for found in before.values()
         )
         self._outstanding.names = tuple(names)
-        self._outstanding.shown = publications.shown(catalogue, names)
-        self._outstanding.tables = captured(tables, self._outstanding.shown, settings.selection)
+        if live.publishes_selection:  # a table that is renamed while we run stays in it, and its rows come
+            self._outstanding.selection = Selection(excluded=settings.selection.excluded)
+        self._outstanding.look(tables)
         try:
             self._check_tables(tables)
         except PreconditionError as error:
@@ -248,8 +249,7 @@ class Opening:
             live.replication, slot, temporary=settings.trial or only, export=bool(todo)
         )
         here = here.at(new.consistent_lsn)
-        self._outstanding.pending = {table.qualified for table in todo}
-        pending = outstanding(self._outstanding.pending)
+        pending = self._outstanding.first(todo)
         self._save(pending if only else {SLOT: here.encode(), **pending})
         live.handed = live.saved = new.consistent_lsn
         if not stream:
@@ -266,12 +266,11 @@ class Opening:
             # What a process resumes from is saved. A stream that is opened again stands where it was handed on to, and
             # that need not be durable yet (Invariant 1).
             live.saved = position.lsn
+        known = tables_of(resume)
         if self._settings.snapshot == "always" and self._first:
-            names = {table.qualified for table in self._outstanding.tables}
-            self._save(outstanding(names))
+            self._outstanding.all_again(known)
         else:
-            names = {name for name, table in tables_of(resume).items() if table.done is None}
-        self._outstanding.require(names)
+            self._outstanding.resume(known)
         if todo := self._outstanding.todo():
             check_readable(todo, live.catalogue.info.user)
             log.info(

@@ -11,7 +11,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -19,7 +19,14 @@ import psycopg
 from liberator.change import State
 from liberator.errors import SourceError
 from liberator.postgres import publications
-from liberator.postgres.catalogue import Published, TableInfo, load_table, with_sizes
+from liberator.postgres.catalogue import (
+    Published,
+    TableInfo,
+    columns_of,
+    list_tables,
+    load_table,
+    with_sizes,
+)
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.replication import NewSlot, ReplicationConnection
 from liberator.postgres.session import impatient
@@ -28,6 +35,7 @@ from liberator.source.position import TablePosition, table_partition
 from liberator.source.settings import LogSettings
 from liberator.source.snapshot import Snapshot, SnapshotBatch
 from liberator.source.start import blockers, lockers
+from liberator.source.tables import captured
 
 log = logging.getLogger(__name__)
 
@@ -76,20 +84,47 @@ class Outstanding:
         self._now_us = now_us
         self._patience = _FIRST_PATIENCE
         self._due = 0.0
+        self._known: set[str] = set()
+        self._all: dict[int, TableInfo] = {}
+        self._columns: dict[int, tuple[str, ...]] = {}
         self.names: tuple[str, ...] = ()
         """The publications that are streamed from."""
-        self.shown: Mapping[int, Published] = {}
+        self.selection = settings.selection
+        """Which of the published tables are captured."""
+        self.shown: dict[int, Published] = {}
         """What they show of each table."""
         self.tables: list[TableInfo] = []
         """The tables captured."""
-        self.pending: set[str] = set()
-        """Those that are still to be read."""
+        self.pending: dict[str, TablePosition] = {}
+        """Those that are still to be read, by their names of now."""
 
-    def require(self, tables: Iterable[str]) -> None:
-        """These, and no others, are still to be read; those that are not captured any more are forgotten."""
-        self.pending = set(tables)
-        if gone := self.pending - {table.qualified for table in self.tables}:
-            self._forget(gone)
+    def look(self, tables: Sequence[TableInfo]) -> None:
+        """What of all `tables`, as they are now, is captured."""
+        self._all = {table.oid: table for table in tables}
+        self.shown = publications.shown(self._catalogue, self.names)
+        self.tables = captured(tables, self.shown, self.selection)
+        self._columns = columns_of(self._catalogue, [table.oid for table in self.tables])
+
+    def first(self, tables: Sequence[TableInfo]) -> State:
+        """These are to be read; a checkpoint's first words about them, for the caller to save."""
+        self.pending = {table.qualified: TablePosition(None, table.oid) for table in tables}
+        self._known = set(self.pending)
+        return _encoded(self.pending)
+
+    def all_again(self, known: Mapping[str, TablePosition]) -> None:
+        """All tables are to be read, whatever is `known` of them."""
+        self.pending = {
+            table.qualified: TablePosition(None, table.oid, _is_another(table, known.get(table.qualified)))
+            for table in self.tables
+        }
+        self._known = {*known, *self.pending}
+        self._save(_encoded(self.pending))
+
+    def resume(self, known: Mapping[str, TablePosition]) -> None:
+        """Those are to be read that `known` calls so."""
+        self._known = set(known)
+        self.pending = {name: position for name, position in known.items() if position.done is None}
+        self._follow()
 
     def todo(self) -> list[TableInfo]:
         """The captured tables that are still to be read."""
@@ -97,7 +132,8 @@ class Outstanding:
 
     def finished(self, tables: Iterable[str]) -> None:
         """These have been read."""
-        self.pending -= set(tables)
+        for name in tables:
+            self.pending.pop(name, None)
 
     def create_slot(
         self,
@@ -139,6 +175,8 @@ class Outstanding:
             self._settings.name,
             with_sizes(self._catalogue, tables),
             self.shown,
+            self._columns,
+            show=lambda connection: publications.shown(connection, self.names),
             lsn=new.consistent_lsn,
             snapshot=new.snapshot,
             workers=self._settings.workers,
@@ -166,8 +204,6 @@ class Outstanding:
 
     def _reread(self) -> Reread | None:
         self._look_again()
-        if gone := self.pending - {table.qualified for table in self._published()}:
-            self._forget(gone)
         if not self.pending:
             return None
         connection = ReplicationConnection(self._settings.url, self._settings.name)
@@ -175,7 +211,8 @@ class Outstanding:
             name = f"liberator_read_{unique()}"
             new = self.create_slot(connection, name, temporary=True, export=True, patience=self._patience)
             self._look_again()
-            return Reread(new.consistent_lsn, self.begin(self._published(), new))
+            todo = self.todo()
+            return Reread(new.consistent_lsn, self.begin(todo, new)) if todo else None
         finally:
             connection.close()
 
@@ -191,29 +228,71 @@ class Outstanding:
         self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
 
     def afresh(self, barrier: int) -> Iterator[SnapshotBatch]:
-        """Rows of a table without a key that come again could not be told from new ones: first it is emptied."""
+        """Rows of a table without a key that come again could not be told from new ones: first it is emptied. So is one
+        under whose name another table was published."""
         for info in self.todo():
-            if not info.key:
+            if not info.key or self.pending[info.qualified].afresh:
                 table = load_table(self._catalogue, info.oid, self.shown[info.oid].columns)
                 if table is not None:
+                    table = replace(table, schema=info.schema, name=info.name)
                     yield SnapshotBatch([], table=table, lsn=barrier, taken_us=self._now_us(), afresh=True)
 
     def _look_again(self) -> None:
         with impatient(self._catalogue, _LOCKED):
-            self.shown = publications.shown(self._catalogue, self.names)
+            self.look(list_tables(self._catalogue))
+        self._follow()
 
-    def _published(self) -> list[TableInfo]:
-        return [table for table in self.todo() if table.oid in self.shown]
+    def _follow(self) -> None:
+        """Tables that are still to be read, wherever they are now: renamed, exchanged, made anew, put below a root."""
+        by_name = {table.qualified: table for table in self.tables}
+        now: dict[str, TablePosition] = {}
+        for name, position in self.pending.items():
+            found = self._related(position.oid) or [by_name[one] for one in (name,) if one in by_name]
+            for table in found:
+                other = position.oid not in (None, table.oid)
+                afresh = position.afresh or (
+                    table.qualified in self._known and (other or table.qualified != name)
+                )
+                now[table.qualified] = TablePosition(None, table.oid, afresh)
+                _say(name, table, other)
+            if not found:
+                log.warning(
+                    "%s is not captured any more, and so its rows are not read: %s",
+                    name,
+                    self._fate(position),
+                )
+        if now != self.pending:
+            self._save({**{table_partition(name): b"" for name in self.pending}, **_encoded(now)})
+            self._known |= now.keys()
+            self.pending = now
 
-    def _forget(self, tables: set[str]) -> None:
-        log.warning("no snapshot of %s: no longer captured", ", ".join(sorted(tables)))
-        self.pending -= tables
-        self._save({table_partition(name): b"" for name in tables})
+    def _related(self, oid: int | None) -> list[TableInfo]:
+        """The captured tables under whose names the rows of one come: itself, a table above or the tables below it."""
+        table = self._all.get(oid or 0)
+        if table is None:
+            return []
+        return [
+            one for one in self.tables if one.oid == oid or one.oid in table.ancestors or oid in one.ancestors
+        ]
+
+    def _fate(self, position: TablePosition) -> str:
+        table = self._all.get(position.oid or 0)
+        return "it is gone" if table is None else f"it is {table.qualified} now"
 
 
-def outstanding(tables: Iterable[str]) -> State:
-    """Where the snapshots of these tables stand: they are still to be read."""
-    return {table_partition(name): TablePosition(None).encode() for name in sorted(tables)}
+def _say(name: str, table: TableInfo, other: bool) -> None:
+    if table.qualified != name:
+        log.warning("%s is %s now, and its rows are read under that name", name, table.qualified)
+    elif other:
+        log.warning("%s was dropped and made anew: the new one is read, and replaces the former", name)
+
+
+def _is_another(table: TableInfo, known: TablePosition | None) -> bool:
+    return known is not None and known.oid not in (None, table.oid)
+
+
+def _encoded(tables: Mapping[str, TablePosition]) -> State:
+    return {table_partition(name): position.encode() for name, position in sorted(tables.items())}
 
 
 def unique() -> str:

@@ -65,20 +65,33 @@ class SlotPosition:
 
 @dataclass(frozen=True, slots=True)
 class TablePosition:
-    """done: the consistent LSN of the snapshot that read the whole table; None: still to be read."""
+    """done: the consistent LSN of the snapshot that read the whole table; None: still to be read. oid: the table's, so that
+    it is found under another name, and another one of its name is noticed; None: unknown. afresh: what was published
+    under its name is of another table, and does not hold any more."""
 
     done: int | None
+    oid: int | None = None
+    afresh: bool = False
 
     def encode(self) -> bytes:
         """As saved."""
-        return _dump({"done": None if self.done is None else format_lsn(self.done)})
+        fields: dict[str, Any] = {"done": None if self.done is None else format_lsn(self.done)}
+        if self.oid is not None:
+            fields["oid"] = self.oid
+        if self.afresh:
+            fields["afresh"] = True
+        return _dump(fields)
 
     @classmethod
     def decode(cls, data: bytes, partition: str) -> TablePosition:
         """Inverse of `encode`. Raises `CheckpointError`."""
         fields = _load(data, partition)
         try:
-            return cls(None if fields["done"] is None else parse_lsn(fields["done"]))
+            return cls(
+                done=None if fields["done"] is None else parse_lsn(fields["done"]),
+                oid=None if fields.get("oid") is None else int(fields["oid"]),
+                afresh=bool(fields.get("afresh", False)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise _corrupt(partition, error) from None
 

@@ -13,8 +13,8 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -22,14 +22,21 @@ from psycopg import sql
 
 from liberator.change import Batch, State
 from liberator.errors import LiberatorError, PreconditionError, SourceError
-from liberator.postgres.catalogue import Published, TableInfo, has_generated_columns, load_table
+from liberator.postgres.catalogue import (
+    Published,
+    TableInfo,
+    columns_of,
+    has_generated_columns,
+    load_table,
+    name_of,
+)
 from liberator.postgres.copying import copy_lines
 from liberator.postgres.model import Table
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
-from liberator.source.start import grants
+from liberator.source.start import grants, lockers
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +44,10 @@ _CHUNK_LINES = 1000
 _CHUNK_BYTES = 512 * 1024
 _UNIT_PAGES = 16384
 """Pages of one unit of work: 128 MiB of a table. Larger tables are read by several workers at once."""
+
+
+_LOCKED_MS = 5000
+"""Milliseconds to wait for a table that the application has locked, before its name is said."""
 
 
 @dataclass(slots=True)
@@ -78,7 +89,11 @@ class _Done:
 
 
 class Snapshot:
-    """One snapshot of some tables. `begin` returns when every worker has imported it; then `poll` until `finished`."""
+    """One snapshot of some tables. `begin` returns when every worker has imported it; then `poll` until `finished`.
+
+    shown: what the publications show of each table. columns: all that each table had then, so that one that has changed
+    since is noticed, and `show` asks again.
+    """
 
     def __init__(
         self,
@@ -86,7 +101,9 @@ class Snapshot:
         name: str,
         tables: Sequence[TableInfo],
         shown: Mapping[int, Published],
+        columns: Mapping[int, tuple[str, ...]],
         *,
+        show: Callable[[psycopg.Connection[Any]], Mapping[int, Published]],
         lsn: int,
         snapshot: str,
         workers: int,
@@ -96,7 +113,7 @@ class Snapshot:
         self.lsn = lsn
         self.finished = not tables
         self._url, self._name, self._snapshot = url, name, snapshot
-        self._shown = shown
+        self._shown, self._columns, self._show = dict(shown), columns, show
         self._progress = progress
         self._output: queue.Queue[_Chunk | _Done | LiberatorError] = queue.Queue(
             maxsize=max(2, queue_bytes // _CHUNK_BYTES)
@@ -108,6 +125,7 @@ class Snapshot:
         self._stop = threading.Event()
         self._imported = threading.Barrier(min(workers, len(self._units)) + 1)
         self._tables: dict[int, Table | None] = {}
+        self._names: dict[int, tuple[str, str]] = {}
         self._generated: set[int] = set()
         self._marker = Marker()
         self._left = len(tables)
@@ -151,7 +169,7 @@ class Snapshot:
             )
             return self._marker.table_ends(item.info.oid, None, last=self.finished)
         self._progress.snapshot_done(item.info.qualified)
-        state = {table_partition(item.info.qualified): TablePosition(self.lsn).encode()}
+        state = {table_partition(item.info.qualified): TablePosition(self.lsn, item.info.oid).encode()}
         return self._marker.table_ends(item.info.oid, state, last=self.finished)
 
     def hang_up(self) -> None:
@@ -194,7 +212,7 @@ class Snapshot:
                 return item
 
     def _cancel(self) -> None:
-        for connection in tuple(self._connections):
+        for connection in (self._catalogue, *self._connections):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=1)
 
@@ -263,25 +281,53 @@ class Snapshot:
             self._put(_Done(info, info.oid in self._rewritten))
 
     def _prepare(self, connection: psycopg.Connection[Any], info: TableInfo) -> Table | None:
-        """Lock the table (its partitions too), then its shape as it is now: nothing can change it any more. The lock is
-        taken by a query that reads nothing, since LOCK TABLE wants more rights than reading some columns does."""
-        shown = self._shown[info.oid]
+        """Lock the table (its partitions too), then its shape as it is now: nothing can change it any more. Its rows come
+        under the name that it had at their place of the stream."""
         if info.oid not in self._tables:
             self._progress.snapshot_started(info.qualified, self._estimates[info.oid])
-        try:
-            with connection.transaction():
-                target = sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(info.schema, info.name))
-                connection.execute(target)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            log.warning("%s is gone; it has no snapshot", info.qualified)
+        name = self._lock_table(connection, info)
+        if name is None:
             self._tables[info.oid] = None
             return None
+        then = name_of(connection, info.oid) or name
         with self._lock:
             if info.oid not in self._tables:
-                self._tables[info.oid] = load_table(self._catalogue, info.oid, shown.columns)
+                table = self._load(info.oid)
+                self._tables[info.oid] = table and replace(table, schema=then[0], name=then[1])
+                self._names[info.oid] = name
                 if has_generated_columns(self._catalogue, info.oid):
                     self._generated.add(info.oid)
             return self._tables[info.oid]
+
+    def _lock_table(self, connection: psycopg.Connection[Any], info: TableInfo) -> tuple[str, str] | None:
+        """Lock a table under its name of now, which may be another than at the start; None: it is gone. The lock is taken by
+        a query that reads nothing, since LOCK TABLE wants more rights than reading some columns does."""
+        said = False
+        while not self._stop.is_set():
+            with self._lock:
+                name = name_of(self._catalogue, info.oid)
+            if name is None:
+                log.warning("%s is gone; it has no snapshot", info.qualified)
+                return None
+            try:
+                if _is_locked(connection, name, info.oid):
+                    return name
+            except psycopg.errors.LockNotAvailable:
+                if not said:
+                    with self._lock:
+                        log.warning(
+                            "the snapshot waits for %s: locked are %s",
+                            info.qualified,
+                            lockers(self._catalogue),
+                        )
+                said = True
+        return None
+
+    def _load(self, oid: int) -> Table | None:
+        """A locked table, with the columns that the publications show of it now."""
+        if columns_of(self._catalogue, [oid]).get(oid) != self._columns.get(oid):
+            self._shown.update(self._show(self._catalogue))
+        return load_table(self._catalogue, oid, self._shown[oid].columns)
 
     def _is_rewritten(self, connection: psycopg.Connection[Any], leaves: Sequence[int]) -> bool:
         """pg_class is read by the old snapshot, pg_relation_filenode by the current one."""
@@ -294,7 +340,8 @@ class Snapshot:
 
     def _copy(self, connection: psycopg.Connection[Any], unit: _Unit, table: Table) -> None:
         row_filter = self._shown[unit.info.oid].row_filter
-        command = _copy_command(unit, table, row_filter, generated=unit.info.oid in self._generated)
+        name, generated = self._names[unit.info.oid], unit.info.oid in self._generated
+        command = _copy_command(unit, name, table, row_filter, generated=generated)
         lines: list[bytes] = []
         size = 0
         text = command.as_bytes(connection)
@@ -377,12 +424,33 @@ def _units(info: TableInfo) -> list[_Unit]:
     return [_Unit(info, first, last) for first, last in zip(starts, [*starts[1:], None], strict=True)]
 
 
-def _copy_command(unit: _Unit, table: Table, row_filter: str | None, *, generated: bool) -> sql.Composed:
+def _is_locked(connection: psycopg.Connection[Any], name: tuple[str, str], oid: int) -> bool:
+    """Lock what has this name; False, and nothing is locked: that is another table by now. LockNotAvailable: not yet."""
+    table = sql.Identifier(*name)
+    with (
+        contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName),
+        connection.transaction(),
+    ):
+        connection.execute(f"SET LOCAL lock_timeout = {_LOCKED_MS}")
+        connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table))
+        connection.execute("SET LOCAL lock_timeout = 0")
+        row = connection.execute(
+            "SELECT pg_catalog.to_regclass(%s)::oid", (table.as_string(connection),)
+        ).fetchone()
+        if row == (oid,):
+            return True
+        raise psycopg.Rollback
+    return False
+
+
+def _copy_command(
+    unit: _Unit, now: tuple[str, str], table: Table, row_filter: str | None, *, generated: bool
+) -> sql.Composed:
     """COPY of the published columns and rows. The table form is the fastest; everything else needs the query form.
 
-    generated: the table has generated columns, some of which may be published.
+    now: its schema and name. generated: the table has generated columns, some of which may be published.
     """
-    name = sql.Identifier(unit.info.schema, unit.info.name)
+    name = sql.Identifier(*now)
     columns: list[sql.Composable] = [sql.Identifier(column.name) for column in table.columns]
     conditions: list[sql.Composable] = []
     if unit.first is not None:

@@ -97,6 +97,8 @@ def test_it_stops_in_time_while_its_snapshot_waits_for_a_lock(database: str, con
         running.wait_for(lambda: running.streams() and _is_read(running, "a"), "the reading of a")
         holder.execute("lock table b in access exclusive mode")
         running.wait_for(lambda: _waits(running, "b"), "the wait for b")
+        running.wait_for(lambda: "the snapshot waits for public.b" in running.log, "a word about the lock")
+        assert str(holder.info.backend_pid) in running.log
         running.stop()
 
 

@@ -18,7 +18,12 @@ def test_a_position_is_read_back_as_it_was_saved() -> None:
 
 
 def test_a_table_is_read_back_as_it_was_saved() -> None:
-    for table in (TablePosition(None), TablePosition(99)):
+    for table in (
+        TablePosition(None),
+        TablePosition(99),
+        TablePosition(None, 16384, True),
+        TablePosition(5, 7),
+    ):
         assert TablePosition.decode(table.encode(), "table:public.t") == table
 
 
