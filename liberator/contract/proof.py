@@ -150,7 +150,7 @@ def unproven(goal: Rooted, given: Rooted, assumed: Assumed = frozenset()) -> lis
     pair = (id(goal.schema), id(given.schema))
     if pair in assumed:
         return []
-    attempt = _Attempt(goal.root, assumed | {pair})
+    attempt = Attempt(goal.root, assumed | {pair})
     left: list[tuple[str, Any]] = []
     for case in cases(given):
         for part in parts_of(goal, case.types):
@@ -164,7 +164,7 @@ def follows(goal: Rooted, given: Rooted, assumed: Assumed = frozenset()) -> bool
 
 
 @dataclass(frozen=True)
-class _Attempt:
+class Attempt:
     """One attempt to prove parts of a goal; the root is the goal's."""
 
     root: Schema
@@ -172,7 +172,7 @@ class _Attempt:
 
     def proves(self, case: Case, part: Part, word: str) -> bool:
         """Does keyword `word` of the goal's `part` follow in this case? Annotations always do."""
-        types = _JUDGES.get(word)
+        types = JUDGES.get(word)
         if types is None or not (types & case.types):
             return True
         operand = part[word]
@@ -186,7 +186,7 @@ class _Attempt:
         return follows(Rooted(self.root, goal), Rooted(case.root, given), self.assumed)
 
 
-Rule = Callable[[_Attempt, Case, Part, Any], bool]
+Rule = Callable[[Attempt, Case, Part, Any], bool]
 
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _LENGTHS = ("minLength", "maxLength", "pattern")
@@ -194,7 +194,7 @@ _SCALAR = frozenset(("type", "enum", "const", *_LIMITS, *_LENGTHS))
 _STRINGS = frozenset({"string"})
 _ARRAYS = frozenset({"array"})
 _OBJECTS = frozenset({"object"})
-_JUDGES: dict[str, frozenset[str]] = {
+JUDGES: dict[str, frozenset[str]] = {
     **dict.fromkeys(("type", "enum", "const", "anyOf", "oneOf", "not", "if"), ALL_TYPES),
     **dict.fromkeys(_LIMITS, NUMBERS),
     **dict.fromkeys(_LENGTHS, _STRINGS),
@@ -229,31 +229,31 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _type(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _type(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return case.types <= named_types(operand)
 
 
-def _minimum(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _minimum(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return any(low >= operand for word in ("minimum", "exclusiveMinimum") for low in case.operands(word))
 
 
-def _maximum(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _maximum(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return any(high <= operand for word in ("maximum", "exclusiveMaximum") for high in case.operands(word))
 
 
-def _exclusive_minimum(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _exclusive_minimum(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return any(low > operand for low in case.operands("minimum")) or any(
         low >= operand for low in case.operands("exclusiveMinimum")
     )
 
 
-def _exclusive_maximum(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _exclusive_maximum(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return any(high < operand for high in case.operands("maximum")) or any(
         high <= operand for high in case.operands("exclusiveMaximum")
     )
 
 
-def _multiple_of(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _multiple_of(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     factors = [*case.operands("multipleOf"), *([1] if "fraction" not in case.types else [])]
     judge = validator({"multipleOf": operand})
     return any(judge.is_valid(factor) for factor in factors)
@@ -267,15 +267,15 @@ def _at_most(word: str) -> Rule:
     return lambda _, case, __, operand: any(high <= operand for high in case.operands(word))
 
 
-def _pattern(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _pattern(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return operand in case.operands("pattern")
 
 
-def _unique_items(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _unique_items(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return not operand or True in case.operands("uniqueItems")
 
 
-def _any_of(attempt: _Attempt, case: Case, _: Part, operand: Any) -> bool:
+def _any_of(attempt: Attempt, case: Case, _: Part, operand: Any) -> bool:
     opened = ("allOf", "anyOf", "$ref")  # their content already stands beside them
     whole: Schema = {
         "allOf": [{word: part[word] for word in part if word not in opened} for part in case.parts]
@@ -283,24 +283,24 @@ def _any_of(attempt: _Attempt, case: Case, _: Part, operand: Any) -> bool:
     return any(attempt.follows(branch, case, whole) for branch in operand)
 
 
-def _items(attempt: _Attempt, case: Case, part: Part, operand: Any) -> bool:
+def _items(attempt: Attempt, case: Case, part: Part, operand: Any) -> bool:
     if "prefixItems" in part or case.operands("prefixItems"):
         return False
     return any(attempt.follows(operand, case, item) for item in [True, *case.operands("items")])
 
 
-def _required(_: _Attempt, case: Case, __: Part, operand: Any) -> bool:
+def _required(_: Attempt, case: Case, __: Part, operand: Any) -> bool:
     return set(operand) <= set(itertools.chain.from_iterable(case.operands("required")))
 
 
-def _properties(attempt: _Attempt, case: Case, _: Part, operand: Any) -> bool:
+def _properties(attempt: Attempt, case: Case, _: Part, operand: Any) -> bool:
     return all(
-        any(attempt.follows(schema, case, given) for given in [True, *_given_for(case, name)])
+        any(attempt.follows(schema, case, given) for given in [True, *given_for(case, name)])
         for name, schema in operand.items()
     )
 
 
-def _given_for(case: Case, name: str) -> Iterable[Schema]:
+def given_for(case: Case, name: str) -> Iterable[Schema]:
     """What the given says about the member `name`."""
     for part in case.parts:
         if name in part.get("properties", ()):
@@ -309,7 +309,7 @@ def _given_for(case: Case, name: str) -> Iterable[Schema]:
             yield part["additionalProperties"]
 
 
-def _additional_properties(attempt: _Attempt, case: Case, part: Part, operand: Any) -> bool:
+def _additional_properties(attempt: Attempt, case: Case, part: Part, operand: Any) -> bool:
     named = set(part.get("properties", ()))
     for given in case.parts:
         if "additionalProperties" in given and "patternProperties" not in given:
