@@ -6,6 +6,7 @@ single records. `Change` objects exist only where a person, a test or Python cod
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -135,3 +136,117 @@ class ConsumedBatch:
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""
         return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+
+
+class Event:
+    """One event as a function gets it; it is never changed.
+
+    timestamp: milliseconds since the Unix epoch. key, value: what the JSON says, text that is no JSON as it is, bytes that
+    are no text as they are, None for null. headers: as text. id: header ``id``, else the event's place. raw_key,
+    raw_value, raw_headers: byte for byte.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_key",
+        "_value",
+        "offset",
+        "partition",
+        "raw_headers",
+        "raw_key",
+        "raw_value",
+        "timestamp",
+        "topic",
+    )
+    _headers: dict[str, str]
+    _key: Any
+    _value: Any
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: ReadHeaders = (),
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.timestamp = timestamp
+        self.raw_key = key
+        self.raw_value = value
+        self.raw_headers = headers
+
+    @property
+    def key(self) -> Any:
+        """The key."""
+        try:
+            return self._key
+        except AttributeError:
+            self._key = _read(self.raw_key)
+            return self._key
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        try:
+            return self._value
+        except AttributeError:
+            self._value = _read(self.raw_value)
+            return self._value
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; of several with one name the last one."""
+        try:
+            return self._headers
+        except AttributeError:
+            self._headers = {
+                name: (value or b"").decode("utf-8", "replace") for name, value in self.raw_headers
+            }
+            return self._headers
+
+    @property
+    def id(self) -> str:
+        """Stable over redelivery."""
+        return self.headers.get("id") or f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def place(self) -> TopicPartition:
+        """Where it was read."""
+        return TopicPartition(self.topic, self.partition)
+
+    def __repr__(self) -> str:
+        return f"Event({self.topic}/{self.partition}/{self.offset})"
+
+
+def _read(data: bytes | None) -> Any:
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def events_of(batch: ConsumedBatch) -> list[Event]:
+    """The events of a batch, one by one."""
+    return list(
+        map(
+            Event,
+            batch.topics,
+            batch.partitions,
+            batch.offsets,
+            batch.timestamps,
+            batch.keys,
+            batch.values,
+            batch.headers,
+        )
+    )

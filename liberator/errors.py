@@ -99,6 +99,26 @@ class ConsumeError(LiberatorError):
 
 
 class FunctionError(LiberatorError):
-    """A function that a stream triggers failed."""
+    """A function that a stream triggers failed. retryable: it may work the next time. retry_after: seconds, when it says so
+    itself."""
 
     default_code = "function.failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str | None = None,
+        where: str | None = None,
+        fix: str | None = None,
+        retryable: bool = False,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(what, code=code, where=where, fix=fix, retryable=retryable)
+        self.retry_after = retry_after
+
+
+class PermanentError(FunctionError):
+    """Raised by a function: these events will never work, do not try them again."""
+
+    default_code = "function.permanent"

@@ -6,10 +6,20 @@ One owner per part: none of these are called from two threads unless a method sa
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from liberator.change import Batch, ConsumedBatch, EncodedBatch, State, TopicPartition
+from liberator.change import (
+    Batch,
+    ConsumedBatch,
+    EncodedBatch,
+    Event,
+    Headers,
+    State,
+    TopicPartition,
+)
+from liberator.errors import FunctionError
 
 LoopState = Literal[
     "starting",
@@ -187,6 +197,43 @@ class Rebalance(Protocol):
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """These have gone already, without a last chance: what is not committed of them comes again, elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a function gives to be published. topic: None: the one that is configured. key, value: as a record carries
+    them."""
+
+    topic: str | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the events of one invocation. failures: by index, of those that were not done; the very same error
+    for all of them means that nobody knows whose it is. outputs: to be published before the events count as done."""
+
+    failures: Mapping[int, FunctionError] = field(default_factory=dict)
+    outputs: Sequence[Output] = ()
+
+
+class Invocations(Protocol):
+    """Runs a function, several invocations at a time. Called by one thread."""
+
+    def free(self) -> int:
+        """How many invocations could begin now."""
+
+    def begin(self, number: int, events: Sequence[Event], attempt: int) -> None:
+        """Start an invocation, and return at once. number: what `finished` calls it."""
+
+    def finished(self, timeout: float) -> Sequence[tuple[int, Outcome]]:
+        """Those that have ended since the last call; waits at most `timeout` seconds for one. Whatever a function does, its
+        invocation ends."""
+
+    def close(self, timeout: float) -> None:
+        """Give the function's resources back; what still runs after `timeout` seconds is left behind or killed."""
 
 
 class Consumer(Protocol):

@@ -1,0 +1,371 @@
+"""The dispatch loop: events in, a function called, offsets committed when they are done. Knows only the protocols.
+
+Theory of operation. One thread does everything but the function's own work: it polls all the time (a consumer that does not
+loses its partitions), lets the trigger say when what waits is enough, begins invocations, and looks at those that have
+ended. An event is done when the function has done it and what came of it is published and durable, or when it is durably
+dead-lettered (Invariant 10); a partition's offset is committed up to the first event that is not. Events of one lane
+(`backlog`) are never with two invocations at once, and never overtake each other, retries included. When a partition goes
+to another member, what is under way of it gets a moment to end and is committed; what is not done by then is done again
+over there.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from liberator.change import EncodedBatch, Event, TopicPartition, events_of
+from liberator.dispatch.backlog import Backlog, Order
+from liberator.dispatch.offsets import Offsets
+from liberator.dispatch.settle import Attempt, GivenUp, Retry, settle
+from liberator.errors import ConsumeError, FunctionError, PublishError
+from liberator.protocols import Consumer, Invocations, Outcome, Output, Publisher
+
+log = logging.getLogger(__name__)
+
+OnFailure = Literal["dead_letter", "stop", "skip"]
+
+_POLL_EVENTS = 1_000
+_IDLE = 0.2
+_BUSY = 0.005
+"""Seconds to wait for events: the longer one while nothing is under way."""
+
+_REVOKED = 5.0
+"""Seconds for what is under way of partitions that go to another member."""
+
+
+class Trigger:
+    """When what waits is enough for an invocation: so many events, so many bytes, or one that waits for so long.
+
+    window: seconds; 0: at once.
+    """
+
+    def __init__(self, count: int = 100, window: float = 0.5, size: int = 1 << 20) -> None:
+        self.count, self.window, self.size = count, window, size
+
+    def due(self, backlog: Backlog, now: float) -> bool:
+        """Shall an invocation begin?"""
+        oldest = backlog.oldest()
+        if oldest is None:
+            return False
+        return backlog.ready >= self.count or backlog.ready_size >= self.size or now - oldest >= self.window
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What of the configuration decides here. max_age: seconds, older events are given up untried. commit_before: offsets
+    are committed before the function is called: at most once. memory: bytes of events that wait. drain: seconds for the
+    way out. commit_interval: seconds between two commits. until_idle: end when nothing came for so many seconds, None:
+    never."""
+
+    order: Order = "key"
+    retry: Retry = Retry()  # noqa: RUF009  # frozen
+    bisect: bool = True
+    on_failure: OnFailure = "dead_letter"
+    dead_letter_topic: str = ""
+    permanent_topic: str | None = None
+    max_age: float | None = None
+    commit_before: bool = False
+    memory: int = 64 << 20
+    drain: float = 9.0
+    commit_interval: float = 0.5
+    until_idle: float | None = None
+
+
+class Dispatch:
+    """One sink connector's loop. `run` returns when it is stopped; `stop` may be called from a signal handler.
+
+    topics: names, or which names are meant. output: records of what a function gave for these events. given_up: the record
+    of an event that is not tried any more, for a topic. publisher: takes both. accepts: a filter; what it turns down is
+    done.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: Collection[str] | Callable[[str], object],
+        trigger: Trigger,
+        function: Invocations,
+        publisher: Publisher,
+        settings: DispatchSettings,
+        *,
+        output: Callable[[Sequence[Output], Sequence[Event]], EncodedBatch],
+        given_up: Callable[[GivenUp, str], EncodedBatch],
+        accepts: Callable[[Event], bool] = lambda event: True,
+        tick: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._trigger = trigger
+        self._function = function
+        self._publisher = publisher
+        self._settings = settings
+        self._output = output
+        self._given_up = given_up
+        self._accepts = accepts
+        self._tick, self._now, self._chance = tick, now, chance
+        self._offsets = Offsets()
+        self._backlog = Backlog(settings.order)
+        self._assigned: set[TopicPartition] = set()
+        self._paused = False
+        self._running: dict[int, Attempt] = {}
+        self._later: list[tuple[float, Attempt]] = []
+        self._publishing: dict[str, list[Event]] = {}
+        self._number = 0
+        self._commit_due = 0.0
+        self._moved_at = 0.0
+        self._stopping = threading.Event()
+        self._failure: FunctionError | None = None
+
+    def stop(self) -> None:
+        """End soon: what is under way ends, and is committed."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Dispatch until stopped. Raises the `LiberatorError` that ends it."""
+        self._consumer.subscribe(self._topics, self)
+        self._moved_at = self._tick()
+        try:
+            while not self._stopping.is_set() and self._failure is None and not self._is_idle():
+                self._turn()
+            self._drain()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._function.close(self._settings.drain)
+            self._consumer.close()
+            self._publisher.close()
+
+    def _turn(self) -> None:
+        self._read()
+        self._look()
+        self._begin()
+        self._commit()
+
+    def _is_idle(self) -> bool:
+        limit = self._settings.until_idle
+        busy = self._running or self._later or self._publishing or self._backlog.size
+        return limit is not None and not busy and self._tick() - self._moved_at >= limit
+
+    # Reading
+
+    def _read(self) -> None:
+        self._breathe()
+        busy = self._running or self._later or self._publishing or self._backlog.ready
+        try:
+            batch = self._consumer.poll(_POLL_EVENTS, _BUSY if busy else _IDLE)
+        except ConsumeError as error:
+            if not error.retryable:
+                raise
+            log.warning("%s%s", error, f" ({error.fix})" if error.fix else "")
+            self._stopping.wait(_IDLE)
+            return
+        now = self._tick()
+        if len(batch):
+            self._moved_at = now
+        for event in events_of(batch):
+            self._offsets.read(event.place, event.offset)
+            if self._accepts(event):
+                self._backlog.add(event, now)
+            else:
+                self._offsets.done(event.place, event.offset)
+
+    def _breathe(self) -> None:
+        """Read no more than the memory holds."""
+        if not self._paused and self._backlog.size >= self._settings.memory:
+            self._paused = True
+            self._consumer.pause(self._assigned)
+        elif self._paused and self._backlog.size < self._settings.memory // 2:
+            self._paused = False
+            self._consumer.resume(self._assigned)
+
+    # Invocations
+
+    def _begin(self) -> None:
+        """Begin what may begin: what is to be tried again first."""
+        while self._function.free() > 0 and self._failure is None:
+            attempt = self._next()
+            if attempt is None:
+                return
+            events = self._young_enough(attempt)
+            if not events:
+                self._settle(attempt, Outcome())
+                continue
+            if self._settings.commit_before and attempt.number == 1:
+                self._done(events)
+                self._commit(now=True)
+            self._number += 1
+            self._running[self._number] = attempt
+            self._function.begin(self._number, events, attempt.number)
+
+    def _next(self) -> Attempt | None:
+        now = self._tick()
+        for index, (due, attempt) in enumerate(self._later):
+            if due <= now:
+                del self._later[index]
+                return attempt
+        if not self._trigger.due(self._backlog, now):
+            return None
+        return Attempt(self._backlog.take(self._trigger.count, self._trigger.size))
+
+    def _young_enough(self, attempt: Attempt) -> Sequence[Event]:
+        """The events of an attempt; those that are too old for a first one are given up."""
+        limit = self._settings.max_age
+        if limit is None or attempt.number > 1:
+            return attempt.events
+        oldest = (self._now() - limit) * 1000
+        old = [event for event in attempt.events if event.timestamp < oldest]
+        if old:
+            too_old = FunctionError(f"older than {limit:g} s (policy.max_age)", code="function.too_old")
+            for event in old:
+                self._give_up(GivenUp(event, too_old, 0))
+            self._backlog.release(old, [event for event in attempt.events if event.timestamp >= oldest])
+            attempt.events = [event for event in attempt.events if event.timestamp >= oldest]
+        return attempt.events
+
+    def _look(self, wait: float = 0.0) -> None:
+        """See what has ended, and what is durable."""
+        for number, outcome in self._function.finished(wait):
+            self._moved_at = self._tick()
+            self._settle(self._running.pop(number), outcome)
+        for name in self._publisher.durable() or {}:
+            self._done(self._publishing.pop(name))
+
+    def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        settings = self._settings
+        settlement = settle(
+            attempt, outcome.failures, settings.retry, bisect=settings.bisect, random=self._chance
+        )
+        if outcome.outputs:
+            self._publish(self._output(outcome.outputs, attempt.events), settlement.done)
+        else:
+            self._done(settlement.done)
+        for entry in settlement.given_up:
+            self._give_up(entry)
+        again = settlement.again
+        if again is not None:
+            self._keep_ours(again)
+            if again.all_events():
+                self._later.append((self._tick() + settlement.delay, again))
+        self._backlog.release(attempt.all_events(), again.all_events() if again else ())
+
+    def _give_up(self, entry: GivenUp) -> None:
+        settings, event = self._settings, entry.event
+        what = f"{event.id} ({event.topic}/{event.partition} at {event.offset}): {entry.error}"
+        if settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
+            log.warning("rejected after %d attempts: %s", entry.attempts, what)
+            self._publish(self._given_up(entry, settings.permanent_topic), [event])
+        elif settings.on_failure == "dead_letter":
+            log.warning("dead letter after %d attempts: %s", entry.attempts, what)
+            self._publish(self._given_up(entry, settings.dead_letter_topic), [event])
+        elif settings.on_failure == "skip":
+            log.warning("skipped after %d attempts: %s", entry.attempts, what)
+            self._done([event])
+        elif self._failure is None:
+            self._failure = FunctionError(
+                f"the function failed {entry.attempts} times: {entry.error}",
+                code=entry.error.code,
+                where=f"{event.topic}/{event.partition} at offset {event.offset}, event {event.id}",
+                fix=entry.error.fix or "correct the function, then start again: it goes on with this event",
+            )
+
+    # What is done
+
+    def _publish(self, batch: EncodedBatch, events: Sequence[Event]) -> None:
+        """Publish what came of events: they are done when it is durable."""
+        while not self._publisher.ready(_IDLE) and not self._stopping.is_set():
+            log.debug("waiting for the broker")
+        self._number += 1
+        name = str(self._number)
+        self._publishing[name] = list(events)
+        self._publisher.publish(batch, {name: b"1"})
+
+    def _done(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._offsets.done(event.place, event.offset)
+
+    def _commit(self, now: bool = False) -> None:
+        if not now and self._tick() < self._commit_due:
+            return
+        self._commit_due = self._tick() + self._settings.commit_interval
+        offsets = self._offsets.to_commit()
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets)
+        except ConsumeError as error:
+            if not error.retryable and error.code != "consume.lost":
+                raise
+            log.info("%s; what was not committed comes again", error)
+        else:
+            self._offsets.committed(offsets)
+
+    # Partitions that come and go: see `Rebalance`
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """These are read from now on."""
+        self._assigned.update(partitions)
+        if self._paused:
+            self._consumer.pause(partitions)
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These go to another member when this returns."""
+        gone = set(partitions)
+        self._backlog.drop(gone)
+        self._assigned -= gone
+        end = self._tick() + _REVOKED
+        while self._concerned(gone) and self._tick() < end:
+            self._look(0.05)
+        if self._publishing and self._publisher.flush(max(0.0, end - self._tick())):
+            self._look()
+        self._commit(now=True)
+        self._forget(gone)
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """These have gone already."""
+        self._backlog.drop(partitions)
+        self._assigned -= set(partitions)
+        self._forget(set(partitions))
+
+    def _concerned(self, partitions: set[TopicPartition]) -> bool:
+        return any(
+            event.place in partitions for attempt in self._running.values() for event in attempt.events
+        )
+
+    def _forget(self, partitions: set[TopicPartition]) -> None:
+        self._offsets.drop(partitions)
+        later, self._later = self._later, []
+        for due, attempt in later:
+            before = attempt.all_events()
+            self._keep_ours(attempt)
+            kept = attempt.all_events()
+            self._backlog.release(before, kept)
+            if kept:
+                self._later.append((due, attempt))
+
+    def _keep_ours(self, attempt: Attempt) -> None:
+        """Leave out events of partitions that are another member's by now."""
+        attempt.events = [event for event in attempt.events if event.place in self._assigned]
+        for follower in attempt.rest:
+            self._keep_ours(follower)
+
+    # The way out
+
+    def _drain(self) -> None:
+        """What is under way ends; what would have to be tried again comes again."""
+        end = self._tick() + self._settings.drain
+        while self._running and self._tick() < end:
+            self._look(0.05)
+        try:
+            if self._publisher.flush(max(0.1, end - self._tick())):
+                self._look()
+        except PublishError as error:
+            log.warning("%s; what it concerns comes again", error)
+        self._commit(now=True)

@@ -1,0 +1,111 @@
+"""What becomes of the events of an invocation: done, tried again, or given up. Pure: chance is passed in.
+
+Enters: an attempt, which of its events failed and how. Leaves: a `Settlement` that the loop carries out. This is the one
+table of a function's failures; what a failure of the broker means is in `liberator.policy`.
+
+    failed                      attempts left     what becomes of it
+    not at all                                    done
+    for good (not retryable)                      given up
+    too old (`max_age`)                           given up, untried
+    may pass                    yes               tried again after a growing delay, or when the function says so
+    may pass, all as one        no                halved, each half tried once more (`bisect`); a single one is given up
+    may pass, named             no                given up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from liberator.change import Event
+from liberator.errors import FunctionError
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """attempts: in all. initial, longest: seconds between two. factor: by which the delay grows. jitter: at random between
+    half of it and all."""
+
+    attempts: int = 5
+    initial: float = 0.2
+    longest: float = 30.0
+    factor: float = 2.0
+    jitter: bool = True
+
+    def delay(self, failed: int, random: Callable[[], float]) -> float:
+        """Seconds after the `failed`-th failure."""
+        delay = min(self.longest, self.initial * self.factor ** (failed - 1))
+        return delay * (0.5 + random() / 2) if self.jitter else delay
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Events that go to a function together. number: which attempt it is. rest: what comes after them, because they were one
+    batch: in the same lanes, so in order."""
+
+    events: Sequence[Event]
+    number: int = 1
+    rest: list[Attempt] = field(default_factory=list)
+
+    def all_events(self) -> list[Event]:
+        """Its own and those of the rest."""
+        return [*self.events, *(event for attempt in self.rest for event in attempt.all_events())]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """An event that is not tried any more. attempts: how often it was."""
+
+    event: Event
+    error: FunctionError
+    attempts: int
+
+
+@dataclass(slots=True)
+class Settlement:
+    """done: nothing is left to do. again: what is tried next, after `delay` seconds."""
+
+    done: list[Event] = field(default_factory=list)
+    given_up: list[GivenUp] = field(default_factory=list)
+    again: Attempt | None = None
+    delay: float = 0.0
+
+
+def settle(
+    attempt: Attempt,
+    failures: Mapping[int, FunctionError],
+    retry: Retry,
+    *,
+    bisect: bool,
+    random: Callable[[], float],
+) -> Settlement:
+    """What becomes of an attempt. failures: by index of the event; the very same error for all: nobody knows whose it is."""
+    settlement = Settlement()
+    may_pass: list[int] = []
+    for index, event in enumerate(attempt.events):
+        error = failures.get(index)
+        if error is None:
+            settlement.done.append(event)
+        elif not error.retryable:
+            settlement.given_up.append(GivenUp(event, error, attempt.number))
+        else:
+            may_pass.append(index)
+    next_ones: list[Attempt] = []
+    if may_pass and attempt.number < retry.attempts:
+        events = [attempt.events[index] for index in may_pass]
+        next_ones.append(Attempt(events, attempt.number + 1))
+        told = max(failures[index].retry_after for index in may_pass)
+        settlement.delay = max(told, retry.delay(attempt.number, random))
+    elif len(may_pass) > 1 and bisect and len({id(failures[index]) for index in may_pass}) == 1:
+        events = [attempt.events[index] for index in may_pass]
+        middle = len(events) // 2
+        next_ones += [Attempt(events[:middle], attempt.number), Attempt(events[middle:], attempt.number)]
+    else:
+        settlement.given_up += [
+            GivenUp(attempt.events[index], failures[index], attempt.number) for index in may_pass
+        ]
+    next_ones += attempt.rest
+    if next_ones:
+        first, *others = next_ones
+        settlement.again = Attempt(first.events, first.number, [*first.rest, *others])
+    return settlement

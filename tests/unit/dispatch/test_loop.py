@@ -1,0 +1,353 @@
+"""The dispatch loop between its protocols: what is committed when, in which order a function sees events, what failures
+do."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from liberator.change import EncodedBatch, Event, TopicPartition
+from liberator.dispatch import loop
+from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
+from liberator.dispatch.settle import GivenUp, Retry
+from liberator.errors import FunctionError, PermanentError
+from liberator.protocols import Outcome, Output
+from liberator.testing.consumer import MemoryConsumer, MemoryStream
+from liberator.testing.function import MemoryFunction
+from liberator.testing.publisher import MemoryPublisher
+
+ONE = TopicPartition("orders", 0)
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_IDLE", 0.001)
+    monkeypatch.setattr(loop, "_BUSY", 0.0)
+
+
+PASSING = FunctionError("503", retryable=True)
+AT_ONCE = Retry(attempts=3, initial=0.0, jitter=False)
+
+Answer = Callable[[Sequence[Event], int], Outcome]
+
+
+def output(outputs: Sequence[Output], events: Sequence[Event]) -> EncodedBatch:
+    batch = EncodedBatch()
+    for number, one in enumerate(outputs):
+        batch.add(one.topic or "out", one.key, one.value, b"%b/%d" % (events[0].id.encode(), number))
+    return batch
+
+
+def record(entry: GivenUp, topic: str) -> EncodedBatch:
+    batch = EncodedBatch()
+    batch.add(topic, entry.event.raw_key, entry.event.raw_value, entry.event.id.encode())
+    return batch
+
+
+class Bench:
+    """A loop of twins over one stream; several of them are members of one group."""
+
+    def __init__(
+        self,
+        stream: MemoryStream,
+        answer: Answer | None = lambda events, attempt: Outcome(),
+        *,
+        trigger: Trigger | None = None,
+        workers: int = 4,
+        accepts: Callable[[Event], bool] = lambda event: True,
+        **settings: object,
+    ) -> None:
+        self.function = MemoryFunction(answer, workers)
+        self.publisher = MemoryPublisher()
+        self.consumer: MemoryConsumer = stream.consumer("shipping")
+        self.now = 1_000.0
+        fields = {
+            "retry": AT_ONCE,
+            "dead_letter_topic": "dead",
+            "commit_interval": 0.0,
+            "until_idle": 0.02,
+            **settings,
+        }
+        self.dispatch = Dispatch(
+            self.consumer,
+            ["orders"],
+            trigger or Trigger(window=0.0),
+            self.function,
+            self.publisher,
+            DispatchSettings(**fields),  # type: ignore[arg-type]  # the tests' own keywords
+            output=output,
+            given_up=record,
+            accepts=accepts,
+            now=lambda: self.now,
+        )
+
+    def run(self) -> Bench:
+        self.dispatch.run()
+        return self
+
+    def given(self) -> list[tuple[list[int], int]]:
+        """Offsets of each call, and which attempt it was."""
+        return [([event.offset for event in events], attempt) for events, attempt in self.function.calls]
+
+    def dead(self) -> list[bytes | None]:
+        return [event.value for event in self.publisher.events if event.topic == "dead"]
+
+
+def stream(count: int, *, keys: int = 3, partitions: int = 1) -> MemoryStream:
+    it = MemoryStream()
+    it.create("orders", partitions)
+    for number in range(count):
+        it.append("orders", b"%d" % (number % keys), b'{"n":%d}' % number, partition=number % partitions)
+    return it
+
+
+def committed(it: MemoryStream) -> Mapping[TopicPartition, int]:
+    return it.committed("shipping")
+
+
+def failing(*offsets: int, error: FunctionError = PASSING, times: int = 99) -> Answer:
+    """A function that names the events it fails, in their first attempts."""
+
+    def answer(events: Sequence[Event], attempt: int) -> Outcome:
+        return Outcome(
+            {
+                index: error
+                for index, event in enumerate(events)
+                if event.offset in offsets and attempt <= times
+            }
+        )
+
+    return answer
+
+
+def test_all_events_are_given_to_the_function_and_committed() -> None:
+    events = stream(10)
+    it = Bench(events).run()
+    assert sorted(offset for offsets, _ in it.given() for offset in offsets) == list(range(10))
+    assert committed(events) == {ONE: 10}
+    assert it.function.closed
+    assert it.publisher.closed
+
+
+def test_a_batch_is_full_or_its_oldest_event_has_waited() -> None:
+    it = Bench(stream(7), trigger=Trigger(count=3, window=0.05))
+    it.dispatch.run()
+    assert sorted(len(offsets) for offsets, _ in it.given()) == [1, 3, 3]
+
+
+def test_what_the_filter_turns_down_is_done() -> None:
+    events = stream(10)
+    it = Bench(events, accepts=lambda event: event.value["n"] % 2 == 0).run()
+    assert sorted(offset for offsets, _ in it.given() for offset in offsets) == [0, 2, 4, 6, 8]
+    assert committed(events) == {ONE: 10}
+
+
+def test_an_offset_is_committed_only_when_all_before_it_are_done() -> None:
+    """Invariant 10: events of other keys end first."""
+    events = stream(3)
+    it = Bench(events, None, trigger=Trigger(count=1, window=0.0))
+    it.consumer.subscribe(["orders"], it.dispatch)
+    while len(it.function.running) < 3:
+        it.dispatch._turn()
+    it.function.end(2)
+    it.function.end(3)
+    it.dispatch._turn()
+    assert committed(events) == {}
+    it.function.end(1)
+    it.dispatch._turn()
+    assert committed(events) == {ONE: 3}
+
+
+def test_what_fails_is_tried_again_and_its_key_waits_for_it() -> None:
+    it = Bench(stream(6), failing(0, times=1), trigger=Trigger(count=2, window=0.0)).run()
+    assert it.given()[0] == ([0, 3], 1)
+    assert ([0], 2) in it.given()
+    order = [offset for offsets, _ in it.given() for offset in offsets]
+    assert sorted(order) == [0, 0, 1, 2, 3, 4, 5]
+
+
+def test_what_keeps_failing_becomes_a_dead_letter_and_is_committed() -> None:
+    events = stream(5)
+    it = Bench(events, failing(2)).run()
+    assert it.dead() == [b'{"n":2}']
+    assert [attempt for offsets, attempt in it.given() if offsets == [2]] == [2, 3]
+    assert committed(events) == {ONE: 5}
+
+
+def test_what_fails_for_good_is_not_tried_again() -> None:
+    it = Bench(stream(5), failing(2, error=PermanentError("no such customer"))).run()
+    assert it.dead() == [b'{"n":2}']
+    assert all(attempt == 1 for _, attempt in it.given())
+
+
+def test_what_fails_for_good_can_be_an_event_of_its_own() -> None:
+    it = Bench(
+        stream(5), failing(2, error=PermanentError("no such customer")), permanent_topic="rejected"
+    ).run()
+    assert [(event.topic, event.value) for event in it.publisher.events] == [("rejected", b'{"n":2}')]
+
+
+def test_a_dead_letter_is_durable_before_its_offset_is_committed() -> None:
+    events = stream(1)
+    it = Bench(events, failing(0, error=PermanentError("no")), drain=0.0)
+    it.publisher.stall()
+    it.consumer.subscribe(["orders"], it.dispatch)
+    for _ in range(5):
+        it.dispatch._turn()
+    assert committed(events) == {}
+    it.publisher.go_on()
+    it.dispatch._turn()
+    assert committed(events) == {ONE: 1}
+
+
+def test_outputs_are_durable_before_their_events_are_committed() -> None:
+    events = stream(2)
+    it = Bench(events, lambda given, attempt: Outcome(outputs=[Output(None, b"k", b"paid")]))
+    it.publisher.stall()
+    it.consumer.subscribe(["orders"], it.dispatch)
+    for _ in range(5):
+        it.dispatch._turn()
+    assert committed(events) == {}
+    it.publisher.go_on()
+    it.dispatch._turn()
+    assert committed(events) == {ONE: 2}
+    assert {(event.topic, event.value) for event in it.publisher.events} == {("out", b"paid")}
+
+
+def test_a_poison_event_is_found_and_the_rest_of_its_batch_is_done() -> None:
+    def answer(events: Sequence[Event], attempt: int) -> Outcome:
+        whole = FunctionError("it crashed", retryable=True)
+        bad = any(event.value["n"] == 11 for event in events)
+        return Outcome(dict.fromkeys(range(len(events)), whole) if bad else {})
+
+    events = stream(20)
+    it = Bench(events, answer, trigger=Trigger(count=20, window=0.0)).run()
+    assert it.dead() == [b'{"n":11}']
+    assert committed(events) == {ONE: 20}
+
+
+def test_stop_ends_with_the_error_and_the_offset_stands_before_the_event() -> None:
+    events = stream(9, keys=9)
+    it = Bench(
+        events,
+        failing(4, error=PermanentError("no")),
+        trigger=Trigger(count=1, window=0.0),
+        on_failure="stop",
+        workers=1,
+    )
+    with pytest.raises(FunctionError) as ended:
+        it.run()
+    assert "orders/0 at offset 4" in (ended.value.where or "")
+    assert committed(events) == {ONE: 4}
+    assert it.dead() == []
+
+
+def test_skip_goes_on() -> None:
+    events = stream(5)
+    it = Bench(events, failing(2), on_failure="skip").run()
+    assert it.publisher.events == []
+    assert committed(events) == {ONE: 5}
+
+
+def test_events_that_are_too_old_are_given_up_untried() -> None:
+    events = stream(3)
+    it = Bench(events, max_age=60.0)
+    it.now = events.events[ONE][0][0] / 1000 + 61.0
+    it.run()
+    assert it.given() == []
+    assert len(it.dead()) == 3
+    assert committed(events) == {ONE: 3}
+
+
+def test_commit_before_commits_before_the_call() -> None:
+    """At most once, on request."""
+    events = stream(4)
+    seen: list[int] = []
+
+    def answer(given: Sequence[Event], attempt: int) -> Outcome:
+        seen.append(committed(events).get(ONE, 0))
+        return Outcome()
+
+    Bench(events, answer, trigger=Trigger(count=4, window=0.0), workers=1, commit_before=True).run()
+    assert seen == [4]
+
+
+def test_reads_no_more_than_the_memory_holds() -> None:
+    events = MemoryStream()
+    events.create("orders")
+    for _ in range(5_000):
+        events.append("orders", b"k", b"x" * 1_000)
+    it = Bench(events, None, trigger=Trigger(count=10, window=0.0), memory=100_000, workers=1)
+    it.consumer.subscribe(["orders"], it.dispatch)
+    for _ in range(20):
+        it.dispatch._turn()
+    assert it.dispatch._backlog.size < 100_000 + 1_000 * 1_500
+    while it.function.running:
+        it.function.end(next(iter(it.function.running)))
+        it.dispatch._turn()
+        if sum(len(given) for given, _ in it.function.calls) == 5_000:
+            break
+    assert sum(len(given) for given, _ in it.function.calls) == 5_000
+
+
+def test_a_partition_that_goes_is_committed_first_and_nothing_of_it_is_lost() -> None:
+    """D82: another member joins while work is under way."""
+    events = stream(40, keys=8, partitions=4)
+    first = Bench(events, None, trigger=Trigger(count=4, window=0.0))
+    first.consumer.subscribe(["orders"], first.dispatch)
+    while len(first.function.running) < 4:
+        first.dispatch._turn()
+    first.function._answer = lambda given, attempt: Outcome()
+    for number in list(first.function.running):
+        first.function.end(number)
+    second = Bench(events)
+    second.consumer.subscribe(["orders"], second.dispatch)
+    for _ in range(30):
+        first.dispatch._turn()
+        second.dispatch._turn()
+    assert sum(committed(events).values()) == 40
+    done = [event.value["n"] for it in (first, second) for given, _ in it.function.calls for event in given]
+    assert sorted(done) == list(range(40)), "done once each: nothing had to be done again"
+    assert second.function.calls
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_event_is_done_and_the_order_of_every_key_kept_whatever_fails(seed: int) -> None:
+    """Invariant 3, through retries and rebalances: what was done of a key never goes back behind what was done before."""
+    chance = random.Random(seed)
+    events = stream(300, keys=12, partitions=3)
+    done: dict[bytes | None, list[int]] = defaultdict(list)
+
+    def answer(given: Sequence[Event], attempt: int) -> Outcome:
+        if chance.random() < 0.2:
+            return Outcome(dict.fromkeys(range(len(given)), FunctionError("crash", retryable=True)))
+        failed = next((n for n in range(len(given)) if chance.random() < 0.05), len(given))
+        for event in given[:failed]:
+            done[event.raw_key].append(event.value["n"])
+        return Outcome({n: FunctionError("503", retryable=True) for n in range(failed, len(given))})
+
+    retry = Retry(attempts=1_000, initial=0.0, jitter=False)
+    members = [Bench(events, None, trigger=Trigger(count=7, window=0.0), retry=retry) for _ in range(2)]
+    joined = members[:1]
+    members[0].consumer.subscribe(["orders"], members[0].dispatch)
+    for turn in range(4_000):
+        if turn == 40:
+            members[1].consumer.subscribe(["orders"], members[1].dispatch)
+            joined = members
+        for it in joined:
+            it.dispatch._turn()
+            for number in chance.sample(sorted(it.function.running), len(it.function.running) // 2 + 0):
+                it.function.end(number, answer(it.function.running[number], 1))
+            if chance.random() < 0.3 and it.function.running:
+                number = min(it.function.running)
+                it.function.end(number, answer(it.function.running[number], 1))
+        if sum(committed(events).values()) == 300:
+            break
+    assert sum(committed(events).values()) == 300
+    for key, numbers in done.items():
+        firsts = list(dict.fromkeys(numbers))
+        assert firsts == sorted(firsts), f"key {key!r} out of order"
+        assert set(firsts) == {n for n in range(300) if b"%d" % (n % 12) == key}
