@@ -18,6 +18,7 @@ from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.config.values import POSTGRES_SCHEMES
 from liberator.observe.telemetry import Telemetry
+from liberator.plan.driver_values import value_converter, value_facts
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.planner import column_facts
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
@@ -123,8 +124,14 @@ def query_settings(config: SourceConfig, *, once: bool = False) -> QuerySettings
 
 
 def default_schema(config: SourceConfig) -> str:
-    """The schema of a pattern that names none: PostgreSQL's, else the one that the database calls its own."""
-    return "public"
+    """The schema of a pattern that names none: what the database takes as its own."""
+    if is_postgres(config):
+        return "public"
+    from sqlalchemy import make_url
+
+    url = make_url(config.source.url)
+    defaults = {"sqlite": "main", "mssql": "dbo", "oracle": (url.username or "").lower()}
+    return defaults.get(url.get_backend_name(), url.database or "")
 
 
 def is_postgres(config: SourceConfig) -> bool:
@@ -134,11 +141,20 @@ def is_postgres(config: SourceConfig) -> bool:
 
 def make_database(config: SourceConfig, stop: threading.Event) -> Database:
     """The connection of one session."""
-    return PostgresDatabase(
+    default = default_schema(config)
+    timeout, wants = config.source.query.statement_timeout, selection(config, default).wants
+    if is_postgres(config):
+        return PostgresDatabase(
+            config.source.url, config.name, statement_timeout=timeout, wants=wants, stop=stop
+        )
+    from liberator.source.query.sql_alchemy import SqlAlchemyDatabase
+
+    return SqlAlchemyDatabase(
         config.source.url,
-        config.name,
-        statement_timeout=config.source.query.statement_timeout,
-        wants=selection(config, default_schema(config)).wants,
+        statement_timeout=timeout,
+        wants=wants,
+        default_schema=default,
+        default_only=not config.source.tables,
         stop=stop,
     )
 
@@ -148,11 +164,13 @@ def make_query_executor(config: SourceConfig, database: Database, telemetry: Tel
     name, types = config.name, type_options(config)
     names = {"name": name, "db": database.name}
     default = default_schema(config)
+    convert = None if is_postgres(config) else lambda column: value_converter(column, types)
     settings = QueryPlanSettings(
         name=name,
         topic=lambda schema, table: config.publish.topic.render(**names, schema=schema, table=table),
         key=lambda schema, table: config.publish.key_columns(schema, table, default),
-        facts=lambda table: column_facts(table, types),
+        facts=value_facts if convert else lambda table: column_facts(table, types),
+        convert=convert,
         types=types,
         tombstones=config.format.tombstones,
     )

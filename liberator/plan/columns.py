@@ -1,14 +1,16 @@
 """Whole columns of a batch at a time: the fast way for rows that need nothing special.
 
-Enters: a plan and COPY lines. Leaves: the batch transposed, with each column as JSON or as what stands between quotes. It
-gives up, with None, where single rows need a look of their own; then the caller goes row by row. The JSON is the same.
+Enters: a plan and COPY lines, or driver rows. Leaves: the batch transposed, with each column as JSON or as what stands
+between quotes. It gives up, with None, where single rows need a look of their own; then the caller goes row by row. The JSON
+is the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from liberator.plan.compile import TablePlan
 from liberator.postgres.values import ConversionError
@@ -83,6 +85,19 @@ def columns_of(plan: TablePlan, lines: Sequence[bytes], in_front: int) -> Column
     except ConversionError:
         return None
     return Columns(front, values, quoted)
+
+
+def columns_of_rows(plan: TablePlan, rows: Sequence[Sequence[Any]]) -> Columns | None:
+    """The columns of driver rows. None: go row by row."""
+    converters: dict[int, Callable[[Any], bytes]] = dict(plan.conversions)
+    values: list[Sequence[bytes]] = []
+    try:
+        for index, column in enumerate(zip(*rows, strict=True)):
+            convert = converters[index]
+            values.append([b"null" if value is None else convert(value) for value in column])
+    except ConversionError:
+        return None
+    return Columns([], values, [False] * len(values)) if values else None
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

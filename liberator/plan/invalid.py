@@ -92,6 +92,12 @@ def as_text(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...
             except ConversionError as error:
                 column = plan.table.columns[index].name.replace("~", "~0").replace("/", "~1")
                 violation = Violation(f"/{column}", "conversion", "", str(error))
-                values[index] = json.dumps(value.decode(errors="replace"), ensure_ascii=False).encode()
+                values[index] = json.dumps(_shown(value), ensure_ascii=False).encode()
     members = [b"%b:%b" % (n, v) for n, v in zip(plan.names, values, strict=True) if v is not UNCHANGED]
     return b"{%b}" % b",".join(members), tuple(missing), violation
+
+
+def _shown(value: Any) -> str:
+    """As text, whatever a driver gave."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text.encode(errors="replace").decode()

@@ -17,7 +17,7 @@ from liberator.change import Batch, EncodedBatch, Headers, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.contract.gate import ColumnFacts, Gate, compile_gate
 from liberator.errors import PreconditionError
-from liberator.plan.columns import Columns, columns_of
+from liberator.plan.columns import Columns, columns_of, columns_of_rows
 from liberator.plan.compile import Converter, TablePlan, compile_plan
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
@@ -114,38 +114,38 @@ class QueryExecutor:
 
     def _all_at_once(self, plan: TablePlan, batch: RowBatch, out: EncodedBatch) -> bool:
         """The fast way, column by column; False: some rows need a look of their own, so nothing was done."""
-        if batch.soft is not None or not batch.versions or (plan.gate is not None and plan.gate.impossible):
+        if batch.soft is not None or (plan.gate is not None and plan.gate.impossible):
             return False
-        columns = columns_of(plan, batch.frames, 1 + int(batch.by_place))
+        in_front = int(batch.versions) + int(batch.by_place)
+        columns = (
+            columns_of(plan, batch.frames, in_front) if batch.frames else columns_of_rows(plan, batch.rows)
+        )
         if columns is None or not self._keeps_contract(plan, columns):
             return False
         names = [column.name for column in plan.table.columns]
         keys = columns.objects(plan.names, plan.key_columns)
-        named = (
-            columns.front[1]
-            if batch.by_place
-            else columns.objects(plan.names, [names.index(k) for k in plan.table.key])
-        )
-        if named is None:
-            return False
-        versions = columns.front[0]
-        after = columns.template(plan.names, range(len(names)))
+        own_key = [names.index(name) for name in plan.table.key]
+        named = columns.front[1] if batch.by_place else columns.objects(plan.names, own_key)
+        count = len(batch.frames) or len(batch.rows)
         source = self._codec.read(plan.source, batch.taken_us, _mark(batch.op))
-        value = {op: self._codec.value(op, b"null", after, source) for op in set(batch.ops or [batch.op])}
-        rows = zip(*columns.values, versions, strict=True)
+        if batch.versions:
+            versions = columns.front[0]
+            row = columns.template(plan.names, range(len(names)))
+            rows = zip(*columns.values, versions, strict=True)
+        else:
+            after = columns.objects(plan.names, range(len(names))) or []
+            versions = list(map(_digest, after))
+            row, source = b"%b", (source % b"null").replace(b"%", b"%%")
+            rows = zip(after, strict=True)
+        value = {op: self._codec.value(op, b"null", row, source) for op in set(batch.ops or [batch.op])}
         if batch.ops is None:
             out.values += map(value[batch.op].__mod__, rows)
         else:
             out.values += [value[op] % row for op, row in zip(batch.ops, rows, strict=True)]
         number = b"" if batch.number is None else b"%d." % batch.number
-        id = (
-            b"%b/%b/" % (self._settings.name.encode(), plan.label.encode().replace(b"%", b"%%"))
-            + b"%b/"
-            + number
-            + b"%b"
-        )
-        out.ids += map(id.__mod__, zip(named, versions, strict=True))
-        count = len(batch.frames)
+        place = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode().replace(b"%", b"%%"))
+        id = place + b"%b/" + number + b"%b"
+        out.ids += map(id.__mod__, zip([b""] * count if named is None else named, versions, strict=True))
         out.keys += [None] * count if keys is None else keys
         out.topics += [plan.topic] * count
         out.headers += [None] * count
@@ -170,7 +170,7 @@ class QueryExecutor:
             after = self._convert(plan, values)
             key = key_of(plan, values)
             named = place or (key if plan.id_of is None else plan.id_template % plan.id_of(values))
-            told = version if version is not None else b"%08x" % zlib.crc32(after)
+            told = version if version is not None else _digest(after)
             id = b"%b%b/%b%b" % (prefix, named or b"", number, told)
             where = source % (b"null" if version is None else version)
             if batch.soft is not None and values[batch.soft] not in _ALIVE:
@@ -290,3 +290,8 @@ class QueryExecutor:
 def _mark(op: bytes) -> bytes:
     """The value of ``source.snapshot``."""
     return b'"true"' if op == b"r" else b'"false"'
+
+
+def _digest(row: bytes) -> bytes:
+    """What tells two versions of a row apart where the database does not."""
+    return b"%08x" % zlib.crc32(row)

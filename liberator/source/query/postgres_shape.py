@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from liberator.errors import PreconditionError
-from liberator.postgres.model import Column, PgType, Table
+from liberator.postgres.model import Column, Identity, PgType, Table
 from liberator.postgres.sql import as_literal, statement
 from liberator.postgres.types import load_types
 from liberator.source.query.database import Relation, Shape
@@ -149,6 +149,7 @@ def _shape(
             where="source.query.strategy",
             fix="choose bulk, incrementing or timestamp for it in source.query.tables",
         )
+    identity: Identity = "default" if settings.deletes == "reconcile" else "full"
     cursor = settings.cursor[0] if settings.cursor else None
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
     order = tuple(dict.fromkeys((*settings.cursor, *last)))
@@ -156,7 +157,7 @@ def _shape(
     name = type.name if type is not None and type.schema == "pg_catalog" else ""
     return Shape(
         relation=relation,
-        table=Table(relation.oid, relation.schema, relation.name, columns, unique or key, "full"),
+        table=Table(relation.oid, relation.schema, relation.name, columns, unique or key, identity),
         key=unique or key,
         order=order,
         paged=bool(last),

@@ -1,0 +1,390 @@
+"""Every database that SQLAlchemy speaks to, as the passes of a query source read it.
+
+Values come as the driver makes them, without SQLAlchemy's conversions: what Python has no word for (a time of more than 24
+hours, a date of zeros) then comes as the driver's text instead of ending the pass. The plan makes JSON of them by the kind
+of their column. Never writes: the session is read-only where the database has such a thing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from liberator.errors import ConfigError, LiberatorError, PreconditionError, SourceError
+from liberator.source.query import dialects
+from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
+from liberator.source.query.packing import at_least, pack, unpack
+from liberator.source.query.settings import TableSettings
+from liberator.source.query.sql_alchemy_shape import plain_text, shape_of
+
+log = logging.getLogger(__name__)
+
+_CHUNK_ROWS = 500
+_AHEAD = timedelta(hours=15)
+"""Times further ahead than any time zone are no times of writing."""
+
+_Answer = TypeVar("_Answer")
+
+
+class SqlAlchemyDatabase:
+    """See `Database`. default_only: nothing but the default schema is meant. wants: (schema, table) -> is it meant?"""
+
+    tells_versions = False
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        statement_timeout: float,
+        wants: Callable[[str, str], bool],
+        default_schema: str,
+        default_only: bool,
+        stop: threading.Event,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._url = url
+        self._timeout = statement_timeout
+        self._wants = wants
+        self._default_schema = default_schema
+        self._default_only = default_only
+        self._stop = stop
+        self._now = now
+        self._engine: sa.Engine | None = None
+        self._connection: sa.Connection | None = None
+        self._session: str | None = None
+
+    # -- the connection
+
+    def open(self) -> None:
+        """See `Database.open`."""
+        try:
+            url = sa.make_url(self._url)
+            self._engine = sa.create_engine(
+                url, poolclass=sa.pool.NullPool, isolation_level=dialects.isolation(url.get_backend_name())
+            )
+        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise PreconditionError(
+                f"the driver for this database is not installed: {error}",
+                code="source.driver_missing",
+                where="source.url",
+                fix="install it (MariaDB and MySQL: pip install 'liberator[mysql]', with mysql+pymysql:// in the URL)",
+            ) from None
+        except exc.ArgumentError:
+            raise ConfigError(
+                "the source URL is none that SQLAlchemy understands", code="config.url", where="source.url"
+            ) from None
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            raise PreconditionError(
+                "there is no such file", code="source.missing", where=url.database, fix="correct source.url"
+            )
+        self._connection = self._guarded(self._engine.connect, "connecting to the source database")
+        for statement in dialects.session(self.kind, self._is_mariadb, self._timeout):
+            self._guarded(lambda text=statement: self._live.exec_driver_sql(text), "preparing the session")  # type: ignore[misc]  # bound now
+        identify = dialects.session_id(self.kind)
+        if identify is not None:
+            self._session = str(self._guarded(lambda: self._live.exec_driver_sql(identify).scalar(), ""))
+
+    @property
+    def kind(self) -> str:
+        """See `Database.kind`."""
+        return self._made.dialect.name
+
+    @property
+    def name(self) -> str:
+        """See `Database.name`. Of a file its name without folder and ending."""
+        database = sa.make_url(self._url).database or ""
+        return Path(database).stem if self.kind == "sqlite" else database
+
+    @property
+    def version(self) -> str:
+        """See `Database.version`."""
+        product = "mariadb" if self._is_mariadb else self.kind
+        numbers = ".".join(map(str, self._made.dialect.server_version_info or ()))
+        return f"{product} {numbers}".strip()
+
+    def identity(self) -> str:
+        """See `Database.identity`."""
+        question = dialects.identity(self.kind)
+        answers: list[str] = []
+        if question is not None:
+            rows = self._guarded(lambda: self._live.exec_driver_sql(question).fetchall(), "asking who it is")
+            answers = [str(row[-1]) for row in rows]
+        place = sa.make_url(self._url).database or ""
+        return "/".join(
+            [self.kind, *sorted(answers), str(Path(place).resolve()) if self.kind == "sqlite" else place]
+        )
+
+    def require_past(self, seen: str | None) -> None:
+        """See `Database.require_past`: nobody can tell."""
+
+    def cancel(self) -> None:
+        """See `Database.cancel`."""
+        if self._connection is None or self._engine is None:
+            return
+        with contextlib.suppress(Exception):  # whatever it is: who is asked to stop is waited for anyway
+            dialects.cancel(self.kind, self._engine, self._connection, self._session)
+
+    def close(self) -> None:
+        """See `Database.close`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(exc.SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    # -- the catalogue
+
+    def completed(self, settings: TableSettings) -> TableSettings:
+        """See `Database.completed`."""
+        if settings.strategy == "xmin":
+            raise PreconditionError(
+                "strategy xmin is PostgreSQL's",
+                code="source.query_strategy",
+                where="source.query.strategy",
+                fix="choose timestamp, incrementing or bulk",
+            )
+        return settings.completed("bulk")
+
+    def relations(self) -> list[Relation]:
+        """See `Database.relations`."""
+
+        def ask() -> list[Relation]:
+            inspector = sa.inspect(self._live)
+            schemas = [self._default_schema]
+            if not self._default_only:
+                schemas = [name for name in inspector.get_schema_names() if not dialects.is_system(name)]
+            found = []
+            for schema in schemas:
+                for names, view in (
+                    (inspector.get_table_names(self._at(schema)), False),
+                    (inspector.get_view_names(self._at(schema)), True),
+                ):
+                    found += [
+                        Relation(schema, name, view=view) for name in names if self._wants(schema, name)
+                    ]
+            return sorted(found, key=lambda relation: (relation.schema, relation.name))
+
+        return self._guarded(ask, "listing the tables")
+
+    def require_readable(self, relations: Sequence[Relation]) -> None:
+        """See `Database.require_readable`: whoever may not read is told so by the first page."""
+
+    def shape(self, relation: Relation, settings: TableSettings) -> Shape | None:
+        """See `Database.shape`."""
+        doing = f"looking up {relation.qualified}"
+        return self._guarded(
+            lambda: shape_of(self._live, relation, self._at(relation.schema), settings, self.kind), doing
+        )
+
+    # -- reading
+
+    def mark(self, shape: Shape) -> Mark:
+        """See `Database.mark`."""
+        at = self._now()
+        return Mark(self._greatest(shape, self._cap(shape, at)), (), at.timestamp())
+
+    def running(self) -> frozenset[str]:
+        """See `Database.running`: `delay` takes the place of knowing."""
+        return frozenset()
+
+    def begin(self, shape: Shape) -> View:
+        """See `Database.begin`. Every page is a read of its own."""
+        cap = self._cap(shape, self._now())
+        return View(None, self._greatest(shape, cap) if shape.cursor else None, cap)
+
+    def renew(self) -> None:
+        """See `Database.renew`."""
+
+    def end(self) -> None:
+        """See `Database.end`."""
+
+    def page(self, scan: Scan, rows: int) -> Iterator[Chunk]:
+        """See `Database.page`."""
+        shape = scan.shape
+        columns = shape.key if scan.keys else [column.name for column in shape.table.columns]
+        order = shape.key if scan.odd or scan.keys else shape.order
+        query = self._query(shape, columns).where(*self._conditions(scan, order))
+        if order and shape.paged:
+            query = query.order_by(*map(sa.column, order)).limit(rows)
+        places = [list(columns).index(name) for name in order] if shape.paged else None
+        doing = f"reading {shape.relation.qualified}"
+        streaming = self._live.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
+        result = self._guarded(lambda: streaming.execute(query), doing)
+        with contextlib.closing(result):
+            while not self._stop.is_set():
+                got = self._guarded(lambda: result.fetchmany(_CHUNK_ROWS), doing)
+                if not got:
+                    return
+                made = [tuple(row) for row in got]
+                after = None if places is None else [pack(made[-1][place]) for place in places]
+                yield Chunk((), made, after, _size(made))
+
+    def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:
+        """See `Database.cursor_values`."""
+        assert shape.cursor is not None
+        [place] = shape.places((shape.cursor,))
+        return [pack(row[place]) for row in chunk.rows]
+
+    def at_least(self, shape: Shape, value: Any, bound: Any) -> bool:
+        """See `Database.at_least`."""
+        return at_least(unpack(value), unpack(bound))
+
+    def numbers(self, shape: Shape, column: str, chunk: Chunk) -> list[int | None]:
+        """See `Database.numbers`."""
+        [place] = shape.places((column,))
+        return [row[place] if isinstance(row[place], int) else None for row in chunk.rows]
+
+    def odd(self, shape: Shape, view: View) -> dict[str, int]:
+        """See `Database.odd`."""
+        assert shape.cursor is not None
+        cursor: sa.ColumnClause[Any] = sa.column(shape.cursor)
+        kinds = {"NULL": cursor.is_(None)}
+        if view.cap is not None:
+            kinds["in the future"] = cursor > unpack(view.cap)
+        counts = {}
+        for name, condition in kinds.items():
+            query = self._query(shape, [sa.func.count()]).where(condition)
+            counts[name] = self._guarded(lambda q=query: self._live.execute(q).scalar(), "counting odd rows")  # type: ignore[misc]  # bound now
+        return {name: count for name, count in counts.items() if count}
+
+    def present(self, shape: Shape, keys: Sequence[Place]) -> set[int]:
+        """See `Database.present`."""
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in shape.key]
+        wanted = [
+            sa.and_(*(column == unpack(value) for column, value in zip(columns, key, strict=True)))
+            for key in keys
+        ]
+        query = self._query(shape, shape.key).where(sa.or_(*wanted))
+        rows = self._guarded(
+            lambda: self._live.execute(query).fetchall(), f"looking up keys of {shape.relation.qualified}"
+        )
+        there = {repr([pack(value) for value in row]) for row in rows}
+        return {index for index, key in enumerate(keys) if repr(list(key)) in there}
+
+    def key_place(self, shape: Shape, chunk: Chunk) -> list[Place]:
+        """See `Database.key_place`."""
+        whole = len(shape.table.columns)
+        places = shape.places(shape.key)
+        return [
+            [pack(row[i]) for i in places] if len(row) == whole else [pack(value) for value in row]
+            for row in chunk.rows
+        ]
+
+    def key_rows(self, shape: Shape, keys: Sequence[Place]) -> Chunk:
+        """See `Database.key_rows`."""
+        rows = [tuple(unpack(value) for value in key) for key in keys]
+        return Chunk((), rows, None, _size(rows))
+
+    # -- inside
+
+    @property
+    def _made(self) -> sa.Engine:
+        assert self._engine is not None
+        return self._engine
+
+    @property
+    def _live(self) -> sa.Connection:
+        if self._connection is None:
+            raise SourceError("the connection is closed", code="source.closed")
+        return self._connection
+
+    @property
+    def _is_mariadb(self) -> bool:
+        return bool(getattr(self._made.dialect, "is_mariadb", False))
+
+    def _at(self, schema: str) -> str | None:
+        """A schema as SQLAlchemy wants it: none for the default one."""
+        return None if schema == self._default_schema else schema
+
+    def _query(self, shape: Shape, columns: Sequence[Any]) -> sa.Select[Any]:
+        """Columns without a type: the driver's values as they are."""
+        made = [sa.column(column) if isinstance(column, str) else column for column in columns]
+        if shape.sql is not None:
+            return sa.select(*made).select_from(plain_text(f"({shape.sql}) t"))
+        return sa.select(*made).select_from(
+            sa.table(shape.relation.name, schema=self._at(shape.relation.schema))
+        )
+
+    def _conditions(self, scan: Scan, order: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+        shape, view = scan.shape, scan.view
+        conditions: list[sa.ColumnElement[bool]] = []
+        if shape.cursor is not None and not scan.keys:
+            cursor: sa.ColumnClause[Any] = sa.column(shape.cursor)
+            if scan.odd:
+                odd = [cursor.is_(None)]
+                if view.cap is not None:
+                    odd.append(cursor > unpack(view.cap))
+                conditions.append(sa.or_(*odd))
+            else:
+                conditions.append(cursor.is_not(None))
+                if scan.low is not None:
+                    conditions.append(cursor >= unpack(scan.low))
+                if view.ceiling is not None:
+                    conditions.append(cursor <= unpack(view.ceiling))
+                elif view.cap is not None:
+                    conditions.append(cursor <= unpack(view.cap))
+        if scan.after is not None:
+            conditions.append(_behind([sa.column(name) for name in order], [unpack(v) for v in scan.after]))
+        return conditions
+
+    def _greatest(self, shape: Shape, cap: Any) -> Any:
+        assert shape.cursor is not None
+        cursor: sa.ColumnClause[Any] = sa.column(shape.cursor)
+        query = self._query(shape, [sa.func.max(cursor, type_=sa.types.NullType())])
+        if cap is not None:
+            query = query.where(cursor <= unpack(cap))
+        return pack(
+            self._guarded(lambda: self._live.execute(query).scalar(), "asking for the greatest cursor")
+        )
+
+    def _cap(self, shape: Shape, now: datetime) -> Any:
+        if not shape.dated:
+            return None
+        ahead = (now + _AHEAD).replace(tzinfo=None, microsecond=0)
+        return pack(ahead.isoformat(" ") if self.kind == "sqlite" else ahead)
+
+    def _guarded(self, ask: Callable[[], _Answer], doing: str) -> _Answer:
+        try:
+            return ask()
+        except exc.SQLAlchemyError as error:
+            raise failure(error, doing) from None
+
+
+def failure(error: exc.SQLAlchemyError, doing: str) -> LiberatorError:
+    """What a driver's error means to the operator."""
+    original = getattr(error, "orig", None)
+    words = str(original or error).strip().splitlines() or [type(error).__name__]
+    what = f"{doing}: {words[0]}" if doing else words[0]
+    number = original.args[0] if original is not None and original.args else None
+    if number in dialects.TIMED_OUT:
+        return SourceError(what, code="source.timeout", retryable=True)
+    refused = isinstance(error, exc.ProgrammingError | exc.NotSupportedError | exc.NoSuchTableError)
+    if number in dialects.REFUSED or (refused and number not in dialects.RETRYABLE):
+        return PreconditionError(
+            what, code="source.refused", fix="look at source.url, the user's rights, and source.query"
+        )
+    return SourceError(what, code="source.connection", retryable=True)
+
+
+def _behind(columns: Sequence[sa.ColumnClause[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Rows behind a place of the order. Spelled out, so that an index on the first column serves: not every database
+    finds that in a comparison of rows."""
+    condition = columns[-1] > values[-1]
+    for column, value in reversed(list(zip(columns[:-1], values[:-1], strict=True))):
+        condition = sa.or_(column > value, sa.and_(column == value, condition))
+    return condition if len(columns) == 1 else sa.and_(columns[0] >= values[0], condition)
+
+
+def _size(rows: Sequence[Sequence[Any]]) -> int:
+    """Bytes, about: text and bytes are what grows."""
+    return sum(sum(len(value) if isinstance(value, str | bytes) else 16 for value in row) for row in rows)

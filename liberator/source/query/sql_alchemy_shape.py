@@ -1,0 +1,163 @@
+"""How SQLAlchemy's view of a table becomes a `Shape`: columns by the kind of their values, the key, the index.
+
+The kinds are few, and named for what their values are in JSON; `plan.driver_values` makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.types import TypeEngine
+
+from liberator.errors import PreconditionError
+from liberator.postgres.model import Column, PgType, Table
+from liberator.source.query.database import Relation, Shape
+from liberator.source.query.postgres_shape import require_columns
+from liberator.source.query.settings import TableSettings
+
+KINDS = "sqlalchemy"
+"""The schema of the types of columns: their name is a kind."""
+
+_BY_NAME = {
+    "BIT": "bits",
+    "YEAR": "integer",
+    "ROWVERSION": "bytes",
+    "UNIQUEIDENTIFIER": "uuid",
+    "MONEY": "decimal",
+}
+_BY_CLASS: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (sa.Boolean, "boolean"),
+    (sa.BigInteger, "bigint"),
+    (sa.Integer, "integer"),
+    (sa.Float, "float"),
+    (sa.Numeric, "decimal"),
+    (sa.Enum, "text"),
+    (sa.JSON, "json"),
+    (sa.Uuid, "uuid"),
+    (sa.String, "text"),
+    (sa.LargeBinary, "bytes"),
+    (sa.types._Binary, "bytes"),
+    (sa.DateTime, "datetime"),
+    (sa.Date, "date"),
+    (sa.Time, "time"),
+    (sa.Interval, "interval"),
+)
+
+
+def kind_of(type: TypeEngine[Any]) -> str:
+    """The kind of a column's values."""
+    name = type.__class__.__name__.upper()
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    kind = next((kind for known, kind in _BY_CLASS if isinstance(type, known)), "other")
+    if kind == "datetime" and getattr(type, "timezone", False):
+        return "instant"
+    return "instant" if name == "TIMESTAMP" and type.__class__.__module__.endswith("mysql.types") else kind
+
+
+def shape_of(
+    connection: sa.Connection, relation: Relation, schema: str | None, settings: TableSettings, kind: str
+) -> Shape | None:
+    """See `Database.shape`."""
+    if settings.sql is not None:
+        columns = _described(connection, relation, settings.sql)
+        unique: tuple[str, ...] = ()
+        indexed = settings.cursor
+    else:
+        inspector = sa.inspect(connection)
+        try:
+            found = inspector.get_columns(relation.name, schema)
+        except exc.NoSuchTableError:
+            return None
+        columns = tuple(
+            Column(column["name"], PgType(0, KINDS, kind_of(column["type"])), not_null=not column["nullable"])
+            for column in found
+            if column.get("computed") is None
+        )
+        if not columns:
+            return None
+        unique = _key(inspector, relation, schema, columns)
+        indexed = _indexed(inspector, relation, schema) + unique[:1]
+    names = [column.name for column in columns]
+    key = settings.key or ()
+    soft = (settings.soft_column,) if settings.soft_column else ()
+    require_columns(relation, names, (*settings.cursor, *key, *soft))
+    cursor = settings.cursor[0] if settings.cursor else None
+    last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
+    leading = next((column.type.name for column in columns if column.name == cursor), "")
+    return Shape(
+        relation=relation,
+        table=Table(0, relation.schema, relation.name, columns, unique or key, identity_of(settings)),
+        key=unique or key,
+        order=tuple(dict.fromkeys((*settings.cursor, *last))),
+        paged=bool(last),
+        cursor=cursor,
+        dated=leading in ("datetime", "instant", "date"),
+        indexed=cursor is None or cursor in indexed,
+        sql=settings.sql,
+    )
+
+
+def plain_text(text: str) -> sa.TextClause:
+    """The operator's own SQL: a colon in it names no parameter."""
+    return sa.text(text.replace("\\", "\\\\").replace(":", "\\:"))
+
+
+def identity_of(settings: TableSettings) -> Any:
+    """Only a comparison of keys knows nothing but the key of a row that is gone."""
+    return "default" if settings.deletes == "reconcile" else "full"
+
+
+def _described(connection: sa.Connection, relation: Relation, text: str) -> tuple[Column, ...]:
+    """A query's columns. Their kind is left to the values: drivers describe it in words of their own."""
+    try:
+        result = connection.execute(plain_text(f"SELECT * FROM ({text}) t WHERE 1 = 0"))
+    except exc.ProgrammingError as error:
+        raise _wrong_query(relation, error) from None
+    except exc.OperationalError as error:
+        if connection.dialect.name != "sqlite":
+            raise
+        raise _wrong_query(relation, error) from None
+    with result:
+        return tuple(Column(name, PgType(0, KINDS, "other")) for name in result.keys())  # noqa: SIM118  # a result iterates its rows
+
+
+def _wrong_query(relation: Relation, error: exc.DBAPIError) -> PreconditionError:
+    return PreconditionError(
+        f"the query for {relation.qualified} can't be run: {str(error.orig).splitlines()[0]}",
+        code="source.query_sql",
+        where="source.query.sql",
+        fix="try it in the database's own client, and end it without a semicolon",
+    )
+
+
+def _key(
+    inspector: sa.Inspector, relation: Relation, schema: str | None, columns: Sequence[Column]
+) -> tuple[str, ...]:
+    """The primary key, else a unique index of columns that are never NULL."""
+    if relation.view:
+        return ()
+    primary = inspector.get_pk_constraint(relation.name, schema)["constrained_columns"]
+    if primary:
+        return tuple(primary)
+    never_null = {column.name for column in columns if column.not_null}
+    for index in inspector.get_indexes(relation.name, schema):
+        names = [name for name in index["column_names"] if name is not None]
+        if (
+            index["unique"]
+            and names
+            and len(names) == len(index["column_names"])
+            and never_null >= set(names)
+        ):
+            return tuple(names)
+    return ()
+
+
+def _indexed(inspector: sa.Inspector, relation: Relation, schema: str | None) -> tuple[str, ...]:
+    if relation.view:
+        return ()
+    indexes = inspector.get_indexes(relation.name, schema)
+    return tuple(index["column_names"][0] or "" for index in indexes if index["column_names"])

@@ -1,0 +1,151 @@
+"""SQLite, through SQLAlchemy: what each strategy finds, and what comes of values that no type holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liberator.errors import PreconditionError
+from tests.integration.query.reading import Looks, keys, ops
+
+Make = Callable[..., Looks]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The application's session, in autocommit."""
+    connection = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def looks(tmp_path: Path, unique: str) -> Make:
+    """Makes a connector of the file."""
+
+    def make(*tables: str, **settings: Any) -> Looks:
+        return Looks(f"sqlite:///{tmp_path / 'shop.db'}", tmp_path, unique, *tables, **settings)
+
+    return make
+
+
+def test_bulk_reads_everything_each_time_under_new_ids(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript(
+        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, null)"
+    )
+    it = looks(batch_rows=1)
+    first, second = it.look(), it.look()
+    assert (
+        [event.row for event in first]
+        == [event.row for event in second]
+        == [
+            {"id": 1, "v": "a"},
+            {"id": 2, "v": None},
+        ]
+    )
+    assert len({event.id for event in first + second}) == 4
+
+
+def test_incrementing_finds_new_rows_only(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript("create table t (id integer primary key); insert into t values (1), (2), (3)")
+    it = looks("t", incrementing_column="id", batch_rows=2)
+    assert ops(it.look()) == [("r", 1), ("r", 2), ("r", 3)]
+    assert it.look() == []
+    db.execute("insert into t values (7), (5)")
+    assert ops(it.look()) == [("c", 5), ("c", 7)]
+    assert it.look() == []
+
+
+def test_rows_of_one_time_are_neither_lost_nor_doubled(looks: Make, db: sqlite3.Connection) -> None:
+    """D73: also those that are written at that time after it was looked at."""
+    db.execute("create table t (id integer primary key, at datetime, v text)")
+    db.executemany(
+        "insert into t values (?, '2024-01-01 00:00:00.000001', 'a')", [(n,) for n in range(1, 11)]
+    )
+    it = looks("t", timestamp_column="at", batch_rows=4)
+    assert keys(it.look()) == list(range(1, 11))
+    assert it.look() == []
+    db.execute("insert into t values (0, '2024-01-01 00:00:00.000001', 'a')")
+    db.execute("update t set v = 'b' where id = 5")
+    assert keys(it.look()) == [0, 5]
+    assert it.look() == []
+    db.execute("insert into t values (11, '2024-01-01 00:00:00.000002', 'a')")
+    assert keys(it.look()) == [11]
+
+
+def test_without_a_key_a_row_is_known_by_all_its_values(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript(
+        "create table t (v text, at datetime); insert into t values ('a', '2024-01-01 00:00:00')"
+    )
+    it = looks("t", timestamp_column="at")
+    assert [event.row["v"] for event in it.look()] == ["a"]
+    db.execute("insert into t values ('b', '2024-01-01 00:00:00')")
+    assert [event.row["v"] for event in it.look()] == ["b"]
+
+
+def test_a_time_of_no_use_blinds_nobody(
+    looks: Make, db: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute("create table t (id integer primary key, at datetime)")
+    db.execute("insert into t values (1, '2024-01-01 00:00:00'), (2, null), (3, '9999-12-31 00:00:00')")
+    it = looks("t", timestamp_column="at")
+    assert sorted(keys(it.look())) == [1, 2, 3]
+    assert "main.t: 2 rows have a at that says nothing" in caplog.text
+    db.execute("insert into t values (4, '2024-01-01 00:00:01'), (5, null)")
+    caplog.clear()
+    assert keys(it.look()) == [4]
+    assert "NULL: 2, in the future: 1" in caplog.text
+
+
+def test_values_are_what_their_column_and_they_are(looks: Make, db: sqlite3.Connection) -> None:
+    """SQLite lets anything into any column."""
+    db.execute(
+        "create table t (id integer primary key, b boolean, n numeric(10,2), f real, d datetime, x blob, s varchar(5))"
+    )
+    db.execute("insert into t values (1, 1, 1.5, 0.1, '2024-02-29 10:11:12.5', x'00ff', 'é\"')")
+    db.execute("insert into t values (2, 'maybe', 'many', 'few', 7, 'text', 3)")
+    assert [event.row for event in looks("t").look()] == [
+        {"id": 1, "b": True, "n": "1.5", "f": 0.1, "d": "2024-02-29T10:11:12.5", "x": "AP8=", "s": 'é"'},
+        {"id": 2, "b": "maybe", "n": "many", "f": "few", "d": 7, "x": "text", "s": "3"},
+    ]
+
+
+def test_a_query_is_read_as_a_table(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript("create table t (id integer primary key, at text); insert into t values (1, '12:30')")
+    it = looks("main.early", sql="SELECT id, at FROM t WHERE at < '13:00'", incrementing_column="id")
+    assert [event.row for event in it.look()] == [{"id": 1, "at": "12:30"}]
+    db.execute("insert into t values (2, '12:31'), (3, '14:00')")
+    assert keys(it.look()) == [None]
+    assert it.look() == []
+
+
+def test_names_with_odd_characters_are_read(looks: Make, db: sqlite3.Connection) -> None:
+    db.execute('create table "We""ird %b" ("a%b" integer primary key, "Sel""ect" text, "x:y" text)')
+    db.execute("insert into \"We\"\"ird %b\" values (1, '100%', ':z')")
+    it = looks(incrementing_column='"a%b"'.strip('"'))
+    assert [event.row for event in it.look()] == [{"a%b": 1, 'Sel"ect': "100%", "x:y": ":z"}]
+    assert it.look() == []
+
+
+def test_the_file_is_not_written_to(looks: Make, db: sqlite3.Connection) -> None:
+    db.execute("create table t (id integer primary key)")
+    with pytest.raises(PreconditionError):
+        looks("main.x", sql="SELECT 1 AS a) t; DROP TABLE t; --").look()
+    assert db.execute("select count(*) from t").fetchall() == [(0,)]
+
+
+def test_refuses_a_file_that_is_not_there(looks: Make) -> None:
+    with pytest.raises(PreconditionError) as caught:
+        looks("t").look()
+    assert caught.value.code == "source.missing"
+
+
+def test_refuses_xmin(looks: Make, db: sqlite3.Connection) -> None:
+    db.execute("create table t (id integer primary key)")
+    with pytest.raises(PreconditionError) as caught:
+        looks("t", strategy="xmin").look()
+    assert caught.value.code == "source.query_strategy"
