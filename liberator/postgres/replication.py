@@ -175,6 +175,11 @@ class ReplicationConnection:
             pass
         return rows
 
+    @property
+    def pid(self) -> int:
+        """The walsender's process id on the server."""
+        return self._pgconn.backend_pid
+
     def fileno(self) -> int:
         """The socket, for select."""
         return self._pgconn.socket

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import System
 from liberator.postgres.session import connect, hang_up, source_error
+from liberator.postgres.slots import find_slot
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.opening import Approve, Live, Opening, connections
@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 _MEASURE_EVERY = 5.0
 """Seconds at most between two looks at the end of the server's log."""
+
+_STILL = 1.0
+"""Seconds without a sign of life from the reader after which we ask whether the slot is still ours."""
 
 _ASK_EVERY = 0.1
 """Seconds between questions for the server's position while a bounded run or a hand-over waits for it."""
@@ -139,12 +142,16 @@ class LogSource:
         """See `Source.poll`. Batches of a snapshot are `SnapshotBatch`es. Segments of the stream are small already, so
         `limit` changes nothing."""
         live = self._require()
-        if live.reader is not None:
-            live.reader.require_awake()
         try:
-            return live.ready.popleft() if live.ready else self._next(live, timeout)
+            batch = live.ready.popleft() if live.ready else self._next(live, timeout)
         except psycopg.Error as error:
+            self._require_slot(live)
             raise source_error(error, "reading the log") from None
+        except SourceError:
+            self._require_slot(live)
+            raise
+        self._require_slot(live)
+        return batch
 
     def ack(self, state: State) -> None:
         """See `Source.ack`."""
@@ -215,8 +222,7 @@ class LogSource:
         row = live.catalogue.execute(
             "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
         ).fetchone()
-        limit = (row[0] if row else 0) / 1000
-        timeout = limit or 60.0
+        timeout = (row[0] if row else 0) / 1000 or 60.0
         interval = max(0.1, min(settings.heartbeat, timeout / 3))
         live.reader = StreamReader(
             live.replication,
@@ -227,9 +233,24 @@ class LogSource:
             status_interval=interval,
             silence=patience(interval, timeout, self._silences),
             silent=lambda: self._fall_silent(live),
-            server_timeout=limit or math.inf,
         )
         live.reader.start()
+
+    def _require_slot(self, live: Live) -> None:
+        """If we stood still, is the slot still ours? Else raises `SourceError`: what was read before may be old."""
+        seconds = live.reader.stood_still() if live.reader is not None else 0.0
+        if seconds <= _STILL:
+            return
+        with contextlib.suppress(psycopg.Error):
+            slot = find_slot(live.catalogue, self._settings.slot)
+            if slot is not None and slot.active_pid == live.replication.pid:
+                return
+        raise SourceError(
+            f"this process stood still for {seconds:.0f} s, and lost its slot: another instance may have gone on",
+            code="source.frozen",
+            fix="what was read before is thrown away, and read again from what is saved",
+            retryable=True,
+        )
 
     def _fall_silent(self, live: Live) -> None:
         """Called in the reader's thread, while ours may be waiting for an answer that never comes."""

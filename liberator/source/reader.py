@@ -65,7 +65,6 @@ class StreamReader:
     start: where the stream begins. flushed: what the server may forget everything before; never later than start.
     status_interval: seconds between status updates, each of which asks for an answer. silence: seconds without any
     after which the server counts as lost; longer than a few intervals. silent: called then, in the reader's thread.
-    server_timeout: seconds without a status update after which the server may end the stream and give its slot to another.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class StreamReader:
         status_interval: float,
         silence: float,
         silent: Callable[[], None],
-        server_timeout: float,
     ) -> None:
         self._connection = connection
         self._side = side
@@ -95,8 +93,8 @@ class StreamReader:
         self._interval = status_interval
         self._silence = silence
         self._silent = silent
-        self._server_timeout = server_timeout
-        self._spoke = _now()
+        self._alive = _now()
+        self._stood_still = 0.0
         self._heard = 0.0
         self._status_due = 0.0
         self._status_flushed = -1
@@ -121,16 +119,17 @@ class StreamReader:
                 raise self._error
             return None
 
-    def require_awake(self) -> None:
-        """Raises `SourceError` (source.frozen) when this process has stood still for so long that the server may have ended
-        the stream: what was read before may be old by now, since another instance may have gone on from there.
+    def stood_still(self) -> float:
+        """For how many seconds at most this thread gave no sign of life since the last call; it gives five a second.
 
-        Whoever was frozen wakes up in any thread: this is asked before anything more is taken, `get` included.
+        More means that the process was frozen (stopped, paused, asleep with its machine): the slot may be another's by now,
+        and what was read before may be old. A process wakes up in any thread, so this is asked before more is taken.
         """
         with self._changed:
-            self._notice_freeze()
-            if self._error is not None and self._error.code == "source.frozen":
-                raise self._error
+            if self._error is None:
+                self._live()
+            seconds, self._stood_still = self._stood_still, 0.0
+            return seconds
 
     def acknowledge(self, lsn: int) -> None:
         """The server may forget what is before `lsn`."""
@@ -168,8 +167,8 @@ class StreamReader:
 
     def _fail(self, error: LiberatorError) -> None:
         with self._changed:
-            self._notice_freeze()  # then all else follows from that
-            self._error = self._error or error
+            self._live()
+            self._error = error
             self._changed.notify_all()
 
     def _read(self) -> None:
@@ -270,6 +269,7 @@ class StreamReader:
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
+        self._live()
         fresh = (
             self._flushed != self._status_flushed and now >= self._status_due - self._interval + _ACK_EVERY
         )
@@ -278,22 +278,19 @@ class StreamReader:
 
     def _send_status(self, now: float) -> None:
         """Every interval with a request for a reply, so that the position of an idle database is known."""
-        spoke = _now()
-        if spoke - self._spoke > self._server_timeout:
-            raise _frozen(spoke - self._spoke)
         flushed = self._flushed
         ask = self._ask or now >= self._status_due
         self._ask = False
         self._connection.send_status(self._received, flushed, reply=ask)
-        self._spoke = spoke
         self._status_flushed = flushed
         self._status_due = now + self._interval
 
-    def _notice_freeze(self) -> None:
-        """Nothing else keeps this thread from its status updates for so long."""
-        quiet = _now() - self._spoke
-        if self._error is None and quiet > self._server_timeout:
-            self._error = _frozen(quiet)
+    def _live(self) -> None:
+        """A sign of life."""
+        with self._changed:
+            now = _now()
+            self._stood_still = max(self._stood_still, now - self._alive)
+            self._alive = now
 
     def _check_side(self) -> None:
         """Has the side connection been told that the server shuts down, or is it gone?"""
@@ -318,16 +315,6 @@ class StreamReader:
 def _now() -> float:
     """Seconds that go on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
-
-
-def _frozen(seconds: float) -> SourceError:
-    return SourceError(
-        f"this process stood still for {seconds:.0f} s, longer than the server waits for one (wal_sender_timeout): another"
-        " instance may have taken over",
-        code="source.frozen",
-        fix="what was read before is thrown away, and read again from what is saved",
-        retryable=True,
-    )
 
 
 def _at_end(fileno: int) -> bool:

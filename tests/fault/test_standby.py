@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ import psycopg
 import pytest
 
 from liberator.testing.oracle import Replay, assert_complete
+from liberator.testing.proxy import Proxy
 from liberator.testing.servers import Kafka
 from liberator.testing.servers.process import free_port, wait_until
 from tests.fault.brokers import Topics
+from tests.fault.conftest import address
 from tests.fault.writers import TABLES, Writers, prepare
 
 TAKEN_OVER = 30.0
@@ -31,7 +34,7 @@ PATIENCE = 30.0
 _CONNECTOR = """
 connector: source
 name: {name}
-source: {{url: "{dsn}", mode: log, log: {{heartbeat: 200ms}}}}
+source: {{url: "${{DSN:-{dsn}}}", mode: log, log: {{heartbeat: 200ms}}}}
 publish: {{url: "{publish}", delivery: {delivery}}}
 checkpoint: {{url: "{checkpoint}"}}
 observe: {{listen: "127.0.0.1:${{LISTEN}}"}}
@@ -39,12 +42,12 @@ observe: {{listen: "127.0.0.1:${{LISTEN}}"}}
 
 
 class Instance:
-    """A process of the connector in `folder`."""
+    """A process of the connector in `folder`. environ: what its file takes from there."""
 
-    def __init__(self, folder: Path, number: int, *options: str) -> None:
+    def __init__(self, folder: Path, number: int, *options: str, **environ: str) -> None:
         self.port = free_port()
         self._log = folder / f"log{number}"
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
         command = [sys.executable, "-m", "liberator", "run", "connector.yaml", *options]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -53,7 +56,7 @@ class Instance:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env={**environ, "LISTEN": str(self.port)},
+                env={**ours, "LISTEN": str(self.port), **environ},
             )
 
     @property
@@ -61,15 +64,22 @@ class Instance:
         """What it has said."""
         return self._log.read_text()
 
+    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        """What its endpoint says, with the status code."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, json.load(refusal)
+
     @property
     def state(self) -> str:
         """What it says that it does; nothing before its endpoint is there."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
-                told: dict[str, Any] = json.load(answer)
+            return str(self.answer("/status")[1]["state"])
         except OSError:
             return ""
-        return str(told["state"])
 
     def comes_to(self, state: str, within: float = PATIENCE) -> float:
         """Wait until it says that; how many seconds that took."""
@@ -111,15 +121,15 @@ class Pair:
         )
         (folder / "connector.yaml").write_text(text)
 
-    def launch(self, *options: str) -> Instance:
+    def launch(self, *options: str, **environ: str) -> Instance:
         """Start one more instance."""
-        instance = Instance(self._folder, len(self._instances), *options)
+        instance = Instance(self._folder, len(self._instances), *options, **environ)
         self._instances.append(instance)
         return instance
 
-    def launch_both(self) -> tuple[Instance, Instance]:
-        """One that works, and one that stands by."""
-        first = self.launch()
+    def launch_both(self, **environ: str) -> tuple[Instance, Instance]:
+        """One that works, and one that stands by. environ: of the first."""
+        first = self.launch(**environ)
         first.comes_to("streaming")
         self.settled()
         second = self.launch()
@@ -227,21 +237,64 @@ def test_a_standby_takes_over_when_the_first_is_stopped_and_nothing_comes_twice(
     second.ends_with(0)
 
 
-@EACH
+@pytest.mark.parametrize(
+    ("client", "checkpoint", "ended_by"),
+    [("confluent", IN_KAFKA, "the server"), ("kafka-python", IN_A_FILE, "an operator")],
+    indirect=["client"],
+)
 def test_a_frozen_instance_that_wakes_up_too_late_publishes_nothing_more_and_ends(
-    client: str, checkpoint: str, connector: Make, kafka: Kafka
+    client: str, checkpoint: str, ended_by: str, connector: Make, kafka: Kafka
 ) -> None:
-    """The server has ended its stream and given the slot to the standby: what lies in its sockets and queues is old."""
+    """Its stream was ended, and the standby has the slot: what lies in its sockets and queues is old."""
     it = connector(checkpoint)
     first, second = it.launch_both()
     first.signal(signal.SIGSTOP)
     with Writers(it.dsn, 59, sessions=2, pause=0.002):
+        if ended_by == "an operator":
+            it.execute(
+                f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{it.name}'"
+            )
         assert second.comes_to("streaming") < TAKEN_OVER
         time.sleep(1)
         first.signal(signal.SIGCONT)
         first.ends_with(3)
+    assert "this process stood still" in first.log
     assert "checkpoint.fenced" in first.log
     assert f"another instance of connector {it.name} has taken over" in first.log
+    assert replay(it, kafka).redelivered == 0
+
+
+def test_a_frozen_instance_that_still_has_its_slot_goes_on_where_it_was(
+    connector: Make, kafka: Kafka
+) -> None:
+    it = connector(IN_A_FILE)
+    it.execute(f"alter database {it.dsn.rpartition('/')[2]} set wal_sender_timeout = '60s'")
+    alone = it.launch()
+    alone.comes_to("streaming")
+    with Writers(it.dsn, 64, sessions=2, pause=0.002):
+        time.sleep(0.5)
+        alone.signal(signal.SIGSTOP)
+        time.sleep(3)
+        alone.signal(signal.SIGCONT)
+        time.sleep(0.5)
+    assert replay(it, kafka).redelivered == 0
+    assert "stood still" not in alone.log
+
+
+def test_an_instance_that_is_cut_off_from_the_database_ends_when_it_comes_back(
+    connector: Make, kafka: Kafka
+) -> None:
+    """It was not frozen, and could still publish; the server has heard nothing of it, and gave its slot away."""
+    it = connector(IN_A_FILE)
+    with Proxy(*address(it.dsn)) as way:
+        first, second = it.launch_both(DSN=way.url(it.dsn))
+        way.swallow()
+        with Writers(it.dsn, 63, sessions=2, pause=0.002):
+            assert second.comes_to("streaming") < TAKEN_OVER
+            time.sleep(1)
+            way.calm()
+            first.ends_with(3)
+    assert "checkpoint.fenced" in first.log
     assert replay(it, kafka).redelivered == 0
 
 
@@ -278,6 +331,15 @@ def test_a_frozen_instance_that_nobody_replaced_goes_on(connector: Make, kafka: 
         time.sleep(1)
     replay(it, kafka)
     assert "this process stood still" in alone.log
+
+
+def test_a_standby_is_alive_but_not_ready_and_stops_when_told_to(connector: Make) -> None:
+    first, second = connector(IN_KAFKA).launch_both()
+    assert second.answer("/health/live")[0] == 200
+    assert second.answer("/health/ready")[0] == 503
+    second.signal(signal.SIGTERM)
+    second.ends_with(0, within=HANDED_OVER)
+    assert first.state == "streaming"
 
 
 def test_two_instances_started_at_once_agree_on_one(connector: Make, kafka: Kafka) -> None:
