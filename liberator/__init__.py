@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from liberator.change import Change
+from liberator.change import Change, Event
 from liberator.errors import (
     CheckpointError,
     ConfigError,
     ContractError,
     DecodeError,
+    FunctionError,
     LiberatorError,
+    PermanentError,
     PreconditionError,
     PublishError,
     SourceError,
@@ -37,7 +39,10 @@ __all__ = [
     "ConfigError",
     "ContractError",
     "DecodeError",
+    "Event",
+    "FunctionError",
     "LiberatorError",
+    "PermanentError",
     "PreconditionError",
     "PublishError",
     "SourceError",

@@ -1,0 +1,64 @@
+"""What a function is given besides its events.
+
+Enters: an attempt's number, its deadline. Leaves: what the function publishes. Made for each invocation, where the function
+runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from liberator.protocols import Output
+
+
+class Context:
+    """attempt: 1 for the first. deadline: monotonic seconds (`time.monotonic`) at which the invocation is given up, None:
+    never. log: a logger, named after the function."""
+
+    def __init__(self, function: str, attempt: int, deadline: float | None = None) -> None:
+        self.attempt = attempt
+        self.deadline = deadline
+        self.log = logging.getLogger(f"liberator.function.{function}")
+        self._outputs: list[Output] = []
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline; None: there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def publish(
+        self,
+        value: Any,
+        *,
+        key: Any = None,
+        topic: str | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> None:
+        """Publish an event when the invocation has succeeded. value, key: bytes as they are, anything else as JSON, None
+        for null. topic: None: the one that is configured."""
+        self._outputs.append(output(value, key=key, topic=topic, headers=headers))
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What was published so far."""
+        return tuple(self._outputs)
+
+
+def output(
+    value: Any, *, key: Any = None, topic: str | None = None, headers: Mapping[str, str | bytes] | None = None
+) -> Output:
+    """An event to publish, see `Context.publish`. Raises `TypeError` for what JSON does not know."""
+    pairs = tuple(
+        (name, text.encode() if isinstance(text, str) else text) for name, text in (headers or {}).items()
+    )
+    return Output(topic, _encoded(key), _encoded(value), pairs)
+
+
+def _encoded(value: Any) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,161 @@
+"""A Python function: found by its name, called with events, what it gives back read.
+
+Enters: ``module:function`` and events. Leaves: an `Outcome`, whatever the function does. Called where the function runs:
+in a worker process, or in the connector's own.
+
+    def notify(events, context): ...       returns None, outputs, or {"failed": [ids], "outputs": [...]}
+    async def notify(events, context): ...
+    class Notify: ...                      made once in each worker; ``__call__``, and ``close`` if it has one
+
+``init`` and ``close`` in the function's module are called once in each worker, if they are there: before the first
+invocation and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liberator.change import Event
+from liberator.errors import ConfigError, FunctionError
+from liberator.function.context import Context, output
+from liberator.protocols import Outcome, Output
+
+log = logging.getLogger(__name__)
+
+
+class PythonFunction:
+    """The function that `target` names. folder: where its modules are looked for first.
+
+    Raises `ConfigError` (function.python) when it can't be found, `FunctionError` (function.init) when it can't be made
+    ready.
+    """
+
+    def __init__(self, target: str, folder: Path) -> None:
+        self.name = target
+        self._module, function = _find(target, folder)
+        self._own = threading.local()
+        self._loops: list[asyncio.AbstractEventLoop] = []
+        try:
+            if inspect.isclass(function):
+                function = function()
+                self._close = getattr(function, "close", None)
+            else:
+                self._close = getattr(self._module, "close", None)
+                if init := getattr(self._module, "init", None):
+                    self._finish(init())
+        except Exception as error:
+            raise FunctionError(
+                f"{target} could not be made ready: {_words(error)}",
+                code="function.init",
+                where=target,
+                retryable=True,
+            ) from error
+        self._function: Callable[..., Any] = function
+
+    def call(self, events: Sequence[Event], context: Context) -> Outcome:
+        """Call it. Never raises: an error of the function is the outcome of all events."""
+        try:
+            given = self._finish(self._function(events, context))
+            return _outcome(given, events, context)
+        except FunctionError as error:
+            return _all_failed(events, error)
+        except Exception as error:
+            context.log.debug("the function raised", exc_info=True)
+            failure = FunctionError(_words(error), code="function.raised", where=self.name, retryable=True)
+            return _all_failed(events, failure)
+
+    def close(self) -> None:
+        """Call its ``close``, if there is one."""
+        try:
+            if self._close is not None:
+                self._finish(self._close())
+        except Exception as error:
+            log.warning("close of %s raised %s", self.name, _words(error))
+        for loop in self._loops:
+            loop.close()
+
+    def _finish(self, given: Any) -> Any:
+        """Wait for what an ``async def`` gives. A thread has one loop for all calls, as connections belong to a loop."""
+        if not inspect.isawaitable(given):
+            return given
+        if (loop := getattr(self._own, "loop", None)) is None:
+            loop = self._own.loop = asyncio.new_event_loop()
+            self._loops.append(loop)
+        return loop.run_until_complete(_awaited(given))
+
+
+async def _awaited(given: Any) -> Any:
+    return await given
+
+
+def _find(target: str, folder: Path) -> tuple[Any, Any]:
+    module_name, _, name = target.partition(":")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(module_name)
+        function: Any = module
+        for part in name.split("."):
+            function = getattr(function, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"there is no function {target}: {error}",
+            code="function.python",
+            where="function.python",
+            fix=f"write MODULE:FUNCTION; modules are looked for in {folder} first",
+        ) from error
+    if not callable(function):
+        raise ConfigError(
+            f"{target} can't be called",
+            code="function.python",
+            where="function.python",
+            fix="name a function",
+        )
+    return module, function
+
+
+def _outcome(given: Any, events: Sequence[Event], context: Context) -> Outcome:
+    failures: dict[int, FunctionError] = {}
+    outputs: Any = given
+    if isinstance(given, Mapping) and given.keys() & {"failed", "outputs"}:
+        failures = _failures(given.get("failed") or (), events)
+        outputs = given.get("outputs")
+    if outputs is None:
+        outputs = ()
+    elif isinstance(outputs, (Mapping, str, bytes, Output)) or not isinstance(outputs, Sequence):
+        outputs = [outputs]
+    made = tuple(one if isinstance(one, Output) else output(one) for one in outputs)
+    return Outcome(failures, (*context.outputs, *made))
+
+
+def _failures(ids: Any, events: Sequence[Event]) -> dict[int, FunctionError]:
+    wanted = {str(one) for one in ids}
+    failures = {
+        index: FunctionError("the function says so", code="function.partial", retryable=True)
+        for index, event in enumerate(events)
+        if event.id in wanted
+    }
+    if unknown := wanted - {events[index].id for index in failures}:
+        raise FunctionError(
+            f"the function says that {len(unknown)} events failed that it was not given",
+            code="function.result",
+            fix="return {'failed': [event.id, ...]}",
+            retryable=True,
+        )
+    return failures
+
+
+def _all_failed(events: Sequence[Event], error: FunctionError) -> Outcome:
+    return Outcome(dict.fromkeys(range(len(events)), error))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,85 @@
+"""Invocations in threads, for functions that wait for others and keep their time-out themselves: remote calls, or trusted
+Python in the connector's own process.
+
+Enters: events. Leaves: outcomes. Called by the dispatch loop.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from liberator.change import Event
+from liberator.errors import FunctionError
+from liberator.function.context import Context
+from liberator.protocols import Outcome
+
+
+class Callee(Protocol):
+    """What is called in a thread; several calls at a time unless there is one worker."""
+
+    name: str
+
+    def call(self, events: Sequence[Event], context: Context) -> Outcome:
+        """Do it."""
+
+    def close(self) -> None:
+        """Give resources back."""
+
+
+class ThreadInvocations:
+    """See `liberator.protocols.Invocations`. timeout: seconds that a call is told it has."""
+
+    def __init__(
+        self,
+        function: Callee,
+        *,
+        most: int = 8,
+        timeout: float | None = None,
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._function = function
+        self._most = most
+        self._timeout = timeout
+        self._tick = tick
+        self._running = 0
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="function")
+        self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+
+    def free(self) -> int:
+        """How many invocations could begin now."""
+        return self._most - self._running
+
+    def begin(self, number: int, events: Sequence[Event], attempt: int) -> None:
+        """Call the function in a thread."""
+        self._running += 1
+        self._threads.submit(self._call, number, events, attempt)
+
+    def finished(self, timeout: float) -> Sequence[tuple[int, Outcome]]:
+        """Those that have ended since the last call."""
+        ended = []
+        try:
+            ended.append(self._ended.get(timeout > 0, timeout or None))
+            while True:
+                ended.append(self._ended.get(False))
+        except queue.Empty:
+            pass
+        self._running -= len(ended)
+        return ended
+
+    def close(self, timeout: float) -> None:
+        """Give the function's resources back; calls that still run are left to their time-out."""
+        self._threads.shutdown(wait=self._running == 0, cancel_futures=True)
+        self._function.close()
+
+    def _call(self, number: int, events: Sequence[Event], attempt: int) -> None:
+        deadline = None if self._timeout is None else self._tick() + self._timeout
+        try:
+            outcome = self._function.call(events, Context(self._function.name, attempt, deadline))
+        except Exception as error:  # a defect in liberator: the loop must hear of it, not wait for ever
+            failure = FunctionError(f"calling failed: {error!r}", code="function.failed", retryable=True)
+            outcome = Outcome(dict.fromkeys(range(len(events)), failure))
+        self._ended.put((number, outcome))

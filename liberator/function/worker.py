@@ -1,0 +1,54 @@
+"""A worker process: one function, called for whatever comes over a connection. The other end is `process`.
+
+Enters: pickled (events, attempt, seconds left). Leaves: pickled outcomes. Started as ``python -m liberator.function.worker
+FD TARGET FOLDER MEMORY``; ends when the connection does.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import resource
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from liberator.change import Event
+from liberator.errors import LiberatorError
+from liberator.function.context import Context
+from liberator.function.python import PythonFunction
+
+Call = tuple[list[Event], int, "float | None"]
+"""Events, which attempt it is, seconds left."""
+
+
+def main(descriptor: int, target: str, folder: str, memory: int) -> None:
+    """Serve until the connection ends. memory: bytes of address space, 0: no limit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the connector ends its workers itself
+    logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(name)s  %(message)s")
+    connection: Connection[Any, Call] = Connection(descriptor)
+    try:
+        function = PythonFunction(target, Path(folder))
+    except LiberatorError as error:
+        connection.send(error)
+        return
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    gc.freeze()
+    connection.send(None)
+    try:
+        while True:
+            events, attempt, left = connection.recv()
+            deadline = None if left is None else time.monotonic() + left
+            connection.send(function.call(events, Context(target, attempt, deadline)))
+    except (EOFError, ConnectionError):
+        pass
+    finally:
+        function.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -1,0 +1,157 @@
+"""Python functions: how they are found and called, and what they may give back."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from liberator.change import Event
+from liberator.errors import ConfigError, FunctionError
+from liberator.function.context import Context
+from liberator.function.python import PythonFunction
+from liberator.protocols import Outcome
+
+Make = Callable[[str], PythonFunction]
+
+EVENTS = [
+    Event("t", 0, number, 0, b'{"id":7}', b'{"n":%d}' % number, (("id", b"e%d" % number),))
+    for number in range(3)
+]
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """`make(source)` is the function ``f`` of a module with this source."""
+    names = []
+
+    def made(source: str) -> PythonFunction:
+        name = f"function_under_test_{next(_NUMBERS)}"
+        names.append(name)
+        (tmp_path / f"{name}.py").write_text(source)
+        return PythonFunction(f"{name}:f", tmp_path)
+
+    yield made
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.path.remove(str(tmp_path))
+
+
+def call(function: PythonFunction) -> Outcome:
+    return function.call(EVENTS, Context("f", 2))
+
+
+def test_sees_its_events_as_json_and_its_context(make: Make) -> None:
+    it = make(
+        "def f(events, context):\n"
+        "    return [{'sum': sum(e.value['n'] for e in events), 'ids': [e.id for e in events], 'key': events[0].key,"
+        " 'attempt': context.attempt}]\n"
+    )
+    [output] = call(it).outputs
+    assert output.value == b'{"sum":3,"ids":["e0","e1","e2"],"key":{"id":7},"attempt":2}'
+
+
+def test_giving_nothing_back_means_that_all_is_done(make: Make) -> None:
+    assert call(make("def f(events, context): pass\n")) == Outcome()
+
+
+def test_names_the_events_that_failed(make: Make) -> None:
+    outcome = call(make("def f(events, context): return {'failed': ['e1'], 'outputs': [1]}\n"))
+    assert list(outcome.failures) == [1]
+    assert outcome.failures[1].retryable
+    assert [output.value for output in outcome.outputs] == [b"1"]
+
+
+def test_an_event_that_nobody_gave_it_cannot_fail(make: Make) -> None:
+    outcome = call(make("def f(events, context): return {'failed': ['e9']}\n"))
+    assert {error.code for error in outcome.failures.values()} == {"function.result"}
+
+
+def test_an_exception_fails_all_and_may_pass(make: Make) -> None:
+    outcome = call(make("def f(events, context): raise ValueError('no route')\n"))
+    assert len(outcome.failures) == 3
+    assert len({id(error) for error in outcome.failures.values()}) == 1
+    assert outcome.failures[0].retryable
+    assert str(outcome.failures[0]) == "ValueError: no route"
+
+
+def test_a_permanent_error_is_not_tried_again(make: Make) -> None:
+    outcome = call(
+        make("import liberator\ndef f(events, context): raise liberator.PermanentError('no such customer')\n")
+    )
+    assert not outcome.failures[0].retryable
+
+
+def test_publishes_through_its_context(make: Make) -> None:
+    it = make(
+        "def f(events, context):\n"
+        "    context.publish({'paid': True}, key='k', topic='paid', headers={'why': 'x'})\n"
+        "    context.publish(None, key=b'raw')\n"
+    )
+    first, second = call(it).outputs
+    assert (first.topic, first.key, first.value, first.headers) == (
+        "paid",
+        b'"k"',
+        b'{"paid":true}',
+        (("why", b"x"),),
+    )
+    assert (second.topic, second.key, second.value) == (None, b"raw", None)
+
+
+def test_what_json_does_not_know_is_an_error_of_the_function(make: Make) -> None:
+    outcome = call(make("def f(events, context): return [{1, 2}]\n"))
+    assert "TypeError" in str(outcome.failures[0])
+    assert "ValueError" in str(call(make("def f(events, context): return [float('nan')]\n")).failures[0])
+
+
+def test_may_be_asynchronous(make: Make) -> None:
+    it = make(
+        "import asyncio\nloops = set()\n"
+        "async def f(events, context):\n"
+        "    await asyncio.sleep(0)\n    loops.add(id(asyncio.get_running_loop()))\n    return [len(loops)]\n"
+    )
+    call(it)
+    assert [output.value for output in call(it).outputs] == [b"1"]
+    it.close()
+
+
+def test_may_be_a_class_that_is_made_once(make: Make) -> None:
+    it = make(
+        "class f:\n    def __init__(self): self.calls = 0\n"
+        "    def __call__(self, events, context):\n        self.calls += 1\n        return [self.calls]\n"
+        "    def close(self): open(__file__ + '.closed', 'w').close()\n"
+    )
+    call(it)
+    assert [output.value for output in call(it).outputs] == [b"2"]
+    it.close()
+    assert Path(str(it._module.__file__) + ".closed").exists()
+
+
+def test_init_and_close_of_its_module_are_called_once(make: Make) -> None:
+    it = make(
+        "calls = []\ndef init(): calls.append('init')\ndef close(): calls.append('close')\n"
+        "def f(events, context): calls.append('f')\n"
+    )
+    call(it)
+    call(it)
+    it.close()
+    assert it._module.calls == ["init", "f", "f", "close"]
+
+
+def test_an_init_that_fails_is_told(make: Make) -> None:
+    with pytest.raises(FunctionError) as failed:
+        make("def init(): raise OSError('no database')\ndef f(events, context): pass\n")
+    assert (failed.value.code, failed.value.retryable) == ("function.init", True)
+    assert "OSError: no database" in str(failed.value)
+
+
+@pytest.mark.parametrize("target", ["nowhere:f", "json:nothing", "json", "json:decoder", ":f", "json:"])
+def test_a_function_that_is_not_there_is_refused(target: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        PythonFunction(target, tmp_path)
+    assert refused.value.code == "function.python"
+    sys.path.remove(str(tmp_path))

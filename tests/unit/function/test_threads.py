@@ -1,0 +1,64 @@
+"""Functions in threads: several at a time, and the loop hears of every end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from liberator.change import Event
+from liberator.function.context import Context
+from liberator.function.threads import ThreadInvocations
+from liberator.protocols import Outcome
+
+EVENTS = [Event("t", 0, 0, 0, b"k", b"{}")]
+
+
+class Waiting:
+    """Waits until the test lets it go on."""
+
+    name = "waiting"
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.deadlines: list[float | None] = []
+        self.closed = False
+
+    def call(self, events: Sequence[Event], context: Context) -> Outcome:
+        self.deadlines.append(context.remaining)
+        assert self.go_on.wait(10)
+        if context.attempt > 1:
+            raise RuntimeError("a defect")
+        return Outcome()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_calls_run_side_by_side_and_end_when_they_end() -> None:
+    callee = Waiting()
+    it = ThreadInvocations(callee, most=2, timeout=5)
+    it.begin(1, EVENTS, 1)
+    it.begin(2, EVENTS, 1)
+    assert it.free() == 0
+    assert list(it.finished(0.05)) == []
+    callee.go_on.set()
+    found: list[int] = []
+    end = time.monotonic() + 10
+    while len(found) < 2 and time.monotonic() < end:
+        found += [number for number, _ in it.finished(0.2)]
+    assert sorted(found) == [1, 2]
+    assert it.free() == 2
+    assert all(left is not None and 4 < left <= 5 for left in callee.deadlines)
+    it.close(1)
+    assert callee.closed
+
+
+def test_a_defect_fails_the_events_instead_of_hanging_the_loop() -> None:
+    callee = Waiting()
+    callee.go_on.set()
+    it = ThreadInvocations(callee)
+    it.begin(1, EVENTS, 2)
+    [(_, outcome)] = it.finished(10)
+    assert outcome.failures[0].retryable
+    it.close(1)
