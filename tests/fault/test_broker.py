@@ -214,7 +214,7 @@ WEATHER: dict[str, Callable[[Proxy], None]] = {
         ("confluent", "resets"),
         ("kafka-python", "resets"),
         ("kafka-python", "a black hole"),
-        ("confluent", "flaps"),
+        pytest.param("confluent", "flaps", marks=pytest.mark.soak),
         ("confluent", "a long and narrow way"),
         pytest.param("confluent", "a black hole", marks=pytest.mark.soak),
         pytest.param("kafka-python", "flaps", marks=pytest.mark.soak),
@@ -244,6 +244,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@EACH_CLIENT
 def test_a_broker_that_leads_partitions_is_killed(
     client: str, database: str, cluster: Cluster, publishing: Make
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import signal
@@ -11,19 +12,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from liberator.change import TopicPartition
+from liberator.locallog import LocalLog
 from liberator.testing.oracle import Replay, assert_complete
 from liberator.testing.proxy import Proxy
 from liberator.testing.servers import Kafka
 from liberator.testing.servers.process import free_port, wait_until
-from tests.fault.brokers import Topics
+from tests.fault.brokers import Record, Topics
 from tests.fault.conftest import address
 from tests.fault.writers import TABLES, Writers, prepare
+from tests.unit.locallog.events import read
 
 TAKEN_OVER = 30.0
 """Seconds within which the standby works when the first instance has died."""
@@ -204,6 +209,45 @@ def replay(pair: Pair, kafka: Kafka) -> Replay:
     return assert_complete(Topics(kafka.bootstrap, f"{pair.name}.").replay(), pair.dsn, TABLES)
 
 
+def test_a_standby_of_a_local_log_takes_over_when_the_first_is_killed(
+    database: str, pair: Make, tmp_path: Path
+) -> None:
+    """Both write into the same folder, and keep their positions there."""
+    prepare(database, 200)
+    it = pair("local:events", "local")
+    first, second = it.launch_both()
+    with Writers(it.dsn, 65, sessions=2, pause=0.002):
+        time.sleep(1)
+        first.signal(signal.SIGKILL)
+        assert second.comes_to("streaming") < TAKEN_OVER
+        time.sleep(1)
+    it.settled()
+    assert_complete(local_replay(tmp_path / "events"), it.dsn, TABLES)
+
+
+def local_replay(folder: Path) -> Replay:
+    """What a consumer of a local log knows."""
+    lanes = []
+    with closing(LocalLog(folder)) as log:
+        for topic in list(log.topics()):
+            for place in log.bounds([topic]):
+                lanes.append(local_records(log, place))
+    replay = Replay()
+    for record in heapq.merge(*lanes, key=lambda record: record.place):
+        replay.add_record(record.topic, record.key, record.value, record.headers.items())
+    return replay
+
+
+def local_records(log: LocalLog, place: TopicPartition) -> list[Record]:
+    """Everything in a partition."""
+    batch = read(log, *place)
+    columns = zip(batch.offsets, batch.keys, batch.values, batch.headers, strict=True)
+    return [
+        Record(*place, offset, key, value, {name: text or b"" for name, text in headers})
+        for offset, key, value, headers in columns
+    ]
+
+
 @EACH
 def test_a_standby_takes_over_when_the_first_is_killed(
     client: str, checkpoint: str, connector: Make, kafka: Kafka
@@ -281,10 +325,12 @@ def test_a_frozen_instance_that_still_has_its_slot_goes_on_where_it_was(
     assert "stood still" not in alone.log
 
 
+@pytest.mark.soak
 def test_an_instance_that_is_cut_off_from_the_database_ends_when_it_comes_back(
     connector: Make, kafka: Kafka
 ) -> None:
-    """It was not frozen, and could still publish; the server has heard nothing of it, and gave its slot away."""
+    """It was not frozen, and could still publish; the server has heard nothing of it, and gave its slot away. See also
+    tests/unit/test_capture.py."""
     it = connector(IN_A_FILE)
     with Proxy(*address(it.dsn)) as way:
         first, second = it.launch_both(DSN=way.url(it.dsn))
@@ -298,13 +344,12 @@ def test_an_instance_that_is_cut_off_from_the_database_ends_when_it_comes_back(
     assert replay(it, kafka).redelivered == 0
 
 
-@pytest.mark.parametrize(
-    "client", ["confluent", pytest.param("kafka-python", marks=pytest.mark.soak)], indirect=True
-)
+@pytest.mark.soak
 def test_exactly_once_not_even_what_the_frozen_client_holds_is_published(
     client: str, connector: Make, kafka: Kafka
 ) -> None:
-    """Frozen under load, and in the middle of a transaction: brokers refuse the rest of it."""
+    """Frozen under load, mostly in the middle of a transaction: brokers refuse the rest of it. See also
+    tests/fault/test_exactly_once.py."""
     it = connector(IN_KAFKA, "exactly_once")
     first, second = it.launch_both()
     with Writers(it.dsn, 62, sessions=2):
