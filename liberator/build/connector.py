@@ -15,15 +15,17 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from liberator.build.outbox import log_outbox
 from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, publishers
 from liberator.capture import Capture, CaptureSettings, Ledger
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.observe.telemetry import Telemetry
+from liberator.plan.outbox_log import OutboxExecutor
 from liberator.plan.planner import Planner
 from liberator.plan.python import PythonExecutor
 from liberator.policy import Backoff
-from liberator.postgres.catalogue import TableInfo
+from liberator.postgres.catalogue import TableInfo, load_table
 from liberator.postgres.replication import System
 from liberator.protocols import Encoder, LoopState, Publisher
 from liberator.source.log import LogSource
@@ -67,7 +69,7 @@ class Connector:
         self.config = config
         self.telemetry = Telemetry(config.name)
         self._planner: Planner | None = None
-        self._executor: PythonExecutor | None = None
+        self._executor: PythonExecutor | OutboxExecutor | None = None
         checkpoint = None if trial else make_checkpoint(config)
         self._ledger = Ledger(checkpoint)
         self.source = LogSource(
@@ -111,10 +113,19 @@ class Connector:
     def _approve(self, system: System, tables: Sequence[TableInfo]) -> None:
         """Called before anything is made on the server: topics, keys and contracts must be right by then."""
         if self._planner is None:
-            codec = DebeziumCodec(self.config.name, system.database)
-            self._planner = make_planner(self.config, system.database, codec, self.source)
-            self._executor = make_executor(self.config, system, self._planner, codec, self.telemetry)
+            self._planner, self._executor = self._make(system)
         self._planner.prepare(tables)
+        if isinstance(self._executor, OutboxExecutor):
+            connection = self.source.connection()
+            shapes = [load_table(connection, info.oid) for info in tables]
+            self._executor.prepare(shape for shape in shapes if shape is not None)
+
+    def _make(self, system: System) -> tuple[Planner, PythonExecutor | OutboxExecutor]:
+        if self.config.source.mode == "outbox":
+            return log_outbox(self.config, system, self.source, self.telemetry)
+        codec = DebeziumCodec(self.config.name, system.database)
+        planner = make_planner(self.config, system.database, codec, self.source)
+        return planner, make_executor(self.config, system, planner, codec, self.telemetry)
 
     def _opened(self, state: State) -> Encoder:
         if self._executor is None or self._planner is None:
@@ -130,7 +141,8 @@ class Connector:
         return self._executor
 
     def _topics(self) -> Mapping[str, str]:
-        return {} if self._planner is None else self._planner.topics()
+        is_outbox = self.config.source.mode == "outbox"
+        return {} if self._planner is None or is_outbox else self._planner.topics()
 
 
 class Watcher:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liberator.codec.debezium import DebeziumCodec
@@ -24,14 +24,20 @@ from liberator.source.log import LogSettings, LogSource
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
+    from liberator.config.patterns import TablePattern
 
 
 def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = False) -> LogSettings:
-    """What the log source is told. A pattern without a schema means the default schema, ``public``."""
+    """What the log source is told. A pattern without a schema means the default schema, ``public``.
+
+    The rows of an outbox that are there already are read one after the other, in the order in which they lie there.
+    """
     source, options = config.source, config.source.log
+    is_outbox = source.mode == "outbox"
+    messages_only = is_outbox and source.outbox.capture == "message"
     exact = {
         pattern.text: (pattern.schema or "public", pattern.table)
-        for pattern in source.tables
+        for pattern in table_patterns(config)
         if pattern.exact
     }
     return LogSettings(
@@ -44,11 +50,12 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
         autocreate=options.publication_autocreate,
         via_root=options.publish_via_partition_root,
         via_root_asked="publish_via_partition_root" in options.model_fields_set,
-        snapshot=options.snapshot,
-        workers=options.snapshot_workers,
+        snapshot="never" if messages_only else options.snapshot,
+        workers=1 if is_outbox else options.snapshot_workers,
         heartbeat=options.heartbeat,
         heartbeat_query=options.heartbeat_query,
-        messages=bool(options.messages),
+        messages=bool(options.messages) or options.context or messages_only,
+        messages_only=messages_only,
         failover=options.failover,
         trial=trial,
         once=once,
@@ -58,15 +65,24 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
 
 def selection(config: SourceConfig, default_schema: str = "public") -> Selection:
     """The tables that the configuration means. default_schema: of patterns that name none."""
-    source = config.source
+    source, meant = config.source, table_patterns(config)
+    everything = source.mode != "outbox" and not meant
 
     def included(schema: str, table: str) -> bool:
-        return not source.tables or any(p.matches(schema, table, default_schema) for p in source.tables)
+        return everything or any(p.matches(schema, table, default_schema) for p in meant)
 
     def excluded(schema: str, table: str) -> bool:
         return any(p.matches(schema, table, default_schema) for p in source.exclude)
 
     return Selection(included, excluded)
+
+
+def table_patterns(config: SourceConfig) -> Sequence[TablePattern]:
+    """What the configuration says of the tables that are meant: in an outbox its one, or none."""
+    source = config.source
+    if source.mode != "outbox":
+        return source.tables
+    return () if source.outbox.capture == "message" else (source.outbox.table,)
 
 
 def make_planner(config: SourceConfig, database: str, codec: DebeziumCodec, source: LogSource) -> Planner:
@@ -109,15 +125,21 @@ def make_executor(
         messages=tuple(options.messages),
         message_topic=options.message_topic.render(**names),
         transaction_topic=f"{name}.transaction" if options.transaction_topic else None,
+        context=options.context,
     )
-    invalid = InvalidRows(
+    invalid = invalid_rows(config, system.database, telemetry)
+    return PythonExecutor(settings, planner, codec, invalid, now_us=lambda: time.time_ns() // 1000)
+
+
+def invalid_rows(config: SourceConfig, database: str, telemetry: Telemetry) -> InvalidRows:
+    """What becomes of rows that break their contract."""
+    return InvalidRows(
         config.schema_.on_invalid,
-        name,
-        config.publish.dead_letter_topic.render(**names),
+        config.name,
+        config.publish.dead_letter_topic.render(name=config.name, db=database),
         now_ms=lambda: time.time_ns() // 1_000_000,
         count=telemetry.dead_letter,
     )
-    return PythonExecutor(settings, planner, codec, invalid, now_us=lambda: time.time_ns() // 1000)
 
 
 def type_options(config: SourceConfig) -> TypeOptions:

@@ -17,6 +17,7 @@ from liberator.config.faults import ConfigErrors, explain, in_order
 from liberator.config.fields import Fields
 from liberator.config.models import SourceConfig
 from liberator.config.not_yet import take_out
+from liberator.config.outbox import outbox_faults
 from liberator.config.secrets import redact
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
@@ -79,6 +80,7 @@ def check(
         check_stage(stage)
     is_sink = document.data.get("connector") == "sink"
     faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
+    faults += outbox_faults(document)
     config = None
     if not is_sink:
         if stage:

@@ -21,11 +21,12 @@ from pydantic import (
 )
 
 from liberator.config.document import Document, KeyPath
-from liberator.config.patterns import TopicTemplate
+from liberator.config.patterns import TablePattern, TopicTemplate
 from liberator.config.stage import topic_prefix
 from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
+    OUTBOX_TOPIC,
     CheckpointUrl,
     ConnectorName,
     ConnectorTopic,
@@ -122,6 +123,9 @@ class LogSettings(Section):
         default=TopicTemplate("{name}.messages"), json_schema_extra={"default": "{name}.messages"}
     )
     """Topic of logical messages. Knows {name}."""
+    context: bool = True
+    """Take the fields of transactional logical messages with the prefix `liberator.context` as headers of all events that
+    follow in the transaction: who did it, and why."""
     failover: bool = False
     """Make the slot a failover slot, which standbys keep in step (PostgreSQL 17 and newer)."""
 
@@ -224,11 +228,53 @@ class QuerySettings(Section):
         return self
 
 
+class OutboxColumns(Section):
+    """What the parts of an event are called: columns of the table, or members of the message."""
+
+    id: Identifier = "id"
+    """The event's id, unique."""
+    aggregate_type: Identifier = "aggregatetype"
+    """What kind of thing the event is about; it chooses the topic."""
+    aggregate_id: Identifier = "aggregateid"
+    """Which one; it becomes the key, so events about one thing keep their order."""
+    type: Identifier = "type"
+    """What happened: header `type`, and which contract holds."""
+    payload: Identifier = "payload"
+    """The event's value: json, jsonb, text that holds JSON, or bytea."""
+
+
+class OutboxSettings(Section):
+    """The events that an application writes down itself."""
+
+    table: OneTablePattern = Field(
+        default=TablePattern.parse("public.outbox"), json_schema_extra={"default": "public.outbox"}
+    )
+    """The table, as schema.table."""
+    capture: Literal["log", "message"] = "log"
+    """How events are found: `log` reads the rows inserted into the table from the write-ahead log, `message` logical
+    messages (`pg_logical_emit_message`), without any table."""
+    prefix: str = Field(default="outbox", min_length=1)
+    """With capture message: the prefix of the messages that are events."""
+    columns: OutboxColumns = OutboxColumns()
+    """What the parts of an event are called: columns of the table, or members of the message."""
+    headers: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Further columns or members that become headers, under their own names. Default: none."""
+    envelope: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    """Further columns or members to put beside the payload: with some, the value is {"payload": ..., NAME: ...}.
+    Default: none, the value is the payload alone."""
+    tombstones: bool = False
+    """Publish a null (or empty) payload as a null value, which makes compacted topics forget the key. Otherwise NULL is
+    published as the JSON null."""
+    on_update: Literal["warn", "stop", "ignore"] = "warn"
+    """What happens when a row of the table is updated, which is no event: warn, stop, or nothing."""
+
+
 class SourceSettings(Section):
     """The database that is read."""
 
-    mode: Literal["log", "query"] = "log"
-    """How changes are found: `log` reads the write-ahead log, `query` asks the tables again and again."""
+    mode: Literal["log", "query", "outbox"] = "log"
+    """How changes are found: `log` reads the write-ahead log, `query` asks the tables again and again, `outbox` takes the
+    events that the application itself writes down."""
     url: DatabaseUrl
     """The database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with mode query any SQLAlchemy URL. Keep the password
     out of the file with ${SHOP_DSN} or ${file:PATH}."""
@@ -241,6 +287,8 @@ class SourceSettings(Section):
     """How the write-ahead log is read."""
     query: QuerySettings = QuerySettings()
     """How tables are queried."""
+    outbox: OutboxSettings = OutboxSettings()
+    """The events that an application writes down itself."""
 
 
 class TypeSettings(Section):
@@ -310,7 +358,8 @@ class PublishSettings(Section):
         default=TopicTemplate("{name}.{schema}.{table}"),
         json_schema_extra={"default": "{name}.{schema}.{table}"},
     )
-    """Topic of each table. Knows {name}, {schema}, {table} and {db}."""
+    """Topic of each table. Knows {name}, {schema}, {table} and {db}; with mode outbox also {aggregatetype} and {type}, and
+    the default is outbox.event.{aggregatetype}."""
     create_topics: Annotated[TopicSettings | None, FALSE_IS_OFF] = Field(
         default=TopicSettings(), json_schema_extra=_or_boolean
     )
@@ -441,6 +490,8 @@ def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
         }
     publish = data.get("publish")
     place = kind_of_place(str(publish.get("url"))) if isinstance(publish, dict) else "file"
+    if isinstance(source, dict) and source.get("mode") == "outbox":
+        filled["publish"] = _filled(publish, topic=OUTBOX_TOPIC)
     filled["checkpoint"] = _filled(
         data.get("checkpoint"), url=f"file:.liberator/{name}.db" if place == "file" else place
     )

@@ -18,6 +18,8 @@ _NAME = re.compile(r'(?:[^,"]|"(?:[^"]|"")*")+')
 _WORD = re.compile(r'(?:[^\s,"]|"(?:[^"]|"")*")+')
 _GLOB = re.compile(r"[*?\[]")
 _TOPIC_LIMIT = 249
+EVENT_PLACES = ("aggregatetype", "type")
+"""Places of a topic that each event of an outbox fills itself."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _ILLEGAL_IN_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -127,12 +129,17 @@ class TopicTemplate:
             raise ValueError(f"a topic has 1 to {_TOPIC_LIMIT} characters and is neither '.' nor '..'")
         return cls(text)
 
-    def render(self, *, name: str, schema: str = "", table: str = "", db: str = "") -> str:
-        """The topic for these names; characters that no topic may have become ``_``.
+    @property
+    def places(self) -> frozenset[str]:
+        """The names that it has room for."""
+        return frozenset(_PLACEHOLDER.findall(self.text))
+
+    def render(self, *, name: str, schema: str = "", table: str = "", db: str = "", **event: str) -> str:
+        """The topic for these names; characters that no topic may have become ``_``. event: of an outbox, its places.
 
         Raises `ConfigError` when it is longer than Kafka allows.
         """
-        parts = {"name": name, "schema": schema, "table": table, "db": db}
+        parts = {"name": name, "schema": schema, "table": table, "db": db, **event}
         topic = _PLACEHOLDER.sub(lambda found: _ILLEGAL_IN_TOPIC.sub("_", parts[found[1]]), self.text)
         if len(topic) > _TOPIC_LIMIT or topic in ("", ".", ".."):
             raise ConfigError(
@@ -144,3 +151,8 @@ class TopicTemplate:
 
     def __str__(self) -> str:
         return self.text
+
+
+def fits_in_topic(name: str) -> bool:
+    """Can it stand in a topic as it is?"""
+    return bool(name) and not _ILLEGAL_IN_TOPIC.search(name)

@@ -10,7 +10,7 @@ import re
 
 from liberator.config.document import Document
 from liberator.config.patterns import split_names
-from liberator.config.values import default_slot_name
+from liberator.config.values import OUTBOX_TOPIC, default_slot_name
 from liberator.errors import ConfigError
 
 _STAGE = re.compile(r"[A-Za-z0-9._-]{1,50}")
@@ -42,6 +42,8 @@ def apply_stage(document: Document, stage: str) -> None:
         section = document.get(path)
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = topic_prefix(stage) + section[key].replace("{name}", name)
+    if document.get(("source", "mode")) == "outbox":
+        _outbox_topic(document, stage)
     document.data["name"] = topic_prefix(stage) + name
     log = document.get(("source", "log"))
     if not isinstance(log, dict):
@@ -54,3 +56,12 @@ def apply_stage(document: Document, stage: str) -> None:
         publication = split_names(publication)
     if isinstance(publication, list):
         log["publication"] = [prefix + item if isinstance(item, str) else item for item in publication]
+
+
+def _outbox_topic(document: Document, stage: str) -> None:
+    """The default topic of an outbox does not follow the connector's name."""
+    publish = document.data.get("publish")
+    if publish is None:
+        publish = document.data["publish"] = {}
+    if isinstance(publish, dict) and publish.get("topic") is None:
+        publish["topic"] = topic_prefix(stage) + OUTBOX_TOPIC

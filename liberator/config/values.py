@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from liberator.config.document import kind_of
-from liberator.config.patterns import TablePattern, TopicTemplate, split_names
+from liberator.config.patterns import EVENT_PLACES, TablePattern, TopicTemplate, split_names
 from liberator.config.urls import Url, UrlParts, split_url
 
 if TYPE_CHECKING:
@@ -210,10 +210,13 @@ def _template(*places: str) -> Callable[[Any], TopicTemplate]:
 
 TableTopic = Annotated[
     TopicTemplate,
-    PlainValidator(_template("name", "schema", "table", "db")),
+    PlainValidator(_template("name", "schema", "table", "db", *EVENT_PLACES)),
     PlainSerializer(str),
     WithJsonSchema(_TEXT),
 ]
+OUTBOX_TOPIC = "outbox.event.{aggregatetype}"
+"""Where the events of an outbox go unless something else is configured."""
+
 ConnectorTopic = Annotated[
     TopicTemplate,
     PlainValidator(_template("name")),
@@ -292,11 +295,12 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 
 
 def _database_url(value: Any, info: ValidationInfo) -> Url:
-    """Of PostgreSQL; where tables are queried, of any database that SQLAlchemy knows."""
+    """Of PostgreSQL; where tables are queried, of any database that SQLAlchemy knows. What an outbox needs is judged
+    where its capture is known."""
     fix = "write postgresql://USER@HOST:PORT/DATABASE, with :PASSWORD after USER if it needs one"
     value = _text(value)
     scheme = value.partition("://")[0] if "://" in value else ""
-    queried = info.data.get("mode") == "query"
+    queried = info.data.get("mode") in ("query", "outbox")
     if not scheme or (not queried and scheme not in POSTGRES_SCHEMES):
         what = f"mode log reads PostgreSQL, not {scheme}://" if scheme else "this is no URL of a database"
         raise refusal("config.url", what, fix)

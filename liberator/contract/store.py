@@ -1,4 +1,5 @@
-"""Contracts as files: ``<dir>/<topic>/<n>.json``, of which the highest `n` holds.
+"""Contracts as files: ``<dir>/<topic>/<n>.json``, of which the highest `n` holds. Those of the events of an outbox lie a
+folder deeper, by their type: ``<dir>/<topic>/<type>/<n>.json``.
 
 Enters: a topic. Leaves: its contract, checked as a whole, or a `ContractError` with file and place. Called when a
 connector is built and when a contract is written. Versions are only ever added: a file that is there is never
@@ -13,6 +14,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from liberator.contract.document import Document
 from liberator.errors import ContractError
@@ -27,10 +29,20 @@ class ContractStore:
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
 
-    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """The contract that holds for `topic`, with its version; None: there is none. Raises `ContractError`."""
-        newest = max(self._versions(topic), default=None)
-        return (newest, _read(self._path(topic, newest))) if newest else None
+    def load(self, topic: str, type: str | None = None) -> tuple[int, dict[str, Any]] | None:
+        """The contract that holds for `topic`, with its version; None: there is none. Raises `ContractError`.
+
+        type: of an event of an outbox, whose contract holds for this type only.
+        """
+        folder = self._topic_folder(topic)
+        if type is not None:
+            name = folder_of_type(type)
+            if name is None:
+                return None
+            folder = folder / name
+            _refuse_outside(self._folder, folder)
+        newest = max(self._versions(folder), default=None)
+        return (newest, _read(folder / f"{newest}.json")) if newest else None
 
     def write(self, topic: str, schema: dict[str, Any]) -> Path:
         """Keep `schema` as the next version; when it is what already holds, nothing is written. Its file.
@@ -42,8 +54,8 @@ class ContractStore:
         while True:
             held = self.load(topic)
             if held and _canonical(held[1]) == _canonical(schema):
-                return self._path(topic, held[0])
-            path = self._path(topic, held[0] + 1 if held else 1)
+                return self._topic_folder(topic) / f"{held[0]}.json"
+            path = self._topic_folder(topic) / f"{held[0] + 1 if held else 1}.json"
             try:
                 _create(path, text)
             except FileExistsError:
@@ -51,9 +63,6 @@ class ContractStore:
             except OSError as error:
                 raise _unusable(path, error) from error
             return path
-
-    def _path(self, topic: str, version: int) -> Path:
-        return self._topic_folder(topic) / f"{version}.json"
 
     def _topic_folder(self, topic: str) -> Path:
         """The folder of a topic; never outside the store, by whatever name or link."""
@@ -68,8 +77,7 @@ class ContractStore:
         _refuse_outside(self._folder, folder)
         return folder
 
-    def _versions(self, topic: str) -> list[int]:
-        folder = self._topic_folder(topic)
+    def _versions(self, folder: Path) -> list[int]:
         try:
             files = [
                 path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")
@@ -88,6 +96,15 @@ class ContractStore:
                     fix="Name contracts 1.json, 2.json and so on; the highest holds.",
                 )
         return [int(path.stem) for path in files]
+
+
+def folder_of_type(type: str) -> str | None:
+    """The name of the folder of an event type: the type itself, other characters than letters, digits, ``.``, ``_``, ``-``
+    percent-encoded. None: it would be too long, or empty."""
+    name = quote(type, safe="").replace("~", "%7E")
+    if name in (".", ".."):
+        name = name.replace(".", "%2E")
+    return name if 0 < len(name) <= 249 else None
 
 
 def _refuse_outside(folder: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from liberator.change import Headers
 from liberator.contract.violation import Violation
@@ -20,6 +20,18 @@ from liberator.postgres.values import ConversionError
 log = logging.getLogger(__name__)
 
 OnInvalid = Literal["dead_letter", "stop", "warn"]
+
+
+class Meant(Protocol):
+    """What an event is about, and where it was meant to go. A `TablePlan` says both."""
+
+    @property
+    def label(self) -> str:
+        """``schema.table``."""
+
+    @property
+    def topic(self) -> str:
+        """Its topic."""
 
 
 class InvalidRows:
@@ -42,13 +54,18 @@ class InvalidRows:
     def handle(
         self,
         violation: Violation,
-        plan: TablePlan,
+        plan: Meant,
         key: bytes | None,
         id: bytes,
         headers: Headers | None,
+        *,
+        publishable: bool = True,
     ) -> tuple[str, Headers | None]:
-        """The topic and headers with which the event goes out. Raises `ContractError` when the policy is to stop."""
-        name = "null" if key is None else key.decode()
+        """The topic and headers with which the event goes out. Raises `ContractError` when the policy is to stop.
+
+        publishable: False where there is no topic to publish it to, so that a warning is not enough.
+        """
+        name = "null" if key is None else key.decode("utf-8", "replace")
         if self._policy == "stop":
             raise ContractError(
                 f"a row of {plan.label} breaks the contract of {plan.topic}: {violation}",
@@ -56,12 +73,12 @@ class InvalidRows:
                 fix="correct the row or the contract, or set schema.on_invalid to dead_letter or warn",
             )
         log.warning("%s: row with key %s breaks its contract: %s", plan.topic, name, violation)
-        if self._policy == "warn":
+        if self._policy == "warn" and publishable:
             return plan.topic, headers
         self._count(plan.label)
         return self._topic, (*(headers or ()), *self._diagnostics(violation, plan))
 
-    def _diagnostics(self, violation: Violation, plan: TablePlan) -> Headers:
+    def _diagnostics(self, violation: Violation, plan: Meant) -> Headers:
         return (
             ("__connect.errors.topic", plan.topic.encode()),
             ("__connect.errors.connector.name", self._connector.encode()),

@@ -20,6 +20,8 @@ from liberator.change import Batch, EncodedBatch, Headers, Record, State
 from liberator.codec.debezium import DebeziumCodec, TableSource, Transaction, truncated, unchanged
 from liberator.contract.violation import Violation
 from liberator.plan.compile import TablePlan
+from liberator.plan.context import PREFIX as CONTEXT
+from liberator.plan.context import TransactionContext
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.planner import Planner
 from liberator.plan.resume import PARTITION, Cut
@@ -51,7 +53,8 @@ _BODY = 25
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What of the configuration decides about events. messages: prefixes of logical messages to publish."""
+    """What of the configuration decides about events. messages: prefixes of logical messages to publish. context: do
+    transactions tell the headers of their events?"""
 
     name: str
     slot: str
@@ -60,6 +63,7 @@ class StreamSettings:
     messages: tuple[str, ...] = ()
     message_topic: str = ""
     transaction_topic: str | None = None
+    context: bool = True
 
 
 class PythonExecutor:
@@ -96,6 +100,7 @@ class PythonExecutor:
         self._begun = 0
         self._cut: Cut | None = None
         self._cut_saved = False
+        self._context = TransactionContext()
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
         self.committed_us = 0
         """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
@@ -111,7 +116,9 @@ class PythonExecutor:
             else:
                 for oid in self._varying:
                     self._plans.pop(oid, None)
+                self._context.next_batch()
                 self._stream(batch.frames, out)
+                self._context.apply(out)
         except (struct.error, IndexError) as error:
             raise malformed(f"a message cut short ({type(error).__name__})", 0) from None
         if self._cut is not None and not self._copying:
@@ -125,6 +132,7 @@ class PythonExecutor:
         for announced in (self._relations, self._plans, self._varying, self._former, self._padded):
             announced.clear()
         self._inside, self._begun = False, 0
+        self._context.forget()
         self._cut = Cut.of(state)
         self._cut_saved = self._cut is not None
 
@@ -288,6 +296,8 @@ class PythonExecutor:
     def _commit(self, message: Commit, out: EncodedBatch) -> None:
         self.committed_us = message.committed_us + _EPOCH_US
         self._inside = False
+        self._context.apply(out)
+        self._context.forget()
         if self._settings.transaction_topic:
             self._mark(out, "END", self._counts)
 
@@ -310,6 +320,8 @@ class PythonExecutor:
         number = self._message
         if message.transactional:
             self._message = number + 1
+            if message.prefix == CONTEXT and self._settings.context:
+                self._context.said(message.content, out)
         if message.prefix not in self._settings.messages:
             return
         if message.transactional:

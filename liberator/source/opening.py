@@ -220,7 +220,7 @@ class Opening:
         settings, chosen = self._settings, self._outstanding
         refuse_hidden_exclusions(tables, chosen.tables, settings.selection)
         require_published(tables, chosen.shown, chosen.names, settings.exact)
-        if not chosen.tables:
+        if not chosen.tables and not settings.messages_only:
             raise PreconditionError(
                 "there is no table to capture: no table of this database is both configured and published",
                 code="source.no_tables",

@@ -16,6 +16,7 @@ class LogSettings:
     via_root: under which name partitions come; via_root_asked: the configuration says so, rather than its default.
     trial: temporary slot and publication, nothing stays behind. once: end at what was committed before the start.
     heartbeat: seconds between acknowledgements of idle WAL. heartbeat_query: SQL to run as often, or None.
+    messages: are logical messages sent? messages_only: no table is captured.
     queue_bytes: budget for what is read and not yet taken.
     """
 
@@ -33,6 +34,7 @@ class LogSettings:
     heartbeat: float = 10.0
     heartbeat_query: str | None = None
     messages: bool = False
+    messages_only: bool = False
     failover: bool = False
     trial: bool = False
     once: bool = False

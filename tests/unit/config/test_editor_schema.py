@@ -37,7 +37,12 @@ def test_sample_connectors_are_valid(path: Path) -> None:
 
 
 def test_there_are_sample_connectors() -> None:
-    assert [path.name for path in SAMPLES] == ["postgres-log.yaml", "postgres-query.yaml"]
+    assert [path.name for path in SAMPLES] == [
+        "outbox-log.yaml",
+        "outbox-message.yaml",
+        "postgres-log.yaml",
+        "postgres-query.yaml",
+    ]
 
 
 def test_the_sample_shows_the_defaults(tmp_path: Path) -> None:

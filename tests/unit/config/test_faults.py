@@ -123,6 +123,7 @@ def test_tells_every_fault_at_once_in_the_order_of_the_file(faults: Faults, writ
         source:
           url: ${NOT_SET}
           mode: outbox
+          tables: [a]
           log:
             slot: My-Slot
             snapshot: initail
@@ -134,11 +135,11 @@ def test_tells_every_fault_at_once_in_the_order_of_the_file(faults: Faults, writ
     assert [(fault.code, str(fault.where).removeprefix(str(write("")))) for fault in found] == [
         ("config.name", ":2: name"),
         ("config.env", ":4: source.url"),
-        ("config.not_supported", ":5: source.mode"),
-        ("config.slot_name", ":7: source.log.slot"),
-        ("config.value", ":8: source.log.snapshot"),
-        ("config.unknown_key", ":10: publish.tpoic"),
-        ("config.unknown_key", ":11: sink"),
+        ("config.outbox", ":6: source.tables"),
+        ("config.slot_name", ":8: source.log.slot"),
+        ("config.value", ":9: source.log.snapshot"),
+        ("config.unknown_key", ":11: publish.tpoic"),
+        ("config.unknown_key", ":12: sink"),
     ]
 
 
@@ -185,8 +186,8 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     ("text", "what"),
     [
         ("connector: sink\nname: x\nstream: {url: kafka://b}\n", "connector: sink"),
-        ("name: s\nsource: {url: postgresql://db, mode: outbox}\n", "source.mode: outbox"),
-        ("name: s\nsource: {url: postgresql://db, outbox: {table: x}}\n", "source.outbox"),
+        ("name: s\nsource: {url: postgresql://db, outbox: {capture: poll}}\n", "source.outbox.capture: poll"),
+        ("name: s\nsource: {url: postgresql://db, outbox: {order_column: x}}\n", "source.outbox.order_column"),
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
         ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
         ("name: s\nsource: {url: postgresql://db}\nformat: {envelope: flat}\n", "format.envelope: flat"),

@@ -1,0 +1,156 @@
+"""Events that an application wrote itself -> events ready to be sent. Pure; one call per event.
+
+Enters: the parts of an event, as a row or a message held them. Leaves: topic, key, headers and value in an `EncodedBatch`.
+Called by the executors of every way to read an outbox. An event that breaks its contract, or that can't be routed, goes
+where `on_invalid` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from liberator.change import EncodedBatch, Headers
+from liberator.contract.payload import PayloadGate, is_json
+from liberator.contract.violation import Violation
+from liberator.plan.invalid import InvalidRows
+
+_KNOWN_TYPES = 4096
+"""Contracts that are remembered, also those that are not there."""
+
+Form = Literal["json", "text", "bytes"]
+"""Of a payload: JSON for sure, text that must be JSON, bytes that may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxSettings:
+    """What of the configuration decides about events.
+
+    names: what id, aggregate type, aggregate id, type and payload are called. topic: (aggregate type, type) -> topic; None:
+    they can't be part of one. contract: (topic, type) -> what holds, None: nothing. headers, envelope: further parts.
+    """
+
+    names: OutboxNames
+    topic: Callable[[str, str], str | None]
+    contract: Callable[[str, str], PayloadGate | None]
+    headers: tuple[str, ...] = ()
+    envelope: tuple[str, ...] = ()
+    tombstones: bool = False
+    on_update: Literal["warn", "stop", "ignore"] = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxNames:
+    """Columns of the table, or members of the message."""
+
+    id: str = "id"
+    aggregate_type: str = "aggregatetype"
+    aggregate_id: str = "aggregateid"
+    type: str = "type"
+    payload: str = "payload"
+
+    def all(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.id, self.aggregate_type, self.aggregate_id, self.type, self.payload)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event as it was written. Text in UTF-8; None: NULL. extras: name as a JSON string, and the value's JSON."""
+
+    id: bytes | None
+    aggregate_type: bytes | None
+    aggregate_id: bytes | None
+    type: bytes | None
+    payload: bytes | None
+    form: Form
+    headers: Headers = ()
+    extras: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """See `plan.invalid.Meant`: the outbox, and the topic that an event of it was meant for."""
+
+    label: str
+    topic: str
+
+
+class Router:
+    """Turns entries into events. label: of the outbox, for messages."""
+
+    def __init__(self, settings: OutboxSettings, invalid: InvalidRows, label: str) -> None:
+        self._settings = settings
+        self._invalid = invalid
+        self._label = label
+        self._contracts: dict[tuple[str, str], PayloadGate | None] = {}
+
+    def add(self, out: EncodedBatch, entry: Entry, spare_id: bytes) -> None:
+        """Append the event. spare_id: its id, should it have none. Raises `ContractError` when the policy is to stop."""
+        names = self._settings.names
+        kind, type = _text(entry.aggregate_type), _text(entry.type)
+        headers = entry.headers if entry.type is None else (("type", entry.type), *entry.headers)
+        topic = self._settings.topic(kind, type)
+        id = entry.id or spare_id
+        violation = None
+        if topic is None:
+            violation = Violation(
+                f"/{names.aggregate_type}", "topic", "", "can't be part of the name of a topic"
+            )
+        elif not entry.id:
+            violation = Violation(f"/{names.id}", "id", "", "is empty, and the event has no other")
+        if topic is None or violation is not None:
+            assert violation is not None
+            self.refuse(out, violation, entry.payload, entry.aggregate_id, id, headers, topic)
+            return
+        value, violation = self._value(entry)
+        if violation is None and value is not None and (gate := self._contract(topic, type)) is not None:
+            violation = gate.violation(value)
+        if violation is not None:
+            meant = Destination(self._label, topic)
+            topic, more = self._invalid.handle(violation, meant, entry.aggregate_id, id, headers)
+            headers = more or ()
+        elif value is not None and self._settings.envelope:
+            parts = [b'"payload":' + value, *(b"%b:%b" % extra for extra in entry.extras)]
+            value = b"{%b}" % b",".join(parts)
+        out.add(topic, entry.aggregate_id, value, id, headers)
+
+    def refuse(
+        self,
+        out: EncodedBatch,
+        violation: Violation,
+        content: bytes | None,
+        key: bytes | None,
+        id: bytes,
+        headers: Headers = (),
+        topic: str | None = None,
+    ) -> None:
+        """What can't be an event: a dead letter, or the end."""
+        meant = Destination(self._label, topic or self._label)
+        to, more = self._invalid.handle(violation, meant, key, id, headers, publishable=False)
+        out.add(to, key, content, id, more)
+
+    def _value(self, entry: Entry) -> tuple[bytes | None, Violation | None]:
+        """The payload as it goes out, and what is wrong with it. Without one it is null, or a tombstone."""
+        settings, payload = self._settings, entry.payload
+        if not payload and settings.tombstones:
+            return None, None
+        if payload is None:
+            return b"null", None
+        must_be_json = entry.form == "text" or (entry.form == "bytes" and bool(settings.envelope))
+        if must_be_json and not is_json(payload):
+            return payload, Violation(f"/{settings.names.payload}", "json", "", "is no JSON")
+        return payload, None
+
+    def _contract(self, topic: str, type: str) -> PayloadGate | None:
+        known = self._contracts
+        if (topic, type) not in known:
+            if len(known) >= _KNOWN_TYPES:
+                known.clear()
+            known[topic, type] = self._settings.contract(topic, type)
+        return known[topic, type]
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "replace")
