@@ -31,13 +31,15 @@ _INSERTS_SUFFIX = "_inserts"
 @dataclass(frozen=True, slots=True)
 class Found:
     """A publication that exists. ours: made by us for this connector, so it may be altered. via_root: it shows partitions
-    under the name of the topmost table that it has of theirs. partitions: it has partitioned tables."""
+    under the name of the topmost table that it has of theirs. partitions: it has partitioned tables. leaves_out: the kinds
+    of changes that it does not publish."""
 
     name: str
     all_tables: bool
     ours: bool
     via_root: bool
     partitions: bool
+    leaves_out: tuple[str, ...]
 
 
 def inserts_name(publication: str) -> str:
@@ -51,13 +53,15 @@ def find(connection: psycopg.Connection[Any], names: Sequence[str], connector: s
     rows = connection.execute(
         "SELECT p.pubname::text, p.puballtables, pg_catalog.obj_description(p.oid, 'pg_publication'), p.pubviaroot,"
         " EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relkind = 'p' AND (p.puballtables OR EXISTS"
-        " (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)))"
+        " (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid))),"
+        " ARRAY(SELECT k.kind FROM (VALUES (p.pubinsert, 'inserts'), (p.pubupdate, 'updates'),"
+        " (p.pubdelete, 'deletes'), (p.pubtruncate, 'truncates')) k (published, kind) WHERE NOT k.published)"
         " FROM pg_catalog.pg_publication p WHERE p.pubname = ANY (%s)",
         (list(names),),
     ).fetchall()
     return {
-        name: Found(name, everything, mark == OWNER_MARK + connector, via_root, partitions)
-        for name, everything, mark, via_root, partitions in rows
+        name: Found(name, everything, mark == OWNER_MARK + connector, via_root, partitions, tuple(leaves_out))
+        for name, everything, mark, via_root, partitions, leaves_out in rows
     }
 
 
@@ -97,6 +101,9 @@ def ensure(
     if everything or (autocreate == "all_tables" and missing):
         _judge_all_tables(connection, everything or names, via_root, refuse=first and managed)
     if not managed:
+        for found in used:
+            if found.leaves_out:
+                log.warning("publication %s does not publish %s", found.name, ", ".join(found.leaves_out))
         return list(names)
     for found in existing.values():
         if found.ours and found.via_root != via_root:
@@ -117,11 +124,12 @@ def ensure(
     others = [table for table in tables if not table.identified]
     if others or lasting or second in existing:
         _check_companion(existing.get(second), second, first=first)
-    _sync(connection, existing.get(name), name, identified, connector, via_root, "", lasting=lasting)
-    if not others and not lasting and second not in existing:
-        return [name]
     only = "insert, truncate"
-    _sync(connection, existing.get(second), second, others, connector, via_root, only, lasting=lasting)
+    with connection.transaction():  # a table that changes over is at no moment in neither
+        _sync(connection, existing.get(name), name, identified, connector, via_root, "", lasting=lasting)
+        if not others and not lasting and second not in existing:
+            return [name]
+        _sync(connection, existing.get(second), second, others, connector, via_root, only, lasting=lasting)
     return [name, second]
 
 
@@ -218,7 +226,11 @@ def _sync(
         statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}")
         _run(connection, statement.format(sql.Identifier(name), _list(wrong)), connector, name)
     if missing:
-        log.info("publication %s: adding %s", name, ", ".join(table.qualified for table in missing))
+        log.info(
+            "publication %s: adding %s; changes come from here on (rows of before: liberate checkpoint reset --read)",
+            name,
+            ", ".join(table.qualified for table in missing),
+        )
         statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}")
         _run(connection, statement.format(sql.Identifier(name), _list(_names(missing))), connector, name)
 

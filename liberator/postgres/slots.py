@@ -77,6 +77,18 @@ def drop_slot(connection: psycopg.Connection[Any], name: str) -> bool:
 
 def check_plugin(slot: Slot, database: str) -> None:
     """Refuse a slot that this connector could not read. Raises `PreconditionError`."""
+    check_owner(slot, database)
+    if slot.lost:
+        raise PreconditionError(
+            f'slot "{slot.name}" was invalidated: the server removed WAL that it still needed (wal_status = lost)',
+            code="source.slot_lost",
+            fix="changes since its position are gone. Raise max_slot_wal_keep_size, then `liberate checkpoint reset` "
+            "and start again with a new snapshot",
+        )
+
+
+def check_owner(slot: Slot, database: str) -> None:
+    """Refuse a slot of another program or database. Raises `PreconditionError`."""
     if slot.plugin != "pgoutput":
         raise PreconditionError(
             f'slot "{slot.name}" uses the plugin {slot.plugin}, not pgoutput',
@@ -88,13 +100,6 @@ def check_plugin(slot: Slot, database: str) -> None:
             f'slot "{slot.name}" belongs to database "{slot.database}", not "{database}"',
             code="source.slot_foreign",
             fix="choose another name in source.log.slot: slot names are shared by all databases of a server",
-        )
-    if slot.lost:
-        raise PreconditionError(
-            f'slot "{slot.name}" was invalidated: the server removed WAL that it still needed (wal_status = lost)',
-            code="source.slot_lost",
-            fix="changes since its position are gone. Raise max_slot_wal_keep_size, then `liberate checkpoint reset` "
-            "and start again with a new snapshot",
         )
 
 

@@ -31,7 +31,7 @@ from liberator.postgres import publications
 from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.pgoutput import XLOG_HEADER, decode_begin
 from liberator.postgres.replication import System
-from liberator.postgres.session import connect, hang_up, source_error
+from liberator.postgres.session import connect, hang_up, impatient, source_error
 from liberator.postgres.slots import find_slot
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 _MEASURE_EVERY = 5.0
 """Seconds at most between two looks at the end of the server's log."""
+
+_LOCKED = 2.0
+"""Seconds that the heartbeat query may wait for a lock."""
 
 _STILL = 1.0
 """Seconds without a sign of life from the reader after which we ask whether the slot is still ours."""
@@ -333,12 +336,19 @@ class LogSource:
         if due:
             self._idle_due = now + self._settings.heartbeat
             if self._settings.heartbeat_query:
-                live.catalogue.execute(sql.SQL(as_literal(self._settings.heartbeat_query)))
+                self._beat(live, self._settings.heartbeat_query)
             if live.reader is not None:
                 live.reader.ask_position()
         if self._idle > live.handed and (due or self._is_urgent(live)):
             return self._batch(live, [], self._idle, 0)
         return Batch([], None, final=self._is_final(live))
+
+    def _beat(self, live: Live, query: str) -> None:
+        try:
+            with impatient(live.catalogue, _LOCKED):
+                live.catalogue.execute(sql.SQL(as_literal(query)))
+        except psycopg.errors.LockNotAvailable:
+            log.warning("the heartbeat query waits for a lock; the next heartbeat tries it again")
 
     def _is_urgent(self, live: Live) -> bool:
         return self._target is not None or bool(live.outstanding.pending)

@@ -29,7 +29,7 @@ from liberator.postgres.selection import Selection
 from liberator.postgres.session import connect, impatient, source_error
 from liberator.postgres.slots import Slot, drop_slot, find_slot
 from liberator.source.outstanding import Outstanding, Reread, unique
-from liberator.source.position import SLOT, SlotPosition, tables_of
+from liberator.source.position import SLOT, SlotPosition, TablePosition, tables_of
 from liberator.source.reader import Segment, StreamReader
 from liberator.source.settings import LogSettings
 from liberator.source.snapshot import Snapshot
@@ -207,6 +207,7 @@ class Opening:
         if live.publishes_selection:  # a table that is renamed while we run stays in it, and its rows come
             self._outstanding.selection = Selection(excluded=settings.selection.excluded)
         self._outstanding.look(tables)
+        refuse_hidden_exclusions(tables, self._outstanding.tables, settings.selection)
         try:
             self._check_tables(tables)
         except PreconditionError as error:
@@ -218,7 +219,6 @@ class Opening:
 
     def _check_tables(self, tables: Sequence[TableInfo]) -> None:
         settings, chosen = self._settings, self._outstanding
-        refuse_hidden_exclusions(tables, chosen.tables, settings.selection)
         require_published(tables, chosen.shown, chosen.names, settings.exact)
         if not chosen.tables and not settings.messages_only:
             raise PreconditionError(
@@ -242,20 +242,23 @@ class Opening:
             0,
         )
         only = settings.snapshot == "initial_only"
+        pending = self._outstanding.first(todo, _begun(resume))
         intent = {} if only else {SLOT: replace(here, created=False).encode()}
-        self._save({**dict.fromkeys(resume, b""), **intent})
+        self._save({**dict.fromkeys(resume, b""), **pending, **intent})
         slot = f"liberator_only_{unique()}" if only else settings.slot
         new = self._outstanding.create_slot(
             live.replication, slot, temporary=settings.trial or only, export=bool(todo)
         )
         here = here.at(new.consistent_lsn)
-        pending = self._outstanding.first(todo)
-        self._save(pending if only else {SLOT: here.encode(), **pending})
+        if not only:
+            self._save({SLOT: here.encode()})
         live.handed = live.saved = new.consistent_lsn
         if not stream:
             return
         if todo:
             live.snapshot = self._outstanding.begin(todo, new)
+            if _begun(resume):
+                live.ready.extend(self._outstanding.afresh(new.consistent_lsn))
         if not only:
             live.position = here
 
@@ -280,3 +283,9 @@ class Opening:
             )
         live.catch_up = flush_lsn(live.catalogue)
         live.position = position
+
+
+def _begun(resume: State) -> dict[str, TablePosition]:
+    """The tables of which an earlier life of the connector may have published rows."""
+    waiting = SLOT in resume and not SlotPosition.decode(resume[SLOT]).created
+    return {name: table for name, table in tables_of(resume).items() if table.afresh or not waiting}

@@ -49,6 +49,10 @@ _FIRST_PATIENCE, _LONGEST_PATIENCE = 5.0, 600.0
 """Seconds to wait for the slot of a later snapshot; then the stream goes on for as long, and it is tried again with more."""
 
 
+_SCARCE = frozenset({"postgres.53300", "postgres.53400"})
+"""What the server has too few of at the moment: connections, walsenders, slots."""
+
+
 @dataclass(slots=True)
 class Reread:
     """A snapshot that waits for the stream to reach its place, `barrier`."""
@@ -105,9 +109,12 @@ class Outstanding:
         self.tables = captured(tables, self.shown, self.selection)
         self._columns = columns_of(self._catalogue, [table.oid for table in self.tables])
 
-    def first(self, tables: Sequence[TableInfo]) -> State:
-        """These are to be read; a checkpoint's first words about them, for the caller to save."""
-        self.pending = {table.qualified: TablePosition(None, table.oid) for table in tables}
+    def first(self, tables: Sequence[TableInfo], begun: Mapping[str, TablePosition]) -> State:
+        """These are to be read; a checkpoint's first words about them, for the caller to save. begun: what was published in
+        an earlier life: what was deleted since, nobody tells, so those tables are emptied in the stream."""
+        self.pending = {
+            table.qualified: TablePosition(None, table.oid, table.qualified in begun) for table in tables
+        }
         self._known = set(self.pending)
         return _encoded(self.pending)
 
@@ -121,9 +128,26 @@ class Outstanding:
         self._save(_encoded(self.pending))
 
     def resume(self, known: Mapping[str, TablePosition]) -> None:
-        """Those are to be read that `known` calls so."""
+        """Those are to be read that `known` calls so; and those that are another table by now, whose rows may have come
+        before they were published."""
         self._known = set(known)
         self.pending = {name: position for name, position in known.items() if position.done is None}
+        anew = {
+            table.qualified: TablePosition(None, table.oid, afresh=True)
+            for table in self.tables
+            if _is_another(table, known.get(table.qualified)) and table.qualified not in self.pending
+        }
+        if anew and self._settings.snapshot == "never":
+            log.warning(
+                "%s: another table than before; its rows of before are not read (snapshot: never)",
+                ", ".join(anew),
+            )
+        elif anew:
+            log.warning(
+                "%s: another table than before, so it is read, and replaces the former", ", ".join(anew)
+            )
+            self._save(_encoded(anew))
+            self.pending.update(anew)
         self._follow()
 
     def todo(self) -> list[TableInfo]:
@@ -197,9 +221,12 @@ class Outstanding:
         except psycopg.errors.LockNotAvailable:
             self._put_off("the lock of a table", lockers(self._catalogue))
         except SourceError as error:
-            if error.code != "postgres.57014" or self._cancelled():
+            if error.code == "postgres.57014" and not self._cancelled():
+                self._put_off("running transactions", blockers(self._catalogue))
+            elif error.code in _SCARCE:
+                self._put_off("a free slot and connection", f"{error.what} ({error.fix})")
+            else:
                 raise
-            self._put_off("running transactions", blockers(self._catalogue))
         return None
 
     def _reread(self) -> Reread | None:

@@ -14,7 +14,7 @@ from liberator.errors import CheckpointError, LiberatorError, PreconditionError
 from liberator.postgres.catalogue import TableInfo
 from liberator.postgres.lsn import format_lsn, parse_lsn
 from liberator.postgres.replication import System, identifier
-from liberator.postgres.slots import Slot, check_plugin
+from liberator.postgres.slots import Slot, check_owner, check_plugin
 from liberator.source.position import SlotPosition
 
 RENEWABLE = frozenset({"source.slot_missing", "source.slot_lost", "checkpoint.missing"})
@@ -48,6 +48,10 @@ def judge(
 
     database_lsn: the end of the server's WAL. Raises `PreconditionError` for a slot that can't be ours at all.
     """
+    if slot is not None and (position is None or not position.created):
+        check_owner(
+            slot, system.database
+        )  # whatever we would do with it, another program's is not ours to drop
     if position is None:
         return None if slot is None else _slot_without_checkpoint(slot)
     for guard, saved, here in (

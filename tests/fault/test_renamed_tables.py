@@ -167,3 +167,17 @@ def test_a_column_that_comes_while_the_snapshot_runs_is_in_its_rows(
     assert_complete(it.lines(), each_database, ["public.t", "public.a_first"])
     with psycopg.connect(each_database) as connection:
         assert connection.execute("select sum(n) from t").fetchone() == (70,)
+
+
+def test_a_table_made_anew_after_it_was_read_is_read_again(each_database: str, connector: Make) -> None:
+    """The usual migration: a new table is filled and takes the place of the old one. It was in no publication until now."""
+    it = connector(each_database, "--table", "public.t")
+    it.execute(*made("t", rows=20))
+    it.run_once()
+    it.execute(*made("anew", rows=10), "alter table t rename to former", "alter table anew rename to t")
+    it.execute("update t set v = 'anew now' where id = 1", "delete from t where id = 2")
+    it.run_once()
+    assert "public.t: another table than before" in it.log
+    assert_complete(it.lines(), each_database, ["public.t"], complete=False)
+    assert tables_of(it, "t") == {"anew"}
+    assert it.run_once() == []

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from liberator.capture import merge
 from liberator.change import Batch
 from liberator.source.log import LogSource
 from liberator.source.position import TablePosition
 from liberator.source.snapshot import SnapshotBatch
+from liberator.testing.servers import PostgresServer
 from tests.integration.source.keeping import Keeping, execute
 
 PATIENCE = 25.0
@@ -63,3 +65,66 @@ def test_the_stream_flows_while_a_table_to_be_read_is_locked(
         holder.rollback()
         batches = polled(source, lambda batches: bool(rows(batches)))
         assert rows(batches) == [b"1\trow of t\n"]
+
+
+def test_the_stream_flows_while_there_is_no_slot_to_spare(
+    own_postgres: Callable[..., PostgresServer], unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading later takes a second slot for a moment; a server may have none left for a long time."""
+    dsn = own_postgres(18, max_replication_slots=1).database()
+    execute(dsn, "create table t (id int primary key, v text)")
+    it = Keeping(dsn, unique, snapshot="never")
+    with it.opened():
+        pass
+    it.state["table:public.t"] = TablePosition(None).encode()
+    with it.opened() as source:
+        polled(source, lambda batches: "reading public.t waits for a free slot" in caplog.text)
+        execute(dsn, "insert into t values (1, 'it flows')")
+        polled(source, lambda batches: says(batches, b"it flows"))
+        assert "max_replication_slots" in caplog.text
+
+
+def test_what_was_published_before_a_gap_is_taken_back_when_all_is_read_again(
+    database: str, unique: str
+) -> None:
+    """D55, when_needed: nobody tells what was deleted while there was no slot. A kill in the middle changes nothing."""
+    execute(
+        database, "create table t (id int primary key, v text)", "insert into t values (1, 'a'), (2, 'b')"
+    )
+    it = Keeping(database, unique, snapshot="when_needed")
+    with it.opened() as source:
+        batches = polled(source, lambda batches: len(rows(batches)) == 2)
+        assert not emptied(batches)
+        for batch in [*batches, *polled(source, lambda batches: not source.reading_tables)]:
+            merge(it.state, batch.state or {})
+    execute(database, f"select pg_drop_replication_slot('{unique}')", "delete from t where id = 1")
+    for _ in range(2):
+        with it.opened() as source:
+            batches = polled(source, lambda batches: bool(rows(batches)))
+            assert emptied(batches) == ["public.t"]
+            assert rows(batches) == [b"2\tb\n"]
+
+
+def test_a_heartbeat_query_that_waits_for_a_lock_holds_up_nothing(
+    database: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(database, "create table beat (n int primary key)", "create table t (v text primary key)")
+    execute(database, "insert into beat values (1)")
+    it = Keeping(
+        database, unique, snapshot="never", heartbeat=0.2, heartbeat_query="update public.beat set n = n"
+    )
+    with psycopg.connect(database) as holder, it.opened() as source:
+        holder.execute("update beat set n = n")
+        polled(source, lambda batches: "the heartbeat query waits for a lock" in caplog.text)
+        execute(database, "insert into t values ('it flows')")
+        polled(source, lambda batches: says(batches, b"it flows"))
+
+
+def emptied(batches: list[Batch]) -> list[str]:
+    """The tables that are emptied, in front of any row."""
+    names = []
+    for batch in batches:
+        if isinstance(batch, SnapshotBatch) and batch.afresh and batch.table is not None:
+            assert not rows(batches[: batches.index(batch)])
+            names.append(batch.table.qualified)
+    return names

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from liberator.errors import PreconditionError
+from liberator.postgres.selection import Selection
 from tests.integration.source.keeping import Keeping, execute, role
 
 PARTITIONED = (
@@ -120,3 +121,52 @@ def test_a_trial_that_may_not_make_its_publication_is_told_to_name_one(database:
     assert 'CREATE PUBLICATION "NAME" FOR TABLE ONLY "public"."t"' in fix
     assert "--publication NAME" in fix
     assert unique not in fix.partition("; or: GRANT")[0]
+
+
+def test_a_table_that_changes_over_is_at_no_moment_in_neither(database: str, unique: str) -> None:
+    """One that has lost its key leaves the main publication for the companion: what is inserted between the two steps
+    would be sent to nobody, and the second step may fail."""
+    with role(database, unique, "replication") as dsn:
+        name = database.rpartition("/")[2]
+        execute(
+            database, f"grant create on database {name} to {unique}", "create table t (id int primary key)"
+        )
+        execute(database, f"alter table t owner to {unique}")
+        it = Keeping(dsn, unique)
+        with it.opened():
+            pass
+        execute(
+            database,
+            "alter table t drop constraint t_pkey",
+            f"alter publication {unique}_inserts owner to postgres",
+        )
+        with pytest.raises(PreconditionError), it.opened():
+            pass
+        assert execute(database, "select pubname, tablename from pg_publication_tables") == [(unique, "t")]
+        execute(database, f"select pg_drop_replication_slot('{unique}')")
+
+
+def test_somebody_elses_that_leaves_changes_out_is_told_of(
+    database: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(
+        database,
+        "create table t (id int primary key)",
+        f"create publication {unique} for table t with (publish = 'insert, delete')",
+    )
+    with Keeping(database, unique).opened():
+        assert f"publication {unique} does not publish updates, truncates" in caplog.text
+
+
+def test_a_partition_that_is_excluded_from_now_on_is_not_published_by_its_root(
+    database: str, unique: str
+) -> None:
+    """Whoever excludes a table wants its rows nowhere, at a restart as well."""
+    execute(database, *PARTITIONED)
+    it = Keeping(database, unique)
+    with it.opened():
+        pass
+    excluded = Selection(excluded=lambda schema, table: table == "leaf")
+    with pytest.raises(PreconditionError) as refused, it.opened(selection=excluded):
+        pass
+    assert refused.value.code == "source.partition_excluded"

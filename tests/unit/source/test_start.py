@@ -95,3 +95,27 @@ def test_row_security_that_would_hide_rows_is_refused() -> None:
     with pytest.raises(PreconditionError) as caught:
         check_readable([table("t", hides_rows=True)], "cdc")
     assert caught.value.code == "source.row_security"
+
+
+@pytest.mark.parametrize("position", [None, replace(POSITION, created=False)], ids=["none", "intent"])
+@pytest.mark.parametrize(
+    "other", [{"plugin": "wal2json"}, {"database": "elsewhere"}], ids=["plugin", "database"]
+)
+def test_a_slot_of_somebody_else_is_never_taken_for_one_to_be_replaced(
+    position: SlotPosition | None, other: dict[str, str]
+) -> None:
+    """What is found where ours was to be made would be dropped, and with it somebody's place in the log."""
+    slot = Slot(
+        "shop",
+        **{"plugin": "pgoutput", "database": "shop", **other},
+        temporary=False,
+        active_pid=None,
+        restart_lsn=400,
+        confirmed_lsn=500,
+        wal_status="reserved",
+        retained=600,
+    )
+    with pytest.raises(PreconditionError) as refused:
+        verdict(position=position, slot=slot)
+    assert refused.value.code == "source.slot_foreign"
+    assert refused.value.code not in RENEWABLE
