@@ -311,8 +311,17 @@ class SchemaSettings(Section):
     dir: FolderPath = Path("schemas")
     """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. Without a stored one the contract is
     derived from the table."""
-    compatibility: Literal["backward"] = "backward"
-    """What a new version of a contract owes to the one before. This version never writes a new one by itself."""
+    compatibility: Literal[
+        "backward",
+        "backward_transitive",
+        "forward",
+        "forward_transitive",
+        "full",
+        "full_transitive",
+        "none",
+    ] = "backward"
+    """What a new version of a contract owes to the one before, or with `_transitive` to all: readers with the new one read
+    old events (`backward`), readers with the old one new events (`forward`), both (`full`), nothing (`none`)."""
     on_invalid: Literal["dead_letter", "stop", "warn"] = "dead_letter"
     """A row that breaks its contract goes to the dead letters, stops the connector, or is published with a warning."""
     on_change: Literal["compatible"] = "compatible"

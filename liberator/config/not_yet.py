@@ -32,16 +32,6 @@ NOT_YET = (
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
     NotYet(
-        ("schema", "compatibility"),
-        "[fn]*",
-        "leave it out; nothing writes new versions of a contract by itself",
-    ),
-    NotYet(
-        ("schema", "compatibility"),
-        "backward_*",
-        "leave it out; nothing writes new versions of a contract by itself",
-    ),
-    NotYet(
         ("schema", "on_change"),
         "[asd]*",
         "leave it out; every row is judged by the stored contract, see on_invalid",

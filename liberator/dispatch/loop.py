@@ -35,6 +35,9 @@ _IDLE = 0.2
 _BUSY = 0.005
 """Seconds to wait for events: the longer one while nothing is under way."""
 
+_GONE = "function.gone"
+"""The function says that it wants no more events at all: none of them is given up for that."""
+
 _REVOKED = 5.0
 """Seconds for what is under way of partitions that go to another member."""
 
@@ -259,7 +262,9 @@ class Dispatch:
     def _give_up(self, entry: GivenUp) -> None:
         settings, event = self._settings, entry.event
         what = f"{event.id} ({event.topic}/{event.partition} at {event.offset}): {entry.error}"
-        if settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
+        if entry.error.code == _GONE:
+            self._end_with(entry)
+        elif settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
             log.warning("rejected after %d attempts: %s", entry.attempts, what)
             self._publish(self._given_up(entry, settings.permanent_topic), [event])
         elif settings.on_failure == "dead_letter":
@@ -268,7 +273,13 @@ class Dispatch:
         elif settings.on_failure == "skip":
             log.warning("skipped after %d attempts: %s", entry.attempts, what)
             self._done([event])
-        elif self._failure is None:
+        else:
+            self._end_with(entry)
+
+    def _end_with(self, entry: GivenUp) -> None:
+        """The loop ends, and the event stands in front of it."""
+        event = entry.event
+        if self._failure is None:
             self._failure = FunctionError(
                 f"the function failed {entry.attempts} times: {entry.error}",
                 code=entry.error.code,

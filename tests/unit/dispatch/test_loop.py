@@ -245,6 +245,16 @@ def test_stop_ends_with_the_error_and_the_offset_stands_before_the_event() -> No
     assert it.dead() == []
 
 
+def test_a_function_that_wants_no_more_ends_the_loop_whatever_the_policy() -> None:
+    events = stream(3, keys=1)
+    gone = FunctionError("gone", code="function.gone")
+    it = Bench(events, failing(1, error=gone), trigger=Trigger(count=1, window=0.0), workers=1)
+    with pytest.raises(FunctionError):
+        it.run()
+    assert committed(events) == {ONE: 1}
+    assert it.dead() == []
+
+
 def test_skip_goes_on() -> None:
     events = stream(5)
     it = Bench(events, failing(2), on_failure="skip").run()

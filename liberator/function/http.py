@@ -1,0 +1,257 @@
+"""An HTTP endpoint as a function: events as CloudEvents, signed if asked, over connections that are kept.
+
+Enters: events. Leaves: an `Outcome`; a JSON answer is what the function publishes. Called in threads. Answers mean: 2xx
+done; 408, 425, 429 and 5xx may pass (when ``Retry-After`` says so, if it is there); 410 that it wants
+no more; everything else never will. Redirects
+are not followed: they would carry events, and a signature, to where nobody has looked. Never retries by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from liberator.change import Event
+from liberator.errors import ConfigError, FunctionError
+from liberator.function import cloudevent
+from liberator.function.context import Context
+from liberator.protocols import Outcome, Output
+
+Format = Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"]
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONNECT_WITHIN = 5.0
+_TIMEOUT = 30.0
+_MOST_ANSWER = 16 << 20
+"""Bytes of an answer that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """url: where. headers: sent with every request. format: one request for each event (binary or structured, or its bytes
+    as they are), or one for all. sign: a secret for Standard Webhooks, with or without ``whsec_``; None: unsigned.
+    allow_private: may it be a host of a private network? source: the CloudEvents source of events that bring none.
+    connections: kept at most."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    format: Format = "cloudevents"
+    sign: str | None = None
+    allow_private: bool = False
+    source: str = "/liberator"
+    connections: int = 8
+
+
+class HttpFunction:
+    """See `liberator.function.threads.Callee`. Raises `ConfigError` for a URL or secret that can't be."""
+
+    def __init__(self, settings: HttpSettings, now: Callable[[], float] = time.time) -> None:
+        parts = urlsplit(settings.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                "this is no URL of an HTTP endpoint",
+                code="function.http",
+                where="function.http.url",
+                fix="write https://HOST/PATH",
+            )
+        self.name = parts.hostname
+        self._settings = settings
+        self._now = now
+        self._secret = None if settings.sign is None else _secret(settings.sign)
+        self._pool = urllib3.PoolManager(
+            maxsize=settings.connections,
+            block=True,
+            retries=False,
+            timeout=urllib3.Timeout(connect=_CONNECT_WITHIN),
+        )
+        if not settings.allow_private:
+            self._pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+
+    def call(self, events: Sequence[Event], context: Context) -> Outcome:
+        """Send them. Several requests are sent one after the other; what follows a failed one of its key waits with it."""
+        source = self._settings.source
+        if self._settings.format == "cloudevents-batch":
+            headers = {"content-type": cloudevent.BATCH}
+            answer = self._send(events[0].id, headers, cloudevent.batch(events, source), context)
+            if isinstance(answer, FunctionError):
+                return Outcome(dict.fromkeys(range(len(events)), answer))
+            return Outcome(outputs=[Output(None, events[0].raw_key, answer)] if answer is not None else ())
+        failures: dict[int, FunctionError] = {}
+        outputs: list[Output] = []
+        for index, event in enumerate(events):
+            behind = next((failures[n] for n in failures if events[n].raw_key == event.raw_key), None)
+            if behind is not None and behind.retryable:
+                failures[index] = behind
+                continue
+            headers, body = self._request(event)
+            answer = self._send(event.id, headers, body, context)
+            if isinstance(answer, FunctionError):
+                failures[index] = answer
+            elif answer is not None:
+                outputs.append(Output(None, event.raw_key, answer))
+        return Outcome(failures, tuple(outputs))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def _request(self, event: Event) -> tuple[dict[str, str], bytes]:
+        if self._settings.format == "cloudevents":
+            return cloudevent.binary(event, self._settings.source)
+        if self._settings.format == "raw":
+            return {"content-type": "application/json"}, event.raw_value or b""
+        body = cloudevent.structured(event, self._settings.source)
+        return {"content-type": cloudevent.STRUCTURED}, body
+
+    def _send(
+        self, id: str, headers: dict[str, str], body: bytes, context: Context
+    ) -> bytes | FunctionError | None:
+        """The JSON that the endpoint answers, None: nothing; or why it was not done."""
+        left = context.remaining
+        if left is not None and left <= 0:
+            return FunctionError("no time is left", code="function.timeout", where=self.name, retryable=True)
+        signature = {} if self._secret is None else signed(self._secret, id, int(self._now()), body)
+        limit = urllib3.Timeout(connect=_CONNECT_WITHIN, total=_TIMEOUT if left is None else left)
+        try:
+            response = self._pool.request(
+                "POST",
+                self._settings.url,
+                body=body,
+                headers={**headers, **self._settings.headers, **signature},
+                redirect=False,
+                timeout=limit,
+                preload_content=False,
+            )
+            try:
+                answer = response.read(_MOST_ANSWER)
+            finally:
+                response.drain_conn()
+                response.release_conn()
+        except _Private as error:
+            fix = "set function.http.allow_private: true if the endpoint is meant to be in your own network"
+            return FunctionError(str(error), code="function.private", where=self.name, fix=fix)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return self._unanswered(error)
+        return self._judged(response, answer)
+
+    def _unanswered(self, error: Exception) -> FunctionError:
+        # The library calls a refused connection a time-out, too.
+        late = isinstance(error, urllib3.exceptions.TimeoutError)
+        if late and not isinstance(error, urllib3.exceptions.NewConnectionError):
+            return FunctionError(
+                "no answer in time", code="function.timeout", where=self.name, retryable=True
+            )
+        what = f"no answer: {type(error).__name__}"
+        return FunctionError(what, code="function.unreachable", where=self.name, retryable=True)
+
+    def _judged(self, response: urllib3.BaseHTTPResponse, answer: bytes) -> bytes | FunctionError | None:
+        status = response.status
+        if 200 <= status < 300:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip()
+            is_json = kind == "application/json" or kind.endswith("+json")
+            return answer if is_json and status == 200 and _is_json(answer) else None
+        if status == 410:
+            fix = "the endpoint wants no more events: take the connector away, or correct function.http.url"
+            return FunctionError(
+                "the endpoint is gone for good", code="function.gone", where=self.name, fix=fix
+            )
+        return FunctionError(
+            f"the endpoint answers {status}",
+            code=f"function.http_{status}",
+            where=self.name,
+            fix="the endpoint moved: correct function.http.url" if 300 <= status < 400 else None,
+            retryable=status in _PASSING or status > 504,
+            retry_after=_retry_after(response.headers.get("retry-after"), self._now()),
+        )
+
+
+def signed(secret: bytes, id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks 1.0. timestamp: seconds since the Unix epoch."""
+    content = b"%b.%d.%b" % (id.encode(), timestamp, body)
+    digest = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
+    return {"webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{digest}"}
+
+
+def _secret(text: str) -> bytes:
+    """Of Standard Webhooks: base64 behind ``whsec_``; anything else is taken as it is."""
+    if not text.startswith("whsec_"):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ConfigError(
+            "what follows whsec_ is no base64",
+            code="function.sign",
+            where="function.http.sign",
+            fix="copy the secret again, or leave whsec_ out if it is no secret of Standard Webhooks",
+        ) from None
+
+
+def _retry_after(text: str | None, now: float) -> float:
+    """Seconds; 0: it does not say."""
+    if not text:
+        return 0.0
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.fromtimestamp(now, timezone.utc)).total_seconds())
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+class _Private(Exception):
+    """The host is in a private network."""
+
+
+def _require_public(connection: HTTPConnection) -> None:
+    """Looks at the address that was really connected to: names can change between a look and a call."""
+    assert connection.sock is not None
+    address = ipaddress.ip_address(connection.sock.getpeername()[0].partition("%")[0])
+    if not address.is_global:
+        connection.close()
+        raise _Private(f"{connection.host} is {address}, an address of a private network")
+
+
+class _PublicConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_public(self)
+
+
+class _PublicTlsConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_public(self)
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection

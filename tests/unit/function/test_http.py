@@ -1,0 +1,271 @@
+"""HTTP endpoints as functions: what they are sent, and what their answers mean."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from liberator.change import Event
+from liberator.errors import ConfigError
+from liberator.function.context import Context
+from liberator.function.http import HttpFunction, HttpSettings, signed
+from liberator.protocols import Outcome
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def event(n: int, key: bytes | None = b'{"id":7}', value: bytes | None = None, **headers: str) -> Event:
+    body = b'{"op":"u","after":{"n":%d,"big":12345678901234567890.10}}' % n if value is None else value
+    given = {"id": f"e{n}", **headers}
+    return Event(
+        "shop.orders", 0, n, 1_700_000_000_123, key, body, tuple((k, v.encode()) for k, v in given.items())
+    )
+
+
+@dataclass
+class Endpoint:
+    """An endpoint that answers what the test says, and remembers what it was sent."""
+
+    port: int = 0
+    status: list[int] = field(default_factory=lambda: [200])
+    answer: bytes = b""
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    it = Endpoint()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            it.connections += 1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            it.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            time.sleep(it.delay)
+            self.send_response(it.status[min(len(it.requests), len(it.status)) - 1])
+            for name, value in {"content-length": str(len(it.answer)), **it.answer_headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(it.answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    it.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield it
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture
+def call(endpoint: Endpoint) -> Iterator[Call]:
+    """Calls the endpoint: `call(event(1), format="cloudevents-batch")`."""
+    made: list[HttpFunction] = []
+
+    def do(*events: Event, timeout: float | None = None, **settings: Any) -> Outcome:
+        if not made or settings:
+            made.insert(
+                0, HttpFunction(HttpSettings(**{"url": endpoint.url, "allow_private": True, **settings}))
+            )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return made[0].call(events, Context("hook", 1, deadline))
+
+    yield do
+    for one in made:
+        one.close()
+
+
+def test_a_binary_cloudevent_has_its_attributes_in_headers(endpoint: Endpoint, call: Call) -> None:
+    assert call(event(1)) == Outcome()
+    [(headers, body)] = endpoint.requests
+    assert body == event(1).raw_value
+    assert {name: value for name, value in headers.items() if name.startswith("ce-")} == {
+        "ce-specversion": "1.0",
+        "ce-id": "e1",
+        "ce-source": "/liberator",
+        "ce-type": "shop.orders.updated",
+        "ce-time": "2023-11-14T22:13:20.123Z",
+        "ce-subject": "{%22id%22:7}",
+    }
+    assert headers["content-type"] == "application/json"
+
+
+def test_what_came_as_a_cloudevent_keeps_its_attributes(endpoint: Endpoint, call: Call) -> None:
+    call(event(1, ce_id="x9", ce_type="order.paid", ce_source="/shop", ce_traceparent="00-ab"))
+    headers = endpoint.requests[0][0]
+    assert (headers["ce-id"], headers["ce-type"], headers["ce-source"]) == ("x9", "order.paid", "/shop")
+    assert headers["ce-traceparent"] == "00-ab"
+
+
+def test_attributes_are_quoted_where_headers_need_it(endpoint: Endpoint, call: Call) -> None:
+    call(event(1, key="Grüße 5%".encode()))
+    assert endpoint.requests[0][0]["ce-subject"] == "Gr%C3%BC%C3%9Fe%205%25"
+
+
+def test_a_structured_cloudevent_is_one_document_with_its_very_digits(endpoint: Endpoint, call: Call) -> None:
+    call(event(1), format="cloudevents-structured")
+    headers, body = endpoint.requests[0]
+    assert headers["content-type"] == "application/cloudevents+json; charset=UTF-8"
+    assert b"12345678901234567890.10" in body
+    document = json.loads(body)
+    assert (document["id"], document["type"], document["data"]["after"]["n"]) == (
+        "e1",
+        "shop.orders.updated",
+        1,
+    )
+
+
+def test_bytes_that_are_no_json_travel_as_base64(endpoint: Endpoint, call: Call) -> None:
+    call(event(1, value=b"\xff"), format="cloudevents-structured")
+    document = json.loads(endpoint.requests[0][1])
+    assert (document["data_base64"], document["datacontenttype"]) == ("/w==", "application/octet-stream")
+
+
+def test_a_batch_is_one_request(endpoint: Endpoint, call: Call) -> None:
+    call(event(1), event(2), event(3), format="cloudevents-batch")
+    [(headers, body)] = endpoint.requests
+    assert headers["content-type"] == "application/cloudevents-batch+json; charset=UTF-8"
+    assert [document["id"] for document in json.loads(body)] == ["e1", "e2", "e3"]
+
+
+def test_connections_are_kept(endpoint: Endpoint, call: Call) -> None:
+    call(event(1), event(2), event(3))
+    call(event(4))
+    assert (len(endpoint.requests), endpoint.connections) == (4, 1)
+
+
+def test_is_signed_as_standard_webhooks_say(endpoint: Endpoint, call: Call) -> None:
+    call(event(1), sign=SECRET)
+    headers, body = endpoint.requests[0]
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert headers["webhook-id"] == "e1"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+
+
+def test_signs_like_the_example_of_the_specification() -> None:
+    key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_headers_of_the_configuration_are_sent(endpoint: Endpoint, call: Call) -> None:
+    call(event(1), headers={"authorization": "Bearer x"})
+    assert endpoint.requests[0][0]["authorization"] == "Bearer x"
+
+
+def test_a_json_answer_is_what_the_function_publishes(endpoint: Endpoint, call: Call) -> None:
+    endpoint.answer, endpoint.answer_headers = b'{"paid":true}', {"content-type": "application/json"}
+    [output] = call(event(1)).outputs
+    assert (output.key, output.value) == (b'{"id":7}', b'{"paid":true}')
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 200])
+def test_every_2xx_is_done(endpoint: Endpoint, call: Call, status: int) -> None:
+    endpoint.status = [status]
+    assert call(event(1)) == Outcome()
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"),
+    [
+        (408, True),
+        (425, True),
+        (429, True),
+        (500, True),
+        (503, True),
+        (522, True),
+        (400, False),
+        (404, False),
+        (501, False),
+        (302, False),
+    ],
+)
+def test_what_other_answers_mean(endpoint: Endpoint, call: Call, status: int, retryable: bool) -> None:
+    endpoint.status, endpoint.answer_headers = [status], {"location": "http://127.0.0.1:9/"}
+    error = call(event(1)).failures[0]
+    assert (error.code, error.retryable) == (f"function.http_{status}", retryable)
+    assert len(endpoint.requests) == 1
+
+
+def test_an_endpoint_that_is_gone_wants_no_more(endpoint: Endpoint, call: Call) -> None:
+    endpoint.status = [410]
+    error = call(event(1)).failures[0]
+    assert (error.code, error.retryable) == ("function.gone", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"), [("7", 7, 7), (formatdate(time.time() + 60), 50, 62), ("soon", 0, 0)]
+)
+def test_retry_after_is_heard(endpoint: Endpoint, call: Call, text: str, least: float, most: float) -> None:
+    endpoint.status, endpoint.answer_headers = [429], {"retry-after": text}
+    assert least <= call(event(1)).failures[0].retry_after <= most
+
+
+def test_what_follows_a_failed_event_of_its_key_waits_with_it(endpoint: Endpoint, call: Call) -> None:
+    endpoint.status = [200, 503, 200]
+    outcome = call(event(1), event(2), event(3, key=b"other"), event(4))
+    assert sorted(outcome.failures) == [1, 3]
+    assert len(endpoint.requests) == 3
+
+
+def test_no_answer_in_time_may_pass(endpoint: Endpoint, call: Call) -> None:
+    endpoint.delay = 2.0
+    error = call(event(1), timeout=0.3).failures[0]
+    assert (error.code, error.retryable) == ("function.timeout", True)
+
+
+def test_nobody_there_may_pass(call: Call) -> None:
+    error = call(event(1), url="http://127.0.0.1:1/").failures[0]
+    assert (error.code, error.retryable) == ("function.unreachable", True)
+
+
+def test_a_private_network_is_not_called_unless_that_is_allowed(endpoint: Endpoint, call: Call) -> None:
+    error = call(event(1), allow_private=False).failures[0]
+    assert (error.code, error.retryable) == ("function.private", False)
+    assert endpoint.requests == []
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "hook", "https://", ""])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        HttpFunction(HttpSettings(url))
+
+
+def test_a_secret_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        HttpFunction(HttpSettings("https://x.example/", sign="whsec_???"))
+    assert refused.value.where == "function.http.sign"
