@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, settings
 from liberator.testing.servers import (
     Kafka,
     KafkaServer,
+    MariaDb,
     Postgres,
     PostgresServer,
     find_kafka,
+    find_mariadb,
     find_postgres,
     postgres_bin,
 )
@@ -73,6 +75,13 @@ def each_database(postgres: Postgres) -> Iterator[str]:
 def kafka() -> Iterator[Kafka]:
     """A Kafka for all tests: use names from `unique`, and leave it running."""
     with find_kafka() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """MariaDB: use databases of its own, and leave it running."""
+    with find_mariadb() as server:
         yield server
 
 

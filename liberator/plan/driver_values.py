@@ -31,6 +31,8 @@ def value_converter(column: Column, options: TypeOptions) -> AnyConverter:
         return lambda value: b'"%b"' % any_value(value)
     if kind == "json" and options.json == "embed":
         return lambda value: value.encode() if isinstance(value, str) else any_value(value)
+    if kind == "bits":
+        return lambda value: _bits(value, column.typmod)
     return _BY_KIND.get(kind, any_value)
 
 
@@ -130,10 +132,10 @@ def _interval(value: Any) -> bytes:
     return f'"P{date_part}{"T" + clock if clock else ""}"'.encode() if date_part or clock else b'"PT0S"'
 
 
-def _bits(value: Any) -> bytes:
-    """Zeros and ones. MySQL's driver gives the bytes."""
+def _bits(value: Any, width: int) -> bytes:
+    """Zeros and ones, as many as the column has. MySQL's driver gives the bytes."""
     if isinstance(value, bytes):
-        return b'"%b"' % (format(int.from_bytes(value, "big"), "b") if value else "").encode()
+        return b'"%b"' % format(int.from_bytes(value, "big"), f"0{max(width, 1)}b").encode()
     return any_value(value)
 
 
@@ -177,7 +179,6 @@ _BY_KIND: dict[str, AnyConverter] = {
     "text": _text,
     "json": lambda value: _text(value) if isinstance(value, str) else text(orjson.dumps(value).decode()),
     "bytes": _bytes,
-    "bits": _bits,
     "datetime": _datetime,
     "instant": _instant,
     "time": _time,

@@ -28,7 +28,7 @@ from liberator.source.query.settings import QuerySettings, TableSettings
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 * 1024
-_TIMED_OUT = ("postgres.57014", "query.timeout")
+_TIMED_OUT = ("postgres.57014", "source.timeout")
 _LEAST_ROWS = 100
 _WAY_OUT = 8.0
 

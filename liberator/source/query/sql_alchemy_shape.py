@@ -73,7 +73,12 @@ def shape_of(
         except exc.NoSuchTableError:
             return None
         columns = tuple(
-            Column(column["name"], PgType(0, KINDS, kind_of(column["type"])), not_null=not column["nullable"])
+            Column(
+                column["name"],
+                PgType(0, KINDS, kind_of(column["type"])),
+                typmod=getattr(column["type"], "length", None) or -1,
+                not_null=not column["nullable"],
+            )
             for column in found
             if column.get("computed") is None
         )

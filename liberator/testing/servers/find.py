@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from liberator.testing.servers.containers import DockerKafka, DockerPostgres, docker_answers
 from liberator.testing.servers.kafka import GivenKafka, Kafka, KafkaServer
+from liberator.testing.servers.mariadb import GivenMariaDb, MariaDb, MariaDbServer, mariadb_programs
 from liberator.testing.servers.postgres import GivenPostgres, Postgres, PostgresServer, postgres_bin
 
 
@@ -28,6 +29,13 @@ def find_postgres(
     if docker(environ):
         return DockerPostgres(major)
     return PostgresServer(postgres_bin(major, environ))
+
+
+def find_mariadb(environ: Mapping[str, str] = os.environ) -> MariaDb:
+    """MariaDB: the URL in LIBERATOR_TEST_MARIADB (``mysql+pymysql://``), else installed programs."""
+    if url := environ.get("LIBERATOR_TEST_MARIADB"):
+        return GivenMariaDb(url)
+    return MariaDbServer(*mariadb_programs(environ))
 
 
 def find_kafka(

@@ -147,7 +147,7 @@ class PostgresServer(Postgres):
     """
 
     def __init__(self, bin_folder: str | Path, *, conf: Mapping[str, object] | None = None) -> None:
-        self._user = _unprivileged()
+        self._user = unprivileged()
         self.bin = reachable_programs(Path(bin_folder), self._user)
         self.folder = Path(tempfile.mkdtemp(prefix="liberator-postgres-"))
         self.data = self.folder / "data"
@@ -306,8 +306,8 @@ def _major(folder: Path) -> int:
     return int(version.stdout.split()[2].split(".")[0])
 
 
-def _unprivileged() -> User | None:
-    """PostgreSQL refuses to run as root: then somebody without rights."""
+def unprivileged() -> User | None:
+    """Database servers refuse to run as root: then somebody without rights."""
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")

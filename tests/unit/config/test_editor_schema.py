@@ -16,7 +16,7 @@ from liberator.config.load import FIELDS
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))
-ENV = {"SHOP_DSN": "postgresql://db/shop"}
+ENV = {"SHOP_DSN": "postgresql://db/shop", "LEGACY_DSN": "mysql+pymysql://db/shop"}
 MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
 
 
@@ -38,6 +38,7 @@ def test_sample_connectors_are_valid(path: Path) -> None:
 
 def test_there_are_sample_connectors() -> None:
     assert [path.name for path in SAMPLES] == [
+        "mariadb-query.yaml",
         "outbox-log.yaml",
         "outbox-message.yaml",
         "postgres-log.yaml",
