@@ -108,7 +108,7 @@ def test_a_broker_killed_under_load(client: str, database: str, broker: FarBroke
         time.sleep(1)
         before = it.confirmed()
         with Writers(database, 69, sessions=2, pause=0.002):
-            it.execute("insert into ledger select 9, g, g, repeat('m', 500) from generate_series(1, 60000) g")
+            it.execute("insert into ledger select 9, g, g, repeat('m', 500) from generate_series(1, 30000) g")
             time.sleep(OUTAGE)
         assert it.confirmed() == before
         assert it.running
