@@ -89,7 +89,16 @@ def test_every_command_has_help_with_an_example(liberate: Liberate, command: tup
 
 
 def test_the_commands_are_those_that_exist() -> None:
-    assert sorted(app.commands) == ["checkpoint", "demo", "run", "schema", "slot", "status", "validate"]
+    assert sorted(app.commands) == [
+        "checkpoint",
+        "demo",
+        "init",
+        "run",
+        "schema",
+        "slot",
+        "status",
+        "validate",
+    ]
 
 
 @pytest.mark.parametrize(
