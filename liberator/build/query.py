@@ -51,7 +51,7 @@ class QueryConnector(Running):
         self.config, self.telemetry = config, telemetry
         self._executor: QueryExecutor | None = None
         source = QuerySource(
-            query_settings(config, once=once),
+            query_settings(config, once=once, trial=trial),
             lambda stop: make_database(config, stop),
             progress=telemetry,
             approve=self._approve,
@@ -82,7 +82,7 @@ class QueryConnector(Running):
         return {} if self._executor is None else self._executor.topics()
 
 
-def query_settings(config: SourceConfig, *, once: bool = False) -> QuerySettings:
+def query_settings(config: SourceConfig, *, once: bool = False, trial: bool = False) -> QuerySettings:
     """What the source is told."""
     source, query = config.source, config.source.query
     default = default_schema(config)
@@ -109,7 +109,7 @@ def query_settings(config: SourceConfig, *, once: bool = False) -> QuerySettings
         name=config.name,
         selection=selection(config, default),
         table=of,
-        keys=query.key_file,
+        keys=None if trial else query.key_file,
         exact={p.text: (p.schema or default, p.table) for p in source.tables if p.exact},
         queried=[
             (pattern.schema or default, pattern.table)

@@ -13,7 +13,7 @@ _SYSTEM = frozenset(
 TIMED_OUT = frozenset({1969, 3024})
 """Error numbers: MariaDB's max_statement_time, MySQL's max_execution_time."""
 REFUSED = frozenset({1044, 1045, 1049, 1054, 1064, 1142, 1143, 1146, 1792})
-"""MySQL: access denied, no such database, column, syntax, no right to read, no such table, a write in a read-only session."""
+"""MySQL: access denied, no such database, column or table, syntax, no right to read, a write in a read-only session."""
 RETRYABLE = frozenset({1205, 1213, 2006, 2013})
 """MySQL: lock wait, deadlock, gone away, connection lost."""
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Chunk, Database, Mark, Scan, Shape, View
+from liberator.source.query.keys import KeySet
 from liberator.source.query.position import TablePosition, UnderWay, partition_of
 from liberator.source.query.settings import TableSettings
 
@@ -39,8 +40,6 @@ PATIENCE = 10.0
 """Seconds that a first pass waits for the transactions that run when it begins."""
 _MOST_KNOWN = 500_000
 """Digests in memory. Beyond, rows may come again."""
-_MOST_SAVED = 4_000
-"""Digests in the checkpoint: 32 kB."""
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Clock:
 @dataclass(slots=True)
 class TablePass:
     """One way through a table. position: where it stands, and after the last batch where the next pass begins. told: how
-    many rows with a useless cursor were warned of."""
+    many rows with a useless cursor were warned of. keys: remembers what is handed on, to tell deletes by."""
 
     database: Database
     shape: Shape
@@ -63,6 +62,7 @@ class TablePass:
     position: TablePosition
     clock: Clock
     told: dict[str, int] = field(default_factory=dict)
+    keys: KeySet | None = None
     _known: set[bytes] = field(default_factory=set)
     _still_known: set[bytes] = field(default_factory=set)
     _overflown: bool = False
@@ -185,6 +185,9 @@ class TablePass:
         return self.settings.strategy not in ("bulk", "custom")
 
     def _batch(self, chunk: Chunk, odd: bool) -> RowBatch:
+        if self.keys is not None:
+            found = self.database.key_place(self.shape, chunk)
+            self.keys.add(self.shape.relation.qualified, found, self.position.reconciled)
         if not self.database.tells_versions or not self.shape.versions:
             chunk = self._unknown(chunk)
         ops = self._ops(chunk)
@@ -212,6 +215,7 @@ class TablePass:
         still_known = frozenset() if self._overflown else frozenset(self._still_known)
         self.position = replace(
             position,
+            keys=None if self.keys is None else self.keys.id,
             passes=position.passes + 1,
             low=under_way.low,
             seen=under_way.view.seen,
@@ -219,10 +223,7 @@ class TablePass:
             known=still_known,
             under_way=None,
         )
-        saved = self.position
-        if len(saved.known) > _MOST_SAVED:
-            saved = replace(saved, known=frozenset())
-        return RowBatch([], {partition_of(self.shape.relation.qualified): saved.encode()})
+        return RowBatch([], {partition_of(self.shape.relation.qualified): self.position.encode()})
 
     # -- what kind of event a row is
 

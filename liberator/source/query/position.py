@@ -15,6 +15,8 @@ PREFIX = "query:"
 
 _VERSION = 1
 _DIGEST = 8
+_MOST_KNOWN = 4_000
+"""Digests in a checkpoint: 32 kB. Of more none is saved: after a restart these rows come again, with the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class TablePosition:
     def encode(self) -> bytes:
         """As saved."""
         under_way = self.under_way
+        known = sorted(self.known) if len(self.known) <= _MOST_KNOWN else []
         document = {
             "v": _VERSION,
             "database": self.database,
@@ -71,7 +74,7 @@ class TablePosition:
             "low": self.low,
             "seen": self.seen,
             "pending": _mark(self.pending),
-            "known": base64.b64encode(b"".join(sorted(self.known))).decode(),
+            "known": base64.b64encode(b"".join(known)).decode(),
             "newest": self.newest,
             "under_way": None
             if under_way is None

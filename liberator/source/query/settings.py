@@ -67,14 +67,14 @@ class QuerySettings:
     no table, but read by a query of its own.
     table: (schema, table) -> how it is read. once: end after one pass over all tables. queue_bytes: budget for what is
     read and not yet taken. statement_timeout: seconds. rows_per_second: at most so many, None: no limit. keys: the file
-    that remembers published keys. look_around: seconds between two looks for new tables.
+    that remembers published keys, None: one that does not stay. look_around: seconds between two looks for new tables.
     """
 
     url: str
     name: str
     selection: Selection
     table: Callable[[str, str], TableSettings]
-    keys: Path
+    keys: Path | None
     exact: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     queried: Sequence[tuple[str, str]] = ()
     once: bool = False

@@ -21,8 +21,10 @@ from liberator.errors import CheckpointError, LiberatorError, PreconditionError,
 from liberator.protocols import SnapshotProgress
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Database, Relation, Shape
+from liberator.source.query.keys import KeySet
 from liberator.source.query.passes import Clock, TablePass
 from liberator.source.query.position import TablePosition, positions_of
+from liberator.source.query.reconcile import Comparison
 from liberator.source.query.settings import QuerySettings, TableSettings
 
 log = logging.getLogger(__name__)
@@ -35,13 +37,14 @@ _WAY_OUT = 8.0
 
 @dataclass(slots=True)
 class _Table:
-    """A table and when it is read next (monotonic seconds)."""
+    """A table and when it is read next (monotonic seconds). comparing: a comparison of keys that is not saved yet."""
 
     relation: Relation
     settings: TableSettings
     position: TablePosition
     due: float = 0.0
     rounds: int = 0
+    comparing: int | None = None
     odd: dict[str, int] = field(default_factory=dict)
 
 
@@ -131,6 +134,7 @@ class _Session:
         self._look_due = 0.0
         self._identity = ""
         self._clock = Clock(tick=source._tick, pause=self._stop.wait)
+        self._keys: KeySet | None = None
 
     # -- in the loop's thread
 
@@ -182,6 +186,8 @@ class _Session:
             except queue.Empty:
                 self.database.cancel()
         self.database.close()
+        if self._keys is not None and not self._thread.is_alive():
+            self._keys.close()
 
     # -- which tables
 
@@ -222,8 +228,10 @@ class _Session:
                 continue
             position = saved.get(relation.qualified)
             here = TablePosition(self._identity, str(settings.strategy), settings.cursor)
+            if settings.deletes == "reconcile":
+                self._know_keys(shape, position)
             if position is None:
-                position = here
+                position = here if self._keys is None else self._numbered(here, relation.qualified)
             else:
                 _refuse_other(relation.qualified, position, here)
                 self.database.require_past(position.seen)
@@ -236,6 +244,34 @@ class _Session:
                     shape.cursor,
                 )
         self._source._approve(self.database, shapes)
+
+    def _numbered(self, position: TablePosition, name: str) -> TablePosition:
+        """A first position of a table that may have had others: its comparisons go on counting."""
+        assert self._keys is not None
+        return replace(position, reconciled=self._keys.compared(name))
+
+    def _know_keys(self, shape: Shape, position: TablePosition | None) -> None:
+        """Deletes are told by the file that was there when the rows were published, and by no other."""
+        name = shape.relation.qualified
+        if not shape.key:
+            raise PreconditionError(
+                f"{name} has no key that could be compared",
+                code="source.query_key",
+                where=f"source.query.tables.{name}",
+                fix="give it a primary key, or deletes: ignore; rows of a query are named by publish.key",
+            )
+        if self._keys is None:
+            self._keys = KeySet(self._settings.keys)
+        if position is None:
+            return
+        if position.keys not in (None, self._keys.id):
+            raise CheckpointError(
+                f"the file of published keys is not the one that {name} was read with: deletes since then would be missed",
+                code="checkpoint.keys",
+                where=str(self._settings.keys),
+                fix=f"put the file back, or read the table anew: `liberate checkpoint reset --read {name}`",
+            )
+        self._keys.forget(name, position.reconciled)
 
     # -- in its own thread
 
@@ -287,7 +323,8 @@ class _Session:
         if shape is None:
             return
         began = self._clock.now()
-        one = TablePass(self.database, shape, settings, table.position, self._clock, table.odd)
+        keys = self._keys if settings.deletes == "reconcile" else None
+        one = TablePass(self.database, shape, settings, table.position, self._clock, table.odd, keys)
         first = one.first
         if first:
             self._source.reading_tables = True
@@ -304,10 +341,44 @@ class _Session:
                 log.warning("%s: a page took too long; from now on it has %d rows", name, pages[name])
             raise
         table.position = one.position
+        if self._is_to_compare(table):
+            self._compare(table, shape)
         if first:
             self._source._progress.snapshot_done(name)
             self._source.reading_tables = any(t.position.passes == 0 for t in self._tables.values())
         self._source.complete_at = began
+
+    def _is_to_compare(self, table: _Table) -> bool:
+        """Not while the last comparison is not saved: its deletes would go out again, under new ids."""
+        while self.acknowledged:
+            self._acknowledge(self.acknowledged.popleft())
+        if table.settings.deletes != "reconcile" or table.comparing is not None:
+            return False
+        compared = table.position.compared
+        due = compared is None or self._clock.now() >= compared + table.settings.reconcile_interval
+        return due or self._settings.once
+
+    def _compare(self, table: _Table, shape: Shape) -> None:
+        assert self._keys is not None
+        one = Comparison(self.database, shape, table.settings, table.position, self._keys, self._clock)
+        for batch in one.batches():
+            if batch.state is not None:
+                table.comparing = one.position.reconciled
+            if (batch.frames or batch.rows or batch.state) and not self._put(batch):
+                return
+            if self._stop.is_set():
+                return
+        table.position = one.position
+
+    def _acknowledge(self, state: State) -> None:
+        """Deletes that are saved need not be told again."""
+        for name, position in positions_of(state).items():
+            table = self._tables.get(name)
+            if table is not None and self._keys is not None and table.comparing is not None:
+                if position.reconciled < table.comparing:
+                    continue
+                self._keys.forget(name, table.comparing)
+                table.comparing = None
 
     def _measured(self, batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
         """At most so many rows a second."""
