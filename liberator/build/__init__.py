@@ -3,11 +3,11 @@
 `run_source` runs a connector; the rest is what the commands about a connector need of the live systems.
 """
 
+from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas
 from liberator.build.operate import (
     checkpoint_adopt,
     checkpoint_reset,
     checkpoint_show,
-    derive_schemas,
     slot_create,
     slot_drop,
     slot_list,
@@ -16,10 +16,12 @@ from liberator.build.operate import (
 from liberator.build.run import run_source
 
 __all__ = [
+    "check_schemas",
     "checkpoint_adopt",
     "checkpoint_reset",
     "checkpoint_show",
     "derive_schemas",
+    "diff_schemas",
     "run_source",
     "slot_create",
     "slot_drop",

@@ -1,4 +1,4 @@
-"""What the commands about a connector do: look at, adopt and reset its checkpoint, its slot, its contracts.
+"""What the commands about a connector do: look at, adopt and reset its checkpoint, its slot.
 
 Enters: a checked `SourceConfig`. Leaves: rows for a listing, or a change that a person asked for by name. Each call makes
 its own connections and gives them back.
@@ -9,22 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liberator.build.parts import log_settings, make_checkpoint, selection, type_options
+from liberator.build.parts import log_settings, make_checkpoint, selection
 from liberator.capture import Ledger
-from liberator.contract.derive import ColumnSchema, derive
-from liberator.contract.store import ContractStore
 from liberator.errors import LiberatorError, PreconditionError
 from liberator.observe.telemetry import Telemetry
-from liberator.postgres.catalogue import list_tables, load_table
+from liberator.postgres.catalogue import list_tables
 from liberator.postgres.lsn import format_lsn
-from liberator.postgres.model import Table
 from liberator.postgres.replication import ReplicationConnection
 from liberator.postgres.session import connect
 from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
-from liberator.postgres.values import TypeOptions, schema
 from liberator.source.log import LogSource
 from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition, table_partition
 from liberator.source.start import flush_lsn, require_inactive
@@ -146,26 +141,6 @@ def slot_drop(config: SourceConfig, *, missing_ok: bool = False) -> None:
         drop_slot(connection, name)
 
 
-def derive_schemas(config: SourceConfig, folder: Path) -> list[Path]:
-    """Write the contract of every captured table, as it is now; the files that hold."""
-    store = ContractStore(folder)
-    options = type_options(config)
-    with closing(connect(config.source.url, config.name)) as connection:
-        tables = choose(
-            list_tables(connection), selection(config), via_root=config.source.log.publish_via_partition_root
-        )
-        shapes = [table for info in tables if (table := load_table(connection, info.oid)) is not None]
-        database = connection.info.dbname
-    paths = []
-    for table in shapes:
-        topic = config.publish.topic.render(
-            name=config.name, db=database, schema=table.schema, table=table.name
-        )
-        topic = config.without_stage(topic)
-        paths.append(store.write(topic, derive(topic, _columns(table, options), table.key, strict=True)))
-    return paths
-
-
 def status(config: SourceConfig) -> dict[str, Any]:
     """Position, slot and lag as the live systems tell."""
     with closing(connect(config.source.url, config.name)) as connection:
@@ -184,16 +159,6 @@ def status(config: SourceConfig) -> dict[str, Any]:
         "lag_bytes": None if position is None else max(0, end - position.lsn),
         "snapshot": {"tables": len(tables), "done": sum(table.done is not None for table in tables)},
     }
-
-
-def _columns(table: Table, options: TypeOptions) -> list[ColumnSchema]:
-    columns = []
-    for column in table.columns:
-        fragment, definitions = schema(column.type, column.typmod, options)
-        columns.append(
-            ColumnSchema(column.name, fragment, definitions, column.not_null, column.can_be_toasted)
-        )
-    return columns
 
 
 def _slot_row(slot: Slot) -> dict[str, Any]:

@@ -2,46 +2,186 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from liberator.cli.listing import to_json
-from liberator.cli.options import json_option, option
+from liberator.cli.listing import show, to_json
+from liberator.cli.options import Decorated, json_option, option, together
 from liberator.cli.session import Session
 from liberator.cli.target import connectors, target_options
+
+if TYPE_CHECKING:
+    from liberator.build.contracts import Derived
+    from liberator.config import SourceConfig
+
+DIFFERENCES_FOUND = 4
+
+_folder_option = option(
+    "--dir",
+    "folder",
+    type=click.Path(),
+    metavar="DIR",
+    help="Folder of the stored contracts. Default: schema.dir.",
+)
+_VERSION = click.IntRange(min=1)
+
+
+def _command_options(command: Decorated) -> Decorated:
+    """What all of these commands take: the connector, the folder, --json."""
+    return together(target_options, _folder_option, json_option)(command)
 
 
 @click.group(no_args_is_help=False)
 def schema() -> None:
-    """Derive the contracts of the streams from their tables.
-
-    \b
-    Example:
-      liberate schema derive connectors/postgres-log.yaml
-    """
-
-
-@schema.command()
-@target_options
-@option("--dir", "folder", type=click.Path(), metavar="DIR", help="Where to write them. Default: schema.dir.")
-@json_option
-@click.pass_context
-def derive(
-    context: click.Context, /, file: str | None, folder: str | None, as_json: bool, **options: Any
-) -> None:
-    """Write the JSON Schema of each captured table as its stored contract; prints the files written.
+    """Derive, compare and check the contracts of the streams.
 
     \b
     Examples:
       liberate schema derive connectors/postgres-log.yaml
+      liberate schema check connectors/postgres-log.yaml
+    """
+
+
+@schema.command()
+@_command_options
+@option("--write", is_flag=True, help="Also write the next version of a contract whose table has changed.")
+@option(
+    "--force", is_flag=True, help="Write it even if it breaks schema.compatibility or what a consumer reads."
+)
+@click.pass_context
+def derive(
+    context: click.Context,
+    /,
+    file: str | None,
+    folder: str | None,
+    as_json: bool,
+    write: bool,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Write the JSON Schema of each captured table as its contract, if it has none; print the files that hold.
+
+    A stored version is never changed. When a table has changed, --write adds the next version: rules that were written
+    by hand are kept, new columns are not required.
+
+    \b
+    Examples:
+      liberate schema derive connectors/postgres-log.yaml
+      liberate schema derive connectors/postgres-log.yaml --write
       liberate schema derive --source postgresql://me@localhost/shop --name shop --table public.orders --dir schemas
     """
-    configs = connectors(context, file, options)
-    context.ensure_object(Session).start_logging()
+    configs = _start(context, file, options)
     from liberator.build import derive_schemas
 
     for config in configs:
-        for path in derive_schemas(config, Path(folder) if folder else config.schema_.dir):
-            click.echo(to_json({"connector": config.name, "path": path}) if as_json else str(path))
+        for each in derive_schemas(config, _folder(config, folder), write=write, force=force):
+            if as_json:
+                click.echo(to_json({"connector": config.name, **_row(each)}))
+            else:
+                click.echo(str(each.path))
+                _tell_what_is_due(each)
+
+
+@schema.command()
+@_command_options
+@click.pass_context
+def check(
+    context: click.Context, /, file: str | None, folder: str | None, as_json: bool, **options: Any
+) -> int:
+    """Check that the tables as they are now keep their stored contracts; exit code 4 when one does not.
+
+    For CI, after the migrations have run: tells each field that breaks, the rule, and the consumers that read it. Judged
+    by schema.compatibility.
+
+    \b
+    Examples:
+      liberate schema check connectors/postgres-log.yaml
+      liberate schema check --source postgresql://ci@localhost/shop --name shop --set schema.compatibility=full
+    """
+    configs = _start(context, file, options)
+    from liberator.build import check_schemas
+
+    rows = [row for config in configs for row in check_schemas(config, _folder(config, folder))]
+    show(rows, as_json, "every table keeps its stored contract")
+    return DIFFERENCES_FOUND if rows else 0
+
+
+@schema.command()
+@_command_options
+@click.option(
+    "--from", "old", type=_VERSION, metavar="N", help="Stored version. Default: the one that holds."
+)
+@click.option(
+    "--to", "new", type=_VERSION, metavar="N", help="Stored version. Default: the table as it is now."
+)
+@click.pass_context
+def diff(
+    context: click.Context,
+    /,
+    file: str | None,
+    folder: str | None,
+    as_json: bool,
+    old: int | None,
+    new: int | None,
+    **options: Any,
+) -> int:
+    """Show what differs between a stored contract and its table, or between two versions; exit code 4 if anything does.
+
+    \b
+    Examples:
+      liberate schema diff connectors/postgres-log.yaml
+      liberate schema diff connectors/postgres-log.yaml --from 1 --to 2 --json
+    """
+    configs = _start(context, file, options)
+    from liberator.build import diff_schemas
+
+    found = [each for config in configs for each in diff_schemas(config, _folder(config, folder), old, new)]
+    for row, differences in groupby(found, key=lambda each: each[0]):
+        if not as_json:
+            click.echo(f"{row['topic']}: {_side(row['from'])} -> {_side(row['to'])}")
+        for _, each in differences:
+            detail = {
+                "path": each.path,
+                "change": each.change,
+                "keyword": each.keyword,
+                "old": each.old,
+                "new": each.new,
+            }
+            click.echo(to_json({**row, **detail}) if as_json else f"  {each}")
+    return DIFFERENCES_FOUND if found else 0
+
+
+def _start(context: click.Context, file: str | None, options: dict[str, Any]) -> list[SourceConfig]:
+    configs = connectors(context, file, options)
+    context.ensure_object(Session).start_logging()
+    return configs
+
+
+def _folder(config: SourceConfig, given: str | None) -> Path:
+    return Path(given) if given else config.schema_.dir
+
+
+def _row(derived: Derived) -> dict[str, Any]:
+    return {
+        "topic": derived.topic,
+        "version": derived.version,
+        "path": derived.path,
+        "written": derived.written,
+        "due": bool(derived.due),
+    }
+
+
+def _tell_what_is_due(derived: Derived) -> None:
+    if derived.due:
+        click.echo(
+            f"{derived.topic}: the table has changed; --write adds version {derived.version + 1}:", err=True
+        )
+    for each in derived.due:
+        click.echo(f"  {each}", err=True)
+
+
+def _side(version: int | str) -> str:
+    return f"version {version}" if isinstance(version, int) else version

@@ -44,6 +44,21 @@ class ContractStore:
         newest = max(self._versions(folder), default=None)
         return (newest, _read(folder / f"{newest}.json")) if newest else None
 
+    def versions(self, topic: str) -> dict[int, dict[str, Any]]:
+        """All contracts of `topic` by version, the oldest first. Raises `ContractError`."""
+        if self.load(topic) is None:
+            return {}
+        files = {
+            int(path.stem): path
+            for path in self._topic_folder(topic).iterdir()
+            if path.suffix == ".json" and _VERSION.fullmatch(path.stem)
+        }
+        return {number: _read(files[number]) for number in sorted(files)}
+
+    def path(self, topic: str, version: int) -> Path:
+        """The file of a version, which need not be there."""
+        return self._topic_folder(topic) / f"{version}.json"
+
     def write(self, topic: str, schema: dict[str, Any]) -> Path:
         """Keep `schema` as the next version; when it is what already holds, nothing is written. Its file.
 

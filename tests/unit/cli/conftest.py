@@ -73,13 +73,17 @@ _FUNCTIONS = (
     "slot_create",
     "slot_drop",
     "derive_schemas",
+    "check_schemas",
+    "diff_schemas",
+    "register_schemas",
     "status",
 )
 
 
 @pytest.fixture
 def build(monkeypatch: pytest.MonkeyPatch) -> Build:
-    build = Build(answers={"run_source": 0, "slot_list": [], "checkpoint_show": [], "derive_schemas": []})
+    lists = ("slot_list", "checkpoint_show", *(name for name in _FUNCTIONS if name.endswith("_schemas")))
+    build = Build(answers={"run_source": 0, **{name: [] for name in lists}})
     module = ModuleType("liberator.build")
     for name in _FUNCTIONS:
         setattr(module, name, build.function(name))

@@ -85,6 +85,8 @@ def test_validate_applies_the_stage(liberate: Liberate, shop: Path) -> None:
         (["slot", "create"], "slot_create"),
         (["slot", "drop"], "slot_drop"),
         (["schema", "derive"], "derive_schemas"),
+        (["schema", "check"], "check_schemas"),
+        (["schema", "diff"], "diff_schemas"),
     ],
 )
 def test_a_command_is_about_a_file_or_about_options(
@@ -242,24 +244,6 @@ def test_a_person_is_asked_before_something_is_lost(
     result = liberate("checkpoint", "reset", shop, *arguments)
     assert (result.code, len(build.calls)) == (code, calls)
     assert ("Forget the position of shop" in result.err) is (not arguments)
-
-
-def test_derived_contracts_go_to_the_configured_folder(liberate: Liberate, build: Build, shop: Path) -> None:
-    written = [shop.parent / "schemas/shop.public.orders/1.json"]
-    build.answers["derive_schemas"] = written
-    result = liberate("schema", "derive", shop)
-    assert result.out == f"{written[0]}\n"
-    assert build.calls[0][1][1] == shop.parent / "schemas"
-    assert json_lines(liberate("schema", "derive", shop, "--json").out) == [
-        {"connector": "shop", "path": str(written[0])}
-    ]
-
-
-def test_derived_contracts_go_to_the_folder_that_is_given(
-    liberate: Liberate, build: Build, shop: Path
-) -> None:
-    liberate("schema", "derive", shop, "--dir", "elsewhere")
-    assert build.calls[0][1][1] == Path("elsewhere")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--publish", "kafka://b:9092"]])

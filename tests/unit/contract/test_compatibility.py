@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from liberator.config.models import SchemaSettings
 from liberator.contract.compatibility import MODES, Incompatibility, Mode, compatible, compatible_with
 from liberator.errors import ContractError
 
@@ -221,6 +222,10 @@ def test_a_schema_that_unfolds_without_end_is_given_up() -> None:
         return {"$ref": "#/$defs/d0", "$defs": {**steps, "d60": last}}
 
     assert ("too-complex", "") in refusals(chain(WHOLE), chain(TEXT))
+
+
+def test_every_mode_can_be_configured() -> None:
+    assert get_args(SchemaSettings.model_fields["compatibility"].annotation) == MODES
 
 
 def test_every_rule_is_documented() -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -16,7 +17,8 @@ from liberator.contract.document import Document, Schema, walk
 from liberator.contract.reference import read_exactly, reference
 from liberator.errors import ContractError
 
-from .generated import NAMES, NUMBERS, TEXTS, contracts, encoded, value_schemas
+from .generated import NAMES, NUMBERS, TEXTS, contracts, encoded, row_schemas, value_schemas
+from .test_compatibility import REFUSED
 
 _scalars = st.sampled_from([None, True, False, *NUMBERS, *TEXTS])
 _members = st.sampled_from([*NAMES, "empty", "lower"])
@@ -124,6 +126,48 @@ def test_values_of_a_column_are_judged_alike(column: Schema, data: st.DataObject
     assume(_checked(old) and _checked(new))
     if not compatible(old, new, "backward"):
         assert list(counterexamples(old, new, [{"a": value} for value in values])) == []
+
+
+OF_TYPE: dict[str, SearchStrategy[Any]] = {
+    "integer": st.sampled_from([number for number in NUMBERS if isinstance(number, int)]),
+    "number": st.sampled_from(NUMBERS),
+    "string": st.sampled_from(TEXTS),
+    "array": st.lists(VALUES, max_size=4),
+    "object": st.dictionaries(_members, VALUES, max_size=5),
+}
+
+
+@given(st.sampled_from(sorted(OF_TYPE)), st.data())
+def test_one_more_rule_is_judged_alike(kind: str, data: st.DataObject) -> None:
+    """One rule at a time, so that each has to find out by itself what it refuses."""
+    more = data.draw(row_schemas(0) if kind == "object" else value_schemas(1))
+    assume(isinstance(more, dict) and more)
+    word = data.draw(st.sampled_from(sorted(more)))
+    old = {"type": kind, "$defs": {"d": {"type": "string"}, "e": {"type": "integer"}, "row": {}}}
+    new = {**old, word: more[word]}
+    assume(_checked(new))
+    values = data.draw(st.lists(OF_TYPE[kind], min_size=10, max_size=20))
+    if not compatible(old, new, "backward"):
+        assert list(counterexamples(old, new, values)) == []
+    if not compatible(old, new, "forward"):
+        assert list(counterexamples(new, old, values)) == []
+
+
+CERTAIN = [case for case in REFUSED if case[0] not in ("unknown-keyword", "pattern-changed")]
+TELLING = [
+    *(None, True, 0, 1, -1, 7, 10, 0.5, "", "x", "y", "abcd", "a", "nine char"),
+    *([], [1, 1], [1, 2, 3], [1, "x"], ["x", None], ["x"], {}, {"a": 1}),
+]
+TELLING_ROWS = [
+    *({}, {"a": 1, "b": 1}, {"a": 1, "b": "x"}, {"long": 1}, {"x1": 1}, {f"n{n}": n for n in range(10)}),
+    *({name: value} for name in ("a", "b") for value in TELLING),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "old", "new"), CERTAIN)
+def test_what_a_rule_refuses_is_a_real_break(rule: str, path: str, old: Schema, new: Schema) -> None:
+    """For every example of a rule there is a row that the old version allows and the new one refuses."""
+    assert list(counterexamples(old, new, TELLING_ROWS))
 
 
 @given(contracts())

@@ -203,3 +203,21 @@ def test_leaves_no_drafts_behind(store: ContractStore, tmp_path: Path) -> None:
     store.write("orders", FIRST)
     assert [path.name for path in (tmp_path / "schemas" / "orders").iterdir()] == ["1.json"]
     assert (tmp_path / "schemas" / "orders" / "1.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_all_versions_are_there_the_oldest_first(store: ContractStore, tmp_path: Path) -> None:
+    assert store.versions("orders") == {}
+    for number in (10, 9, 2):
+        path = put(tmp_path, f"{number}.json", json.dumps({"title": str(number)}))
+        assert store.path("orders", number) == path
+    assert list(store.versions("orders").items()) == [
+        (number, {"title": str(number)}) for number in (2, 9, 10)
+    ]
+
+
+def test_a_version_that_cannot_be_read_is_not_left_out(store: ContractStore, tmp_path: Path) -> None:
+    put(tmp_path, "1.json", "{")
+    put(tmp_path, "2.json", "{}")
+    with pytest.raises(ContractError) as caught:
+        store.versions("orders")
+    assert caught.value.code == "contract.invalid_json"

@@ -1,0 +1,206 @@
+"""What the commands about contracts do: derive them, check them against the live tables, tell what differs.
+
+Enters: a checked `SourceConfig` and the folder of the stored contracts. Leaves: what was found, and files for those who
+asked for them. Each call makes its own connection and gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liberator.build.parts import selection, type_options
+from liberator.contract.compatibility import compatible_with
+from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.diff import Difference, differences
+from liberator.contract.gate import ColumnFacts
+from liberator.contract.migration import Contract, breaks, successor
+from liberator.contract.store import ContractStore
+from liberator.errors import ConfigError, ContractError
+from liberator.postgres.catalogue import list_tables, load_table
+from liberator.postgres.model import Table
+from liberator.postgres.session import connect
+from liberator.postgres.values import TypeOptions, schema
+from liberator.source.tables import choose
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+LIVE = "table"
+"""What stands in the place of a version for the table as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What `schema derive` did about one stream.
+
+    version, path: of the contract that holds now. written: by this call. due: what a next version would say, when there
+    should be one and none was asked for.
+    """
+
+    topic: str
+    version: int
+    path: Path
+    written: bool
+    due: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A captured table as it is now, and the stored versions of its contract."""
+
+    topic: str
+    derived: Contract
+    columns: tuple[ColumnFacts, ...]
+    versions: dict[int, Contract]
+
+    @property
+    def held(self) -> Contract:
+        return self.versions[max(self.versions)]
+
+
+def derive_schemas(
+    config: SourceConfig, folder: Path, *, write: bool = False, force: bool = False
+) -> list[Derived]:
+    """Store a first contract for every captured table that has none; with `write` also next versions.
+
+    A version is never changed. Raises `ContractError` before anything is written when a next version would break
+    `schema.compatibility` or what a consumer reads, unless it is forced.
+    """
+    store = ContractStore(folder)
+    streams = _streams(config, store)
+    following = {
+        stream.topic: successor(stream.held, stream.derived) if stream.versions else stream.derived
+        for stream in streams
+    }
+    if write and not force:
+        _refuse_breaks(config, streams, following)
+    derived = []
+    for stream in streams:
+        contract = following[stream.topic]
+        due = differences(stream.held, contract) if stream.versions else []
+        if due and not write:
+            version = max(stream.versions)
+            path = store.path(stream.topic, version)
+            derived.append(Derived(stream.topic, version, path, False, tuple(due)))
+            continue
+        path = store.write(stream.topic, contract)
+        version = int(path.stem)
+        derived.append(Derived(stream.topic, version, path, version not in stream.versions, ()))
+    return derived
+
+
+def check_schemas(config: SourceConfig, folder: Path) -> Iterator[dict[str, Any]]:
+    """One row for everything that a table as it is now breaks of its stored contract."""
+    for stream in _streams(config, ContractStore(folder)):
+        if not stream.versions:
+            continue
+        for each in breaks(stream.versions, stream.derived, stream.columns, config.schema_.compatibility):
+            yield {
+                "connector": config.name,
+                "topic": stream.topic,
+                "version": max(stream.versions),
+                "field": each.field,
+                "rule": each.rule,
+                "consumers": each.consumers,
+                "what": each.message,
+            }
+
+
+def diff_schemas(
+    config: SourceConfig, folder: Path, old: int | None = None, new: int | None = None
+) -> Iterator[tuple[dict[str, Any], Difference]]:
+    """What differs between two stored versions, or between one (the newest) and the table as it is now.
+
+    Each difference with its connector, topic and the two sides. Raises `ContractError` for a version that is not there.
+    """
+    for stream in _streams(config, ContractStore(folder)):
+        if not stream.versions:
+            continue
+        before = max(stream.versions) if old is None else old
+        after = stream.derived if new is None else _version(stream, new, folder)
+        sides = {"from": before, "to": LIVE if new is None else new}
+        for each in differences(_version(stream, before, folder), after):
+            yield {"connector": config.name, "topic": stream.topic, **sides}, each
+
+
+def _version(stream: _Stream, number: int, folder: Path) -> Contract:
+    if number not in stream.versions:
+        there = ", ".join(map(str, stream.versions))
+        raise ContractError(
+            f"{stream.topic} has no version {number}",
+            code="contract.no_version",
+            where=str(folder / stream.topic),
+            fix=f"there is {there}",
+        )
+    return stream.versions[number]
+
+
+def _refuse_breaks(config: SourceConfig, streams: list[_Stream], following: dict[str, Contract]) -> None:
+    mode = config.schema_.compatibility
+    for stream in streams:
+        if not stream.versions:
+            continue
+        found = [
+            str(each) for each in compatible_with(stream.versions, following[stream.topic], mode, rows=True)
+        ]
+        found += [
+            f"{each.field}: {each.message}"
+            for each in breaks(stream.versions, stream.derived, stream.columns, "none")
+            if each.rule == "consumer" or each.consumers
+        ]
+        if found:
+            raise ContractError(
+                f"the next version of {stream.topic} would break what is promised ({mode}): {'; '.join(found)}",
+                code="contract.incompatible",
+                where=f"{stream.topic}, version {max(stream.versions)}",
+                fix="change the table so that it keeps the contract, publish it to a new topic, "
+                "or write the version anyway with --force when no reader depends on it",
+            )
+
+
+def _streams(config: SourceConfig, store: ContractStore) -> list[_Stream]:
+    """The captured tables, with their contracts."""
+    if config.source.mode == "outbox":
+        raise ConfigError(
+            "the events of an outbox are no rows of a table, so no contract can be derived for them",
+            code="config.not_supported",
+            fix="write <dir>/<topic>/<type>/1.json by hand",
+        )
+    if not config.source.url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(
+            "contracts are derived from tables of PostgreSQL only",
+            code="config.not_supported",
+            fix="write the contract by hand",
+        )
+    with closing(connect(config.source.url, config.name)) as connection:
+        via_root = config.source.log.publish_via_partition_root
+        chosen = choose(list_tables(connection), selection(config), via_root=via_root)
+        tables = [table for info in chosen if (table := load_table(connection, info.oid)) is not None]
+        database = connection.info.dbname
+    return [_stream(config, store, table, database) for table in tables]
+
+
+def _stream(config: SourceConfig, store: ContractStore, table: Table, database: str) -> _Stream:
+    names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
+    topic = config.without_stage(config.publish.topic.render(**names))
+    columns = _columns(table, type_options(config))
+    facts = tuple(
+        ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
+        for column in columns
+    )
+    derived = derive(topic, columns, table.key, strict=True)
+    return _Stream(topic, derived, facts, store.versions(topic))
+
+
+def _columns(table: Table, options: TypeOptions) -> list[ColumnSchema]:
+    columns = []
+    for column in table.columns:
+        fragment, definitions = schema(column.type, column.typmod, options)
+        columns.append(
+            ColumnSchema(column.name, fragment, definitions, column.not_null, column.can_be_toasted)
+        )
+    return columns
