@@ -16,9 +16,6 @@ from liberator.contract.payload import PayloadGate, is_json
 from liberator.contract.violation import Violation
 from liberator.plan.invalid import InvalidRows
 
-_KNOWN_TYPES = 4096
-"""Contracts that are remembered, also those that are not there."""
-
 Form = Literal["json", "text", "bytes"]
 """Of a payload: JSON for sure, text that must be JSON, bytes that may be anything."""
 
@@ -84,7 +81,6 @@ class Router:
         self._settings = settings
         self._invalid = invalid
         self._label = label
-        self._contracts: dict[tuple[str, str], PayloadGate | None] = {}
 
     def add(self, out: EncodedBatch, entry: Entry, spare_id: bytes) -> None:
         """Append the event. spare_id: its id, should it have none. Raises `ContractError` when the policy is to stop."""
@@ -105,7 +101,11 @@ class Router:
             self.refuse(out, violation, entry.payload, entry.aggregate_id, id, headers, topic)
             return
         value, violation = self._value(entry)
-        if violation is None and value is not None and (gate := self._contract(topic, type)) is not None:
+        if (
+            violation is None
+            and value is not None
+            and (gate := self._settings.contract(topic, type)) is not None
+        ):
             violation = gate.violation(value)
         if violation is not None:
             meant = Destination(self._label, topic)
@@ -142,14 +142,6 @@ class Router:
         if must_be_json and not is_json(payload):
             return payload, Violation(f"/{settings.names.payload}", "json", "", "is no JSON")
         return payload, None
-
-    def _contract(self, topic: str, type: str) -> PayloadGate | None:
-        known = self._contracts
-        if (topic, type) not in known:
-            if len(known) >= _KNOWN_TYPES:
-                known.clear()
-            known[topic, type] = self._settings.contract(topic, type)
-        return known[topic, type]
 
 
 def _text(value: bytes | None) -> str:
