@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from liberator.build.operate_query import is_query, no_slot, query_meaning, reset_query, status_query
 from liberator.build.parts import log_settings, make_checkpoint, selection
 from liberator.capture import Ledger
 from liberator.errors import LiberatorError, PreconditionError
@@ -21,7 +22,15 @@ from liberator.postgres.replication import ReplicationConnection
 from liberator.postgres.session import connect
 from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
 from liberator.source.log import LogSource
-from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition, table_partition
+from liberator.source.position import (
+    PUBLICATIONS,
+    SLOT,
+    TABLE_PREFIX,
+    SlotPosition,
+    TablePosition,
+    publications_of,
+    table_partition,
+)
 from liberator.source.start import flush_lsn, require_inactive
 from liberator.source.tables import choose
 
@@ -45,6 +54,8 @@ def checkpoint_show(config: SourceConfig) -> Iterator[dict[str, Any]]:
 
 def checkpoint_adopt(config: SourceConfig) -> None:
     """Make the slot's own position the connector's. Raises `PreconditionError` without an idle slot."""
+    if config.source.mode == "query":
+        raise no_slot()
     settings = log_settings(config)
     with (
         closing(connect(config.source.url, config.name)) as connection,
@@ -68,7 +79,7 @@ def checkpoint_adopt(config: SourceConfig) -> None:
             settings.publications,
             slot.confirmed_lsn,
         )
-        Ledger(checkpoint).save({SLOT: position.encode()})
+        Ledger(checkpoint).save({SLOT: position.encode(), PUBLICATIONS: b""})
 
 
 def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
@@ -76,6 +87,9 @@ def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
 
     tables: only have the rows of these (``schema.table``) read again at the next start; the position stays.
     """
+    if config.source.mode == "query":
+        reset_query(config, tables)
+        return
     if tables:
         _read_again(config, tables)
         return
@@ -117,6 +131,8 @@ def slot_list(config: SourceConfig) -> Iterator[dict[str, Any]]:
 
 def slot_create(config: SourceConfig) -> None:
     """Make publication and slot and save the position; existing rows, if wanted, are read at the first run."""
+    if config.source.mode == "query":
+        raise no_slot()
     with closing(make_checkpoint(config)) as checkpoint:
         ledger = Ledger(checkpoint)
         source = LogSource(log_settings(config), remember=ledger.save, progress=Telemetry(config.name))
@@ -143,6 +159,8 @@ def slot_drop(config: SourceConfig, *, missing_ok: bool = False) -> None:
 
 def status(config: SourceConfig) -> dict[str, Any]:
     """Position, slot and lag as the live systems tell."""
+    if config.source.mode == "query":
+        return status_query(config)
     with closing(connect(config.source.url, config.name)) as connection:
         slot = find_slot(connection, config.source.log.slot)
         end = flush_lsn(connection)
@@ -188,9 +206,13 @@ def _meaning(partition: str, value: bytes) -> dict[str, Any]:
                 "timeline": position.timeline,
                 "created": position.created,
             }
+        if partition == PUBLICATIONS:
+            return {"position": f"of the publications {', '.join(publications_of({partition: value}))}"}
         if partition.startswith(TABLE_PREFIX):
             done = TablePosition.decode(value, partition).done
             return {"position": "to be read" if done is None else f"read at {format_lsn(done)}"}
+        if is_query(partition):
+            return query_meaning(partition, value)
     except LiberatorError as error:
         return {"position": f"unreadable: {error.what}"}
     return {"position": f"{len(value)} bytes of schema history"}

@@ -119,6 +119,7 @@ def query_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fa
         once=once,
         queue_bytes=max(1024 * 1024, config.limits.memory // 8),
         statement_timeout=query.statement_timeout,
+        look_around=query.discovery_interval,
         rows_per_second=query.rows_per_second,
     )
 

@@ -183,6 +183,8 @@ class QuerySettings(Section):
     """SQLite file that remembers the published keys for `reconcile`. Default: .liberator/<name>.keys.db."""
     sql: str | None = Field(default=None, min_length=1)
     """With strategy custom: query whose rows are read. `source.tables` names the one table that they are published as."""
+    discovery_interval: Duration = Field(default=10.0, json_schema_extra={"default": "10s"})
+    """Time between two looks for tables that are new."""
     statement_timeout: Duration = Field(default=600.0, json_schema_extra={"default": "10m"})
     """What a query may take. After one that took longer, the queries of its table ask for fewer rows."""
     rows_per_second: WholeNumber | None = Field(default=None, ge=1)

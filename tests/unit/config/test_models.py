@@ -49,6 +49,7 @@ def test_defaults_are_those_of_the_reference(loaded: Load, tmp_path: Path) -> No
                 "reconcile_interval": 3600.0,
                 "key_file": tmp_path / ".liberator/Shop.eu-1.keys.db",
                 "sql": None,
+                "discovery_interval": 10.0,
                 "statement_timeout": 600.0,
                 "rows_per_second": None,
                 "tables": {},
