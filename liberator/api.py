@@ -19,7 +19,8 @@ from typing import Any
 
 import orjson
 
-from liberator.build.connector import Connector
+from liberator.build.run import make_connector
+from liberator.build.running import Running
 from liberator.change import Change, EncodedBatch, State
 from liberator.config import from_options
 
@@ -157,11 +158,11 @@ def stream(
     options["set"] = [f"{key}={value}" for key, value in (settings or {}).items()]
     config = from_options(options)
     handoff = Handoff(config.limits.memory // 2)
-    connector = Connector(config, lambda: handoff, once=once, trial=name is None)
+    connector = make_connector(config, lambda: handoff, once=once, trial=name is None)
     return _batches(connector, handoff)
 
 
-def _batches(connector: Connector, handoff: Handoff) -> Iterator[ChangeBatch]:
+def _batches(connector: Running, handoff: Handoff) -> Iterator[ChangeBatch]:
     failure: list[BaseException] = []
 
     def run() -> None:

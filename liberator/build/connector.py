@@ -1,22 +1,18 @@
-"""A source connector, wired: the loop with its source, plan, publisher, checkpoint and telemetry.
+"""A connector that reads the log, wired: the loop with its source, plan, publisher, checkpoint and telemetry.
 
-Enters: a checked `SourceConfig`. Leaves: an exit code. Called by the command line, the Python API and the demo.
+Enters: a checked `SourceConfig` of mode log. Leaves: a connector to run.
 """
 
 from __future__ import annotations
 
-import logging
 import random
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liberator.build.outbox import log_outbox
 from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, publishers
+from liberator.build.running import Running, Watching
 from liberator.capture import Capture, CaptureSettings, Ledger
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
@@ -33,29 +29,14 @@ from liberator.source.log import LogSource
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
 
-log = logging.getLogger(__name__)
-
 _BUSY_PATIENCE_ONCE = 30.0
 
 
-def run_source(config: SourceConfig, *, once: bool, max_events: int | None, trial: bool) -> int:
-    """Run one source connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
-    if trial:
-        log.warning(
-            "trial: temporary slot and publication, no checkpoint, nothing stays behind; with --name it can be resumed"
-        )
-    connector = Connector(config, once=once, max_events=max_events, trial=trial)
-    with ExitStack() as stack:
-        stack.callback(connector.close)
-        connector.observe(stack)
-        stack.enter_context(_signals(connector.capture.stop))
-        connector.capture.run()
-    return 0
-
-
-class Connector:
+class Connector(Running):
     """A source connector, wired. `capture.run` runs it. publisher: makes the publisher of a session; default: as
     configured."""
+
+    source: LogSource
 
     def __init__(
         self,
@@ -94,22 +75,6 @@ class Connector:
             backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
         )
 
-    def observe(self, stack: ExitStack) -> None:
-        """Start what shows the connector to people: the endpoint, if configured, and progress."""
-        from liberator.observe.progress import Progress
-
-        if self.config.observe is not None:
-            from liberator.observe.server import ObserveServer
-
-            stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
-        shares_the_screen = self.config.publish.kind == "stdout" and sys.stdout.isatty()
-        stack.enter_context(Progress(self.telemetry, plain=shares_the_screen))
-
-    def close(self) -> None:
-        """Give everything back."""
-        self.source.close()
-        self._ledger.close()
-
     def _approve(self, system: System, tables: Sequence[TableInfo]) -> None:
         """Called before anything is made on the server: topics, keys and contracts must be right by then."""
         if self._planner is None:
@@ -145,25 +110,20 @@ class Connector:
         return {} if self._planner is None or is_outbox else self._planner.topics()
 
 
-class Watcher:
+class Watcher(Watching):
     """Translates what the loop says into telemetry: topics become tables, batches positions."""
 
     def __init__(
         self, telemetry: Telemetry, source: LogSource, topics: Callable[[], Mapping[str, str]], memory: int
     ) -> None:
-        self._telemetry = telemetry
+        super().__init__(telemetry, topics)
         self._source = source
-        self._topics = topics
         self._memory = memory
         self._due = 0.0
 
-    def beat(self) -> None:
-        """See `Watch.beat`."""
-        self._telemetry.beat()
-
     def state(self, name: LoopState) -> None:
         """See `Watch.state`. While it waits nothing is received, and only this tells how far behind it falls."""
-        self._telemetry.state(name)
+        super().state(name)
         if name == "waiting":
             self._position(0)
 
@@ -181,52 +141,3 @@ class Watcher:
             committed = committed_us / 1_000_000 if committed_us else None
             self._telemetry.position(self._source.reached, self._source.server_lsn, committed)
             self._telemetry.queue(self._source.queued(), self._memory)
-
-    def published(self, topics: Mapping[str, int], size: int) -> None:
-        """See `Watch.published`."""
-        tables = self._topics()
-        counts: dict[str, int] = {}
-        for topic, count in topics.items():
-            label = tables.get(topic, topic)
-            counts[label] = counts.get(label, 0) + count
-        self._telemetry.published(counts, size)
-
-    def durable(self, count: int) -> None:
-        """See `Watch.durable`."""
-        self._telemetry.durable(count)
-
-    def checkpoint_saved(self) -> None:
-        """See `Watch.checkpoint_saved`."""
-        self._telemetry.checkpoint_saved(time.time())
-
-    def error(self, code: str) -> None:
-        """See `Watch.error`."""
-        self._telemetry.error(code)
-
-    def reconnect(self) -> None:
-        """See `Watch.reconnect`."""
-        self._telemetry.reconnect()
-
-
-class _signals:
-    """SIGTERM and SIGINT ask to stop; a second one ends at once."""
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        self._before: dict[signal.Signals, Any] = {}
-        self._asked = False
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._handle)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._asked = True
-        self._stop()

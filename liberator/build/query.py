@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class QueryConnector(Running):
     """As `Connector`, for mode query."""
 
+    source: QuerySource
+
     def __init__(
         self,
         config: SourceConfig,
@@ -46,27 +48,25 @@ class QueryConnector(Running):
         trial: bool = False,
     ) -> None:
         checkpoint = None if trial else make_checkpoint(config)
-        ledger = Ledger(checkpoint)
-        telemetry = Telemetry(config.name)
-        self.config, self.telemetry = config, telemetry
+        self.config = config
+        self.telemetry = Telemetry(config.name)
+        self._ledger = Ledger(checkpoint)
         self._executor: QueryExecutor | None = None
-        source = QuerySource(
+        self.source = QuerySource(
             query_settings(config, once=once, trial=trial),
             lambda stop: make_database(config, stop),
-            progress=telemetry,
+            progress=self.telemetry,
             approve=self._approve,
         )
-        capture = Capture(
-            source,
+        self.capture = Capture(
+            self.source,
             publisher or publishers(config, checkpoint),
-            ledger,
+            self._ledger,
             self._opened,
-            QueryWatcher(telemetry, source, self._topics, config.limits.memory),
+            QueryWatcher(self.telemetry, self.source, self._topics, config.limits.memory),
             CaptureSettings(once=once, max_events=max_events, trial=trial),
             backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
         )
-        super().__init__(config, telemetry, source, ledger, capture)
-        self._queried = source
 
     def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
         if self._executor is None:
@@ -75,7 +75,7 @@ class QueryConnector(Running):
 
     def _opened(self, state: State) -> Encoder:
         assert self._executor is not None
-        self.telemetry.version("server", self._queried.database.version)
+        self.telemetry.version("server", self.source.database.version)
         return self._executor
 
     def _topics(self) -> Mapping[str, str]:

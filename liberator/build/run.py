@@ -1,4 +1,4 @@
-"""Which connector a configuration asks for, and running it."""
+"""Which connector a configuration asks for, and running it. Called by the command line, the Python API and the demo."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from liberator.protocols import Publisher
 
 if TYPE_CHECKING:
-    from liberator.build.connector import Connector
-    from liberator.build.query import QueryConnector
+    from liberator.build.running import Running
     from liberator.config import SourceConfig
 
 log = logging.getLogger(__name__)
+
+_TRIAL = {
+    "query": "trial: no checkpoint, so the next run reads everything again; with --name it goes on",
+}
+_TRIAL_OF_A_LOG = "trial: temporary slot and publication, no checkpoint, nothing stays behind; with --name it can be resumed"
 
 
 def make_connector(
@@ -23,7 +27,7 @@ def make_connector(
     once: bool = False,
     max_events: int | None = None,
     trial: bool = False,
-) -> Connector | QueryConnector:
+) -> Running:
     """The connector of this mode. publisher: makes the publisher of a session; default: as configured."""
     if config.source.mode == "query":
         from liberator.build.query import QueryConnector
@@ -36,15 +40,7 @@ def make_connector(
 
 def run_source(config: SourceConfig, *, once: bool, max_events: int | None, trial: bool) -> int:
     """Run one source connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
-    if config.source.mode == "query":
-        if trial:
-            log.warning(
-                "trial: no checkpoint, so the next run reads everything again; with --name it goes on"
-            )
-        from liberator.build.query import QueryConnector
-
-        QueryConnector(config, once=once, max_events=max_events, trial=trial).run()
-        return 0
-    from liberator.build.connector import run_source as run_log
-
-    return run_log(config, once=once, max_events=max_events, trial=trial)
+    if trial:
+        log.warning(_TRIAL.get(config.source.mode, _TRIAL_OF_A_LOG))
+    make_connector(config, once=once, max_events=max_events, trial=trial).run()
+    return 0

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 
 
 class Running:
-    """A source connector, wired. `capture.run` runs it."""
+    """A source connector, wired. `capture.run` runs it, as does `run` with all that people see of it."""
 
-    def __init__(
-        self, config: SourceConfig, telemetry: Telemetry, source: Source, ledger: Ledger, capture: Capture
-    ) -> None:
-        self.config = config
-        self.telemetry = telemetry
-        self.source = source
-        self._ledger = ledger
-        self.capture = capture
+    config: SourceConfig
+    telemetry: Telemetry
+    source: Source
+    capture: Capture
+    _ledger: Ledger
 
     def run(self) -> None:
         """Until it is done or stopped by a signal. Raises the `LiberatorError` that ends it."""
