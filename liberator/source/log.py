@@ -244,8 +244,13 @@ class LogSource:
         seconds = live.reader.stood_still() if live.reader is not None else 0.0
         if seconds <= _STILL:
             return
-        with contextlib.suppress(psycopg.Error):
-            slot = find_slot(live.catalogue, self._settings.slot)
+        url, name = self._settings.url, self._settings.name
+        # Over a connection of its own: the others may have been lost meanwhile, and that alone is no harm.
+        with (
+            contextlib.suppress(SourceError, psycopg.Error),
+            contextlib.closing(connect(url, name)) as connection,
+        ):
+            slot = find_slot(connection, self._settings.slot)
             if slot is not None and slot.active_pid == live.replication.pid:
                 return
         raise SourceError(
