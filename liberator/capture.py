@@ -73,6 +73,11 @@ class Ledger:
         self._held = False
         return self.load()
 
+    @property
+    def state(self) -> State:
+        """What is saved, as far as we know."""
+        return self._state
+
     def load(self) -> State:
         """What is saved."""
         if self._checkpoint is not None:
@@ -126,6 +131,15 @@ def merge(state: dict[str, bytes], delta: Mapping[str, bytes]) -> None:
             state[partition] = value
         else:
             state.pop(partition, None)
+
+
+def _changed(state: State, before: State, after: State) -> dict[str, bytes]:
+    """`state`, with what the source had remembered while it was opened: no batch will say it, and it goes on from there."""
+    changed = dict(state)
+    for partition in before.keys() | after.keys():
+        if before.get(partition) != after.get(partition):
+            merge(changed, {partition: after.get(partition, b"")})
+    return changed
 
 
 class Capture:
@@ -323,7 +337,9 @@ class Capture:
         while not self.stopping:
             self._watch.state("starting" if not self._ever_open else "reconnecting")
             try:
+                before = dict(self._ledger.state)
                 self._source.open(state)
+                state = _changed(state, before, self._ledger.state)
                 if owner is None:
                     self._ledger.hold()
                 elif not self._ledger.handed_over(saved := owner.take_over()):

@@ -22,7 +22,15 @@ from liberator.postgres.replication import ReplicationConnection
 from liberator.postgres.session import connect
 from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
 from liberator.source.log import LogSource
-from liberator.source.position import SLOT, TABLE_PREFIX, SlotPosition, TablePosition, table_partition
+from liberator.source.position import (
+    PUBLICATIONS,
+    SLOT,
+    TABLE_PREFIX,
+    SlotPosition,
+    TablePosition,
+    publications_of,
+    table_partition,
+)
 from liberator.source.start import flush_lsn, require_inactive
 from liberator.source.tables import choose
 
@@ -71,7 +79,7 @@ def checkpoint_adopt(config: SourceConfig) -> None:
             settings.publications,
             slot.confirmed_lsn,
         )
-        Ledger(checkpoint).save({SLOT: position.encode()})
+        Ledger(checkpoint).save({SLOT: position.encode(), PUBLICATIONS: b""})
 
 
 def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
@@ -198,6 +206,8 @@ def _meaning(partition: str, value: bytes) -> dict[str, Any]:
                 "timeline": position.timeline,
                 "created": position.created,
             }
+        if partition == PUBLICATIONS:
+            return {"position": f"of the publications {', '.join(publications_of({partition: value}))}"}
         if partition.startswith(TABLE_PREFIX):
             done = TablePosition.decode(value, partition).done
             return {"position": "to be read" if done is None else f"read at {format_lsn(done)}"}

@@ -9,7 +9,7 @@ Called by the log source before it starts. Never touches a publication that some
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,31 @@ def find(connection: psycopg.Connection[Any], names: Sequence[str], connector: s
         name: Found(name, everything, mark == OWNER_MARK + connector, via_root, partitions, tuple(leaves_out))
         for name, everything, mark, via_root, partitions, leaves_out in rows
     }
+
+
+def present(
+    connection: psycopg.Connection[Any], names: Sequence[str], known: Mapping[str, int]
+) -> dict[str, int]:
+    """The oids of `names`; known: what they were. PostgreSQL 18 streams on without one that is gone, and sends nothing of
+    its tables; older versions fail at the first change from that time.
+
+    Raises `PreconditionError` when one is gone or was made anew.
+    """
+    rows = connection.execute(
+        "SELECT pubname::text, oid FROM pg_catalog.pg_publication WHERE pubname = ANY (%s)", (list(names),)
+    ).fetchall()
+    found: dict[str, int] = dict(rows)
+    if missing := [name for name in names if name not in found]:
+        raise _refusal_of_a_gap(missing)
+    if anew := [name for name, oid in found.items() if known.get(name, oid) != oid]:
+        raise PreconditionError(
+            f"publication {', '.join(anew)} was made anew: what was committed while there was none is sent to nobody",
+            code="source.publication_anew",
+            where="source.log.publication",
+            fix="`liberate checkpoint reset` starts again with a new snapshot; if it was made anew in one transaction,"
+            " `liberate checkpoint adopt` goes on",
+        )
+    return found
 
 
 def ensure(

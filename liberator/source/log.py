@@ -91,8 +91,11 @@ class LogSource:
         self._idle_due = 0.0
         self._ask_due = 0.0
         self._measure_due = 0.0
+        self._look_due = 0.0
         self._target: int | None = None
         self._opened = False
+        self._is_opening = False
+        self._unsaid: dict[str, bytes] = {}
         self._silences = 0
         self._acknowledged = 0
         self.system: System | None = None
@@ -107,6 +110,7 @@ class LogSource:
         stream: False makes publication and slot of a first start and leaves everything else for the next.
         """
         self.close()
+        self._is_opening, self._unsaid = True, {}
         try:
             self._open(resume, stream)
         except psycopg.Error as error:
@@ -115,6 +119,8 @@ class LogSource:
         except BaseException:
             self.close()
             raise
+        finally:
+            self._is_opening = False
 
     def _open(self, resume: State, stream: bool) -> None:
         settings = self._settings
@@ -146,6 +152,7 @@ class LogSource:
         `limit` changes nothing."""
         live = self._require()
         try:
+            self._look_after_publications(live)
             batch = live.ready.popleft() if live.ready else self._next(live, timeout)
         except psycopg.Error as error:
             self._require_slot(live)
@@ -154,6 +161,9 @@ class LogSource:
             self._require_slot(live)
             raise
         self._require_slot(live)
+        if batch.state is not None and self._unsaid:
+            batch.state = {**self._unsaid, **batch.state}
+            self._unsaid = {}
         return batch
 
     def ack(self, state: State) -> None:
@@ -259,6 +269,13 @@ class LogSource:
             fix="what was read before is thrown away, and read again from what is saved",
             retryable=True,
         )
+
+    def _look_after_publications(self, live: Live) -> None:
+        """Are they still those that we began with?"""
+        if live.reader is None or self._tick() < self._look_due:
+            return
+        self._look_due = self._tick() + min(self._settings.heartbeat, _MEASURE_EVERY)
+        publications.present(live.catalogue, live.outstanding.names, live.publications)
 
     def _fall_silent(self, live: Live) -> None:
         """Called in the reader's thread, while ours may be waiting for an answer that never comes."""
@@ -373,8 +390,13 @@ class LogSource:
             log.warning("publication %s stays behind, drop it by hand: %s", ", ".join(made), error)
 
     def _save(self, delta: State) -> None:
-        if not self._settings.trial:
+        """While it is opened, at once. Later the next batch says it: whoever publishes may own the checkpoint by then."""
+        if self._settings.trial:
+            return
+        if self._is_opening:
             self._remember(delta)
+        else:
+            self._unsaid.update(delta)
 
     def _require(self) -> Live:
         if self._live is None:

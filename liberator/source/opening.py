@@ -29,7 +29,15 @@ from liberator.postgres.selection import Selection
 from liberator.postgres.session import connect, impatient, source_error
 from liberator.postgres.slots import Slot, drop_slot, find_slot
 from liberator.source.outstanding import Outstanding, Reread, unique
-from liberator.source.position import SLOT, SlotPosition, TablePosition, tables_of
+from liberator.source.position import (
+    PUBLICATIONS,
+    SLOT,
+    SlotPosition,
+    TablePosition,
+    encode_publications,
+    publications_of,
+    tables_of,
+)
 from liberator.source.reader import Segment, StreamReader
 from liberator.source.settings import LogSettings
 from liberator.source.snapshot import Snapshot
@@ -66,7 +74,7 @@ class Live:
     sure; None: that is not for this opening to say. handed: everything before it was handed on. catch_up: where the
     stream must be before anything is read again. snapshot: being read now. reread: to be read when its place is reached.
     held: what the stream brought beyond that place. ended: there is nothing (more) to do. publishes_selection: is the
-    publication made of the configured tables? made: a trial's publications, to be taken away.
+    publication made of the configured tables? publications: their oids. made: a trial's publications, to be taken away.
     """
 
     system: System
@@ -81,6 +89,7 @@ class Live:
     server_lsn: int = 0
     ended: bool = False
     publishes_selection: bool = False
+    publications: dict[str, int] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
     reader: StreamReader | None = None
     snapshot: Snapshot | None = None
@@ -153,7 +162,7 @@ class Opening:
         fresh = position is None or not position.created
         try:
             with impatient(catalogue, _LOCKED):
-                self._choose_tables(first=fresh)
+                self._choose_tables(resume, first=fresh)
         except psycopg.errors.LockNotAvailable as error:
             raise source_error(error, f"starting the log source, held up by {lockers(catalogue)}") from None
         self._approve(live.system, self._outstanding.tables)
@@ -182,7 +191,7 @@ class Opening:
         log.warning("%s; starting anew with a snapshot (snapshot: when_needed)", refusal.what)
         return None
 
-    def _choose_tables(self, *, first: bool) -> None:
+    def _choose_tables(self, resume: State, *, first: bool) -> None:
         settings, live, catalogue = self._settings, self._live, self._live.catalogue
         tables = list_tables(catalogue)
         before = publications.find(catalogue, settings.publications, settings.name)
@@ -204,6 +213,7 @@ class Opening:
             found.all_tables or not found.ours for found in before.values()
         )
         self._outstanding.names = tuple(names)
+        live.publications = publications.present(catalogue, names, {} if first else publications_of(resume))
         if live.publishes_selection:  # a table that is renamed while we run stays in it, and its rows come
             self._outstanding.selection = Selection(excluded=settings.selection.excluded)
         self._outstanding.look(tables)
@@ -251,7 +261,7 @@ class Opening:
         )
         here = here.at(new.consistent_lsn)
         if not only:
-            self._save({SLOT: here.encode()})
+            self._save({SLOT: here.encode(), PUBLICATIONS: encode_publications(live.publications)})
         live.handed = live.saved = new.consistent_lsn
         if not stream:
             return
@@ -269,6 +279,8 @@ class Opening:
             # What a process resumes from is saved. A stream that is opened again stands where it was handed on to, and
             # that need not be durable yet (Invariant 1).
             live.saved = position.lsn
+        if publications_of(resume) != live.publications:
+            self._save({PUBLICATIONS: encode_publications(live.publications)})
         known = tables_of(resume)
         if self._settings.snapshot == "always" and self._first:
             self._outstanding.all_again(known)

@@ -1,7 +1,8 @@
 """The positions of a log source, as they stand in the checkpoint: versioned JSON, one partition each.
 
-``slot``: where the stream is, and whose position it is (the guards). ``table:<schema>.<name>``: whether a snapshot has
-read a table. ``relation:<oid>`` belongs to the plan (schema history). No I/O.
+``slot``: where the stream is, and whose position it is (the guards). ``publications``: their oids, a guard as well.
+``table:<schema>.<name>``: whether a snapshot has read a table, and which one. ``relation:<oid>`` belongs to the plan
+(schema history). No I/O.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from liberator.errors import CheckpointError
 from liberator.postgres.lsn import format_lsn, parse_lsn
 
 SLOT = "slot"
+PUBLICATIONS = "publications"
 TABLE_PREFIX = "table:"
 RELATION_PREFIX = "relation:"
 
@@ -94,6 +96,22 @@ class TablePosition:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _corrupt(partition, error) from None
+
+
+def encode_publications(oids: Mapping[str, int]) -> bytes:
+    """Which publications the stream has, by name."""
+    return _dump({"oids": dict(sorted(oids.items()))})
+
+
+def publications_of(state: Mapping[str, bytes]) -> dict[str, int]:
+    """Name -> oid of the publications that `state` was made with; empty: unknown. Raises `CheckpointError`."""
+    if PUBLICATIONS not in state:
+        return {}
+    fields = _load(state[PUBLICATIONS], PUBLICATIONS)
+    try:
+        return {str(name): int(oid) for name, oid in fields["oids"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _corrupt(PUBLICATIONS, error) from None
 
 
 def table_partition(qualified: str) -> str:

@@ -141,6 +141,28 @@ def test_it_stops_in_time_while_what_is_to_be_read_again_is_locked(
     assert_complete(it.lines(), each_database, TABLES)
 
 
+def test_what_is_to_be_read_survives_a_connection_that_is_lost_before(
+    each_database: str, connector: Make
+) -> None:
+    """A stream that is opened again knows what the last opening found to be read, though no batch has said so."""
+    prepare(each_database, 10)
+    it = connector(each_database, "--snapshot", "always")
+    it.run_once()
+    with psycopg.connect(each_database) as writer:
+        writer.execute("insert into account values (777, 'open', 1, null)")
+        process = it.launch("--once")
+        it.wait_for(lambda: "transactions that run now" in it.log, "the wait for a slot")
+        it.execute(
+            "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
+            f" where slot_name = '{it.slot}' and active_pid is not null"
+        )
+    assert process.wait(60) == 0
+    assert "trying again" in it.log
+    reads = Counter(event.id for event in it.all_events() if event.op == "r")
+    assert len(reads) == 20 + 21
+    assert_complete(it.lines(), each_database, TABLES)
+
+
 def test_a_finished_snapshot_needs_no_right_to_read_any_more(
     database: str, connector: Make, unique: str
 ) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from liberator.errors import PreconditionError
 from liberator.postgres.selection import Selection
+from liberator.source.log import LogSource
+from liberator.source.position import PUBLICATIONS
 from tests.integration.source.keeping import Keeping, execute, role
 
 PARTITIONED = (
@@ -170,3 +172,39 @@ def test_a_partition_that_is_excluded_from_now_on_is_not_published_by_its_root(
     with pytest.raises(PreconditionError) as refused, it.opened(selection=excluded):
         pass
     assert refused.value.code == "source.partition_excluded"
+
+
+def test_one_that_goes_while_it_streams_ends_the_stream(each_database: str, unique: str) -> None:
+    """PostgreSQL 18 would go on and send nothing; older versions fail at the next change."""
+    execute(each_database, "create table t (id int primary key)")
+    with Keeping(each_database, unique, snapshot="never", heartbeat=0.2).opened() as source:
+        source.poll(1, 0.1)
+        execute(each_database, f"drop publication {unique}", "insert into t values (1)")
+        with pytest.raises(PreconditionError) as refused:
+            _poll(source, 50)
+    assert refused.value.code in {"source.publication_missing", "postgres.42704"}
+
+
+def test_one_that_was_made_anew_is_not_taken_for_the_former(database: str, unique: str) -> None:
+    """What was committed in between is missing, however short it was; only who made it can know that nothing was."""
+    execute(database, "create table t (id int primary key)")
+    anew = f"begin; drop publication {unique}; create publication {unique} for table t; commit"
+    it = Keeping(database, unique, snapshot="never", heartbeat=0.2)
+    with it.opened() as source:
+        source.poll(1, 0.1)
+        execute(database, anew)
+        with pytest.raises(PreconditionError) as refused:
+            _poll(source, 10)
+    assert refused.value.code == "source.publication_anew"
+    with pytest.raises(PreconditionError) as refused, it.opened():
+        pass
+    assert refused.value.code == "source.publication_anew"
+    assert "checkpoint adopt" in str(refused.value.fix)
+    del it.state[PUBLICATIONS]  # as adopt does
+    with it.opened() as source:
+        _poll(source, 5)
+
+
+def _poll(source: LogSource, times: int) -> None:
+    for _ in range(times):
+        source.poll(1, 0.1)

@@ -7,7 +7,16 @@ import json
 import pytest
 
 from liberator.errors import CheckpointError
-from liberator.source.position import SLOT, SlotPosition, TablePosition, table_partition, tables_of
+from liberator.source.position import (
+    PUBLICATIONS,
+    SLOT,
+    SlotPosition,
+    TablePosition,
+    encode_publications,
+    publications_of,
+    table_partition,
+    tables_of,
+)
 
 HERE = SlotPosition("7001", 1, "shop", "shop", ("shop",), 0x16B374D848)
 
@@ -25,6 +34,17 @@ def test_a_table_is_read_back_as_it_was_saved() -> None:
         TablePosition(5, 7),
     ):
         assert TablePosition.decode(table.encode(), "table:public.t") == table
+
+
+def test_publications_are_read_back_as_they_were_saved() -> None:
+    assert publications_of({PUBLICATIONS: encode_publications({"shop": 7, "shop_inserts": 8})}) == {
+        "shop": 7,
+        "shop_inserts": 8,
+    }
+    assert publications_of({SLOT: HERE.encode()}) == {}
+    for data in (b"", b'{"v":1}', b'{"v":1,"oids":[]}', b'{"v":1,"oids":{"a":"x"}}'):
+        with pytest.raises(CheckpointError):
+            publications_of({PUBLICATIONS: data})
 
 
 def test_finds_the_tables_of_a_state() -> None:
