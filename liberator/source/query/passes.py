@@ -44,11 +44,13 @@ _MOST_KNOWN = 500_000
 
 @dataclass(slots=True)
 class Clock:
-    """now: seconds since the Unix epoch; tick: monotonic seconds; pause: waits so many seconds, True: time to stop."""
+    """now: seconds since the Unix epoch; tick: monotonic seconds; pause: waits so many seconds, True: time to stop.
+    room: is there room for one more page? Nothing is held open in the database while there is none."""
 
     now: Callable[[], float] = time.time
     tick: Callable[[], float] = time.monotonic
     pause: Callable[[float], bool] = threading.Event().wait
+    room: Callable[[], bool] = lambda: True
 
 
 @dataclass(slots=True)
@@ -174,9 +176,7 @@ class TablePass:
             if not self._paged(odd) or count < self.settings.batch_rows:
                 return
             scan = replace(scan, after=after)
-            if self.clock.tick() - renewed >= HOLD:
-                self.database.renew()
-                renewed = self.clock.tick()
+            renewed = breathe(self.database, self.clock, renewed)
 
     def _paged(self, odd: bool) -> bool:
         return self.shape.paged and (not odd or bool(self.shape.key))
@@ -287,3 +287,18 @@ class TablePass:
                 "%s: more rows than can be remembered are newer than its bound; they will come again, with the same ids",
                 self.shape.relation.qualified,
             )
+
+
+def breathe(database: Database, clock: Clock, since: float) -> float:
+    """Between two pages: let go of a view that was held too long, or that nobody has room to read on with. since: when it
+    was taken (monotonic); the answer is when the one that is held now was."""
+    waited = False
+    if not clock.room():
+        database.end()
+        waited = True
+        while not clock.room() and not clock.pause(0.1):
+            continue
+    if not waited and clock.tick() - since < HOLD:
+        return since
+    database.renew()
+    return clock.tick()

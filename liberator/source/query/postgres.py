@@ -66,6 +66,7 @@ class PostgresDatabase:
         self._connection: psycopg.Connection[Any] | None = None
         self._catalogue: Catalogue | None = None
         self._ages: tuple[int, int] = (0, 0)
+        self._is_standby = self._warned = False
 
     def open(self) -> None:
         """See `Database.open`."""
@@ -74,8 +75,10 @@ class PostgresDatabase:
         try:
             self._connection.execute(f"SET statement_timeout = {self._timeout}".encode())
             self._connection.execute("SET default_transaction_read_only = on")
+            row = self._connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
             raise source_error(error, "connecting to the source database") from None
+        self._is_standby = row is not None and bool(row[0])
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
@@ -163,6 +166,12 @@ class PostgresDatabase:
         """See `Database.mark`. In this order: a transaction that took a value below the greatest one before that was asked
         for, and is not among the running ones afterwards, is visible to every snapshot from then on."""
         at = self._now()
+        if self._is_standby and not self._warned:
+            self._warned = True
+            log.warning(
+                "this is a standby: transactions of its primary that have not written yet can't be seen here; set"
+                " source.query.delay to the longest that one takes, or use strategy xmin"
+            )
         view = View(None, cap=self._cap(shape))
         greatest = self._value(mark_query(shape, view.cap))
         return Mark(greatest, tuple(sorted(self.running())), at)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Database, Scan, Shape
 from liberator.source.query.keys import KeySet
-from liberator.source.query.passes import HOLD, Clock
+from liberator.source.query.passes import Clock, breathe
 from liberator.source.query.position import TablePosition, partition_of
 from liberator.source.query.settings import TableSettings
 
@@ -73,8 +73,6 @@ class Comparison:
                     yield RowBatch([])  # a chance to stop
                 if count < self.settings.batch_rows:
                     return
-                if self.clock.tick() - held >= HOLD:
-                    self.database.renew()
-                    held = self.clock.tick()
+                held = breathe(self.database, self.clock, held)
         finally:
             self.database.end()

@@ -133,7 +133,7 @@ class _Session:
         self._tables: dict[str, _Table] = {}
         self._look_due = 0.0
         self._identity = ""
-        self._clock = Clock(tick=source._tick, pause=self._stop.wait)
+        self._clock = Clock(tick=source._tick, pause=self._stop.wait, room=self._has_room)
         self._keys: KeySet | None = None
 
     # -- in the loop's thread
@@ -387,6 +387,9 @@ class _Session:
             yield batch
             if limit is not None and (rows := len(batch.frames) or len(batch.rows)):
                 self._stop.wait(rows / limit)
+
+    def _has_room(self) -> bool:
+        return self._queue.qsize() <= self._queue.maxsize // 2
 
     def _put(self, item: Batch | LiberatorError) -> bool:
         while not self._stop.is_set():
