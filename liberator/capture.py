@@ -68,10 +68,14 @@ class Ledger:
         self._held = False
         self._state: dict[str, bytes] = {}
 
-    def begin(self) -> State:
-        """A session begins with what is saved. Whoever writes now is not disturbed."""
+    def begin(self, *, glance: bool) -> State:
+        """A session begins with what is saved. Whoever writes now is not disturbed. glance: what is under way is not
+        waited for, because it will be ended and looked at when the source is ours."""
         self._held = False
-        return self.load()
+        if not glance or self._checkpoint is None:
+            return self.load()
+        self._state = dict(self._checkpoint.glance())
+        return self._state
 
     @property
     def state(self) -> State:
@@ -220,7 +224,8 @@ class Capture:
         if owner is not None:
             self._events = self._durable  # the rest was not committed, and comes again
         try:
-            encoder = self._open(dict(self._ledger.begin()), backoff, owner)
+            saved = self._ledger.begin(glance=owner is not None)
+            encoder = self._open(dict(saved), backoff, owner)
             while encoder is not None:
                 try:
                     self._turn(publisher, encoder, backoff)

@@ -127,6 +127,10 @@ class Checkpoint(Protocol):
     def load(self) -> State:
         """All partitions of this connector, as last saved. Raises `CheckpointError` when they can't be trusted."""
 
+    def glance(self) -> State:
+        """As `load`, without waiting for what a writer has under way or has left open: it may be older than what is
+        saved."""
+
     def save(self, delta: State, epoch: int) -> None:
         """Merge `delta` durably and atomically. `CheckpointError` (code checkpoint.fenced) for an older epoch."""
 

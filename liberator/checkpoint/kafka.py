@@ -101,6 +101,11 @@ class KafkaCheckpoint:
         """All partitions as last saved; none when the topic does not exist."""
         return {partition: value for partition, value, _ in self.describe()}
 
+    def glance(self) -> State:
+        """What was committed before the first transaction that is open now."""
+        with self._errors():
+            return {partition: value for partition, value, _ in self._described(complete=False)}
+
     def save(self, delta: State, epoch: int) -> None:
         """Merge `delta` in one transaction, unless a newer epoch was acquired."""
         if epoch != self._epoch:
@@ -112,7 +117,10 @@ class KafkaCheckpoint:
     def describe(self) -> Sequence[tuple[str, bytes, str]]:
         """(partition, value, when it was saved); no writer notices."""
         with self._errors():
-            records = self._records()
+            return self._described(complete=True)
+
+    def _described(self, *, complete: bool) -> list[tuple[str, bytes, str]]:
+        records = self._records(complete=complete)
         found = []
         for key, record in sorted(records.items()):
             name, slash, partition = key.decode("utf-8", "replace").partition("/")

@@ -39,7 +39,7 @@ class TransactionTimeouts:
     brokers abort what a producer has left open."""
 
     start: float = 30.0
-    open: float = 60.0
+    open: float = 20.0
 
 
 class Producer(Protocol):

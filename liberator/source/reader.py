@@ -50,8 +50,8 @@ def patience(interval: float, server_timeout: float, silences: int) -> float:
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of the stream. lsn: safe to resume from once all of it is published (0: inside the first transaction
-    of the segment). No frames: an idle keepalive."""
+    """A stretch of the stream. lsn: safe to resume from once all of it is published, and behind all of it (0: it ends
+    inside a transaction). No frames: an idle keepalive."""
 
     frames: list[bytes]
     lsn: int
@@ -195,7 +195,8 @@ class StreamReader:
                     if len(frames) < _SEGMENT_FRAMES and size < _SEGMENT_BYTES:
                         continue
                 elif kind == 107:  # k: keepalive
-                    frames, size, lsn = self._put(frames, size, lsn)
+                    while frames:
+                        frames, size, lsn = self._put(frames, size, lsn)
                     self._keepalive(data)
                     continue
                 else:
@@ -204,7 +205,7 @@ class StreamReader:
                     )
             if frames:
                 frames, size, lsn = self._put(frames, size, lsn)
-                if data is not None:
+                if data is not None or frames:
                     self._housekeeping()
                     continue
             self._wait(sockets)
@@ -227,9 +228,12 @@ class StreamReader:
             )
 
     def _put(self, frames: list[bytes], size: int, lsn: int) -> tuple[list[bytes], int, int]:
-        """Queue what was gathered, waiting for room; status updates and shutdown go on meanwhile."""
-        if not frames:
-            return frames, size, lsn
+        """Queue what was gathered, waiting for room; status updates and shutdown go on meanwhile. What follows the last
+        commit is given back: a position is safe behind the last message of its segment, not somewhere inside of it."""
+        rest: list[bytes] = []
+        if lsn and (end := _end_of_commits(frames)) < len(frames):
+            frames, rest = frames[:end], frames[end:]
+            size -= sum(map(len, rest))
         self._received = max(self._received, _U64(frames[-1], 1)[0])
         segment = Segment(frames, lsn, size, _U64(frames[-1], 9)[0])
         with self._changed:
@@ -245,7 +249,7 @@ class StreamReader:
             self._queued += size
             self._changed.notify_all()
         self._heard = time.monotonic()  # whatever has arrived meanwhile is still to be taken in
-        return [], 0, 0
+        return rest, sum(map(len, rest)), 0
 
     def _keepalive(self, data: bytes) -> None:
         if len(data) < 18:
@@ -321,3 +325,11 @@ def _at_end(fileno: int) -> bool:
     """After all input was taken in: does the socket still report something, that is, its end?"""
     ready, _, _ = select.select([fileno], [], [], 0)
     return bool(ready)
+
+
+def _end_of_commits(frames: list[bytes]) -> int:
+    """Where the messages behind the last commit begin; there is one."""
+    end = len(frames)
+    while frames[end - 1][25:26] != b"C":
+        end -= 1
+    return end

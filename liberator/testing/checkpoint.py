@@ -40,6 +40,10 @@ class MemoryCheckpoint:
         """All partitions as last saved."""
         return {partition: value for partition, value, _ in self.describe()}
 
+    def glance(self) -> State:
+        """As `load`: nothing here is ever waited for."""
+        return self.load()
+
     def save(self, delta: State, epoch: int) -> None:
         """Merge `delta`, unless a newer epoch was acquired."""
         if epoch != self._store.epochs[self._name]:

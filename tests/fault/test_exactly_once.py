@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from liberator.locallog import LocalLog
-from liberator.testing.oracle import Replay, assert_complete, read_table
+from liberator.testing.oracle import Replay, assert_complete
 from liberator.testing.proxy import Proxy
-from tests.fault.brokers import FarBroker
+from tests.fault.brokers import FarBroker, Record
 from tests.fault.conftest import FaultConnector, KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 from tests.unit.locallog.events import read
@@ -192,16 +192,24 @@ def test_into_a_local_log_through_kills(
             process.kill()
             process.wait()
     assert it.launch("--once").wait(60) == 0
-    replay, seen = Replay(), Counter[tuple[str, bytes | None]]()
-    with contextlib.closing(LocalLog(tmp_path / "log")) as log:
+    records = sorted(local_records(tmp_path / "log", it.name), key=lambda record: record.place)
+    seen = Counter((record.topic, record.id) for record in records)
+    twice = [entry for entry, count in seen.items() if count > 1]
+    assert not twice, f"{len(twice)} of {len(seen)} events came twice: {twice[:3]}"
+    replay = Replay()
+    for record in records:
+        replay.add_record(record.topic, record.key, record.value, record.headers.items())
+    assert_complete(replay, database, TABLES)
+
+
+def local_records(folder: Path, name: str) -> Iterator[Record]:
+    """What is in a local log, those of a partition in their order."""
+    with contextlib.closing(LocalLog(folder)) as log:
         for table in TABLES:
-            topic = f"{it.name}.{table}"
+            topic = f"{name}.{table}"
             for partition in range(6):
                 events = read(log, topic, partition)
-                for key, value, headers in zip(events.keys, events.values, events.headers, strict=True):
-                    seen[topic, dict(headers)["id"]] += 1
-                    replay.add_record(topic, key, value, [(name, given or b"") for name, given in headers])
-    assert max(seen.values()) == 1, "an event came twice"
-    for table in TABLES:
-        schema, _, name = table.partition(".")
-        assert not list(replay.compare(table, read_table(database, schema, name)))
+                columns = (events.offsets, events.keys, events.values, events.headers)
+                for offset, key, value, headers in zip(*columns, strict=True):
+                    given = {name: text or b"" for name, text in headers}
+                    yield Record(topic, partition, offset, key, value, given)

@@ -74,6 +74,7 @@ def test_finds_what_was_written_with_the_events(folder: Folder) -> None:
     checkpoint = folder.open()
     checkpoint.save({"slot": b"1", "table a": b"reading"}, checkpoint.acquire())
     publisher = LocalPublisher(folder.path, exactly_once="shop")
+    publisher.take_over()
     publisher.publish(batch_of("orders", range(3)), {"slot": b"2", "table a": b""})
     publisher.close()
     assert checkpoint.load() == {"slot": b"2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,7 +52,7 @@ class ExactlyOnceOutlet(OwningOutlet, StallingOutlet):
             client=self._client,
             name="shop",
             dead_letter_topic=f"{self.topic}.dead-letters",
-            positions=self._checkpoint(),
+            positions=self.checkpoint(),
             lessons=self.lessons,
         )
         self._open.append(publisher)
@@ -66,9 +67,9 @@ class ExactlyOnceOutlet(OwningOutlet, StallingOutlet):
         return topics.read(self.broker.bootstrap, f"{self.topic}.dead-letters")
 
     def saved(self) -> dict[str, bytes]:
-        return dict(self._checkpoint().load())
+        return dict(self.checkpoint().load())
 
-    def _checkpoint(self) -> KafkaCheckpoint:
+    def checkpoint(self) -> KafkaCheckpoint:
         url = f"kafka://{self.broker.bootstrap}"
         checkpoint = KafkaCheckpoint(url, "shop", f"{self.topic}.positions", client=self._client)
         self._open.append(checkpoint)
@@ -112,6 +113,23 @@ def test_what_a_killed_publisher_left_open_is_never_seen(outlet: ExactlyOnceOutl
     assert successor.flush(PATIENCE)
     assert sorted(numbers(outlet.published())) == list(range(9))
     assert outlet.saved() == {"slot": b"3"}
+
+
+def test_positions_that_a_killed_publisher_left_open_do_not_hold_up_its_successor(
+    outlet: ExactlyOnceOutlet,
+) -> None:
+    killed = outlet.open()
+    publish_all(killed, batch_of(outlet.topic, range(3)), {"slot": b"1"})
+    assert killed.flush(PATIENCE)
+    client, positions = killed._client, killed._positions
+    assert client is not None
+    client.begin()
+    client.write(positions.topic, positions.records({"slot": b"2"}))
+    client.serve(0.5)
+    began = time.monotonic()
+    assert outlet.checkpoint().glance() == {"slot": b"1"}
+    assert outlet.open(take_over=False).take_over() == {"slot": b"1"}
+    assert time.monotonic() - began < 10
 
 
 def test_waiting_disturbs_nobody(outlet: ExactlyOnceOutlet) -> None:
