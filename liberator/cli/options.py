@@ -83,7 +83,9 @@ logging_options = together(
 connector_options = together(
     option("--source", metavar="URL", help="The database: postgresql://USER:PASSWORD@HOST/DATABASE."),
     option(
-        "--mode", metavar="MODE", help="How changes are found: log reads the write-ahead log (the default)."
+        "--mode",
+        metavar="MODE",
+        help="How changes are found: log reads the write-ahead log (the default), query asks the tables.",
     ),
     option(
         "--table",

@@ -8,6 +8,7 @@ value that Python has no type for, comes as what it is. Called once per value; n
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
@@ -177,7 +178,7 @@ _BY_KIND: dict[str, AnyConverter] = {
     "float": lambda value: _float(value) if isinstance(value, float) else any_value(value),
     "decimal": _decimal,
     "text": _text,
-    "json": lambda value: _text(value) if isinstance(value, str) else text(orjson.dumps(value).decode()),
+    "json": lambda value: text(json.dumps(value)) if isinstance(value, dict | list) else any_value(value),
     "bytes": _bytes,
     "datetime": _datetime,
     "instant": _instant,

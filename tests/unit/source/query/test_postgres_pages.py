@@ -1,0 +1,97 @@
+"""The text of queries: pages behind a place, rows that a snapshot did not show, COPY lines there and back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liberator.postgres.model import Column, PgType, Table
+from liberator.source.query.database import Relation, Scan, Shape, View
+from liberator.source.query.postgres_pages import fields_of, line_of, mark_query, page_query
+
+INT = PgType(23, "pg_catalog", "int4")
+TABLE = Table(1, "public", "t", (Column("id", INT), Column('a"b', INT)), ("id",), "full")
+
+
+def shape(**different: object) -> Shape:
+    fields: dict[str, object] = {
+        "relation": Relation("public", "t", 1),
+        "table": TABLE,
+        "key": ("id",),
+        "order": ("id",),
+        "paged": True,
+        "cursor": "id",
+        "versions": True,
+        **different,
+    }
+    return Shape(**fields)  # type: ignore[arg-type]  # as above
+
+
+def text(scan: Scan, ages: tuple[int, int] = (1000, 1000)) -> str:
+    return page_query(scan, 10, ages).as_string()
+
+
+def test_a_page_follows_its_key_and_never_an_offset() -> None:
+    query = text(Scan(shape(order=('a"b', "id")), View(None), low="5", after=["5", "7"]))
+    assert query == (
+        'SELECT t.xmin, t."id", t."a""b" FROM "public"."t" AS t WHERE t."id" IS NOT NULL AND t."id" >= \'5\''
+        ' AND (t."a""b", t."id") > (\'5\', \'7\') ORDER BY t."a""b", t."id" LIMIT 10'
+    )
+
+
+def test_what_has_no_key_is_read_as_one_stream() -> None:
+    query = text(Scan(shape(paged=False, order=(), cursor=None, by_place=True), View(None)))
+    assert query == 'SELECT t.xmin, t.tableoid || \':\' || t.ctid, t."id", t."a""b" FROM "public"."t" AS t'
+
+
+def test_the_greatest_time_leaves_out_what_is_no_time() -> None:
+    query = mark_query(shape(dated=True, bounded=True), "2030-01-01").as_string()
+    assert "<= '2030-01-01'" in query
+    assert "> '-infinity'" in query
+
+
+def ages(query: str) -> list[int]:
+    return [int(number) for number in re.findall(r"BETWEEN 0 AND (\d+)", query)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "here", "expected"),
+    [
+        ("90:100:", (120, 120), [20]),
+        ("90:100:95", (120, 120), [20, 30]),
+        (f"{2**32 - 6}:{2**32 - 6}:", (2**32 + 4, 4), [10]),
+        (f"{2**32 - 6}:{2**32 - 6}:", (2**32 - 6, 4), [10]),
+        ("3:3:", (2**33, 0), [2**31 - 1]),
+        ("100:100:", (100, 100), [0]),
+    ],
+)
+def test_ages_are_counted_from_where_the_transaction_counts(
+    seen: str, here: tuple[int, int], expected: list[int]
+) -> None:
+    """Ids are 32 bits wide and come round; a snapshot's are 64 bits wide."""
+    assert ages(text(Scan(shape(), View(None), unseen=seen), here)) == expected
+
+
+def test_ids_that_came_round_are_looked_for_by_their_32_bits() -> None:
+    query = text(
+        Scan(shape(), View(None), unseen=f"{2**32 + 5}:{2**32 + 9}:{2**32 + 5},{2**32 + 7}"), (2**32 + 9, 9)
+    )
+    assert "'{5,7}'" in query
+
+
+@given(
+    st.lists(
+        st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1
+    )
+)
+def test_fields_come_back_from_a_line(fields: list[str | None]) -> None:
+    line = line_of(fields)
+    assert line.count(b"\n") == 1
+    assert fields_of(line) == fields
+
+
+def test_bytes_that_are_no_text_come_back_from_a_line() -> None:
+    assert line_of(fields_of(b"a\xff\tb\n")) == b"a\xff\tb\n"
