@@ -18,6 +18,7 @@ from psycopg import sql
 
 from liberator.errors import PreconditionError
 from liberator.postgres.catalogue import Published, TableInfo, list_tables, published
+from liberator.postgres.locks import lockers
 from liberator.postgres.session import source_error
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,15 @@ _INSERTS_SUFFIX = "_inserts"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A publication that exists. ours: made by us for this connector, so it may be altered. via_root: it shows partitions
+    """A publication that exists. ours: made by us for this connector, so it may be altered. made: by us, for some connector.
+    via_root: it shows partitions
     under the name of the topmost table that it has of theirs. partitions: it has partitioned tables. leaves_out: the kinds
     of changes that it does not publish."""
 
     name: str
     all_tables: bool
     ours: bool
+    made: bool
     via_root: bool
     partitions: bool
     leaves_out: tuple[str, ...]
@@ -60,7 +63,15 @@ def find(connection: psycopg.Connection[Any], names: Sequence[str], connector: s
         (list(names),),
     ).fetchall()
     return {
-        name: Found(name, everything, mark == OWNER_MARK + connector, via_root, partitions, tuple(leaves_out))
+        name: Found(
+            name,
+            everything,
+            ours=mark == OWNER_MARK + connector,
+            made=(mark or "").startswith(OWNER_MARK),
+            via_root=via_root,
+            partitions=partitions,
+            leaves_out=tuple(leaves_out),
+        )
         for name, everything, mark, via_root, partitions, leaves_out in rows
     }
 
@@ -129,7 +140,8 @@ def ensure(
         for found in used:
             if found.leaves_out:
                 log.warning("publication %s does not publish %s", found.name, ", ".join(found.leaves_out))
-        return list(names)
+        pair = second in existing and existing[second].made and used[0].name == names[0] and used[0].made
+        return [*names, second] if pair and second not in names else list(names)
     for found in existing.values():
         if found.ours and found.via_root != via_root:
             _set_via_root(connection, found.name, via_root, connector)
@@ -375,5 +387,8 @@ def _run(
             + f"; or: GRANT CREATE ON DATABASE {sql.Identifier(connection.info.dbname).as_string(None)}"
             f" TO {sql.Identifier(connection.info.user).as_string(None)} and make it an owner of the tables",
         ) from None
+    except psycopg.errors.LockNotAvailable as error:
+        doing = f"managing publication {name}, held up by {lockers(connection, any_ddl=True)}"
+        raise source_error(error, doing) from None
     except psycopg.Error as error:
         raise source_error(error, f"managing publication {name}") from None

@@ -24,6 +24,7 @@ from liberator.change import Batch, State
 from liberator.errors import PreconditionError
 from liberator.postgres import publications
 from liberator.postgres.catalogue import TableInfo, list_tables
+from liberator.postgres.locks import lockers
 from liberator.postgres.replication import ReplicationConnection, System
 from liberator.postgres.selection import Selection
 from liberator.postgres.session import connect, impatient, source_error
@@ -47,7 +48,6 @@ from liberator.source.start import (
     check_wal_level,
     flush_lsn,
     judge,
-    lockers,
     require_inactive,
 )
 from liberator.source.tables import (

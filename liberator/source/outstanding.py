@@ -27,6 +27,7 @@ from liberator.postgres.catalogue import (
     load_table,
     with_sizes,
 )
+from liberator.postgres.locks import blockers, lockers
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.replication import NewSlot, ReplicationConnection
 from liberator.postgres.session import impatient
@@ -34,7 +35,6 @@ from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
 from liberator.source.settings import LogSettings
 from liberator.source.snapshot import Snapshot, SnapshotBatch
-from liberator.source.start import blockers, lockers
 from liberator.source.tables import captured
 
 log = logging.getLogger(__name__)

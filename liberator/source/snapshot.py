@@ -31,12 +31,13 @@ from liberator.postgres.catalogue import (
     name_of,
 )
 from liberator.postgres.copying import copy_lines
+from liberator.postgres.locks import lockers
 from liberator.postgres.model import Table
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal
 from liberator.protocols import SnapshotProgress
 from liberator.source.position import TablePosition, table_partition
-from liberator.source.start import grants, lockers
+from liberator.source.start import grants
 
 log = logging.getLogger(__name__)
 

@@ -98,7 +98,7 @@ def test_a_terminated_walsender_is_replaced(database: str, connector: Make) -> N
 def test_a_catalogue_connection_that_is_lost_when_it_is_needed(database: str, connector: Make) -> None:
     """The first row of a new shape makes the connector ask the catalogue."""
     prepare(database, 10)
-    it = connector(database).start()
+    it = connector(database, "--set", "source.log.heartbeat=1h").start()  # nothing else asks the catalogue
     it.events()
     it.freeze()
     it.execute(

@@ -3,6 +3,7 @@ is gone is never made anew without a word."""
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from liberator.errors import PreconditionError
@@ -203,6 +204,32 @@ def test_one_that_was_made_anew_is_not_taken_for_the_former(database: str, uniqu
     del it.state[PUBLICATIONS]  # as adopt does
     with it.opened() as source:
         _poll(source, 5)
+
+
+def test_a_pair_that_another_connector_made_is_used_whole(database: str, unique: str) -> None:
+    """A connector that was given another name goes on with its publications: no table falls out, with a key or without."""
+    execute(database, "create table a (id int primary key)", "create table b (id int)")
+    with Keeping(database, unique).opened():
+        pass
+    with Keeping(database, f"{unique}_renamed", publications=(unique,)).opened() as source:
+        assert [table.qualified for table in source.tables] == ["public.a", "public.b"]
+
+
+def test_a_start_says_who_keeps_it_from_altering_its_publication(database: str, unique: str) -> None:
+    """VACUUM and CREATE INDEX CONCURRENTLY let everybody read and write, but nobody publish."""
+    execute(database, "create table a (id int primary key)")
+    it = Keeping(database, unique)
+    with it.opened():
+        pass
+    execute(database, "create table b (id int primary key)")
+    with psycopg.connect(database) as holder:
+        holder.execute("lock table b in share update exclusive mode")
+        with pytest.raises(PreconditionError) as held, it.opened():
+            pass
+        assert held.value.retryable
+        assert f"public.b (pid {holder.info.backend_pid})" in held.value.what
+    with it.opened() as source:
+        assert [table.qualified for table in source.tables] == ["public.a", "public.b"]
 
 
 def _poll(source: LogSource, times: int) -> None:
