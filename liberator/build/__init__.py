@@ -3,7 +3,7 @@
 `run_source` runs a connector; the rest is what the commands about a connector need of the live systems.
 """
 
-from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas
+from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas, register_schemas
 from liberator.build.operate import (
     checkpoint_adopt,
     checkpoint_reset,
@@ -22,6 +22,7 @@ __all__ = [
     "checkpoint_show",
     "derive_schemas",
     "diff_schemas",
+    "register_schemas",
     "run_source",
     "slot_create",
     "slot_drop",

@@ -1,7 +1,7 @@
 """What the commands about contracts do: derive them, check them against the live tables, tell what differs.
 
 Enters: a checked `SourceConfig` and the folder of the stored contracts. Leaves: what was found, and files for those who
-asked for them. Each call makes its own connection and gives it back.
+asked for them. Each call makes its own connections and gives them back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.parts import selection, type_options
+from liberator.codec.debezium_schema import key_schema, value_schema
 from liberator.contract.compatibility import compatible_with
 from liberator.contract.derive import ColumnSchema, derive
 from liberator.contract.diff import Difference, differences
 from liberator.contract.gate import ColumnFacts
 from liberator.contract.migration import Contract, breaks, successor
+from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, embedded, subject
+from liberator.contract.registry.subjects import Part
 from liberator.contract.store import ContractStore
 from liberator.errors import ConfigError, ContractError
 from liberator.postgres.catalogue import list_tables, load_table
@@ -50,9 +53,11 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A captured table as it is now, and the stored versions of its contract."""
+    """A captured table as it is now, and the stored versions of its contract. published: the topic in this stage."""
 
     topic: str
+    published: str
+    table: Table
     derived: Contract
     columns: tuple[ColumnFacts, ...]
     versions: dict[int, Contract]
@@ -127,6 +132,40 @@ def diff_schemas(
             yield {"connector": config.name, "topic": stream.topic, **sides}, each
 
 
+def register_schemas(
+    config: SourceConfig, folder: Path, settings: RegistrySettings, strategy: Strategy
+) -> Iterator[dict[str, Any]]:
+    """Register the schemas of the values and keys of every captured table; one row for each.
+
+    Raises `ContractError` for the first that the registry does not take.
+    """
+    client = RegistryClient(settings)
+    for stream in _streams(config, ContractStore(folder)):
+        table = stream.table
+        row = stream.held if stream.versions else _following(stream.topic, table, type_options(config))
+        key = config.publish.key_columns(table.schema, table.name) or table.key
+        schemas: dict[Part, Contract] = {
+            "value": value_schema(stream.published, embedded(row, ("$defs", "row")))
+        }
+        if key:
+            schemas["key"] = key_schema(stream.published, row, key)
+        for part, registered in schemas.items():
+            name = subject(strategy, stream.published, registered["title"], part)
+            schema_id = client.register(name, registered)
+            yield {
+                "connector": config.name,
+                "topic": stream.published,
+                "part": part,
+                "subject": name,
+                "id": schema_id,
+            }
+
+
+def _following(topic: str, table: Table, options: TypeOptions) -> Contract:
+    """The schema that holds for a stream without a stored contract."""
+    return derive(topic, _columns(table, options), table.key, strict=False)
+
+
 def _version(stream: _Stream, number: int, folder: Path) -> Contract:
     if number not in stream.versions:
         there = ", ".join(map(str, stream.versions))
@@ -186,14 +225,15 @@ def _streams(config: SourceConfig, store: ContractStore) -> list[_Stream]:
 
 def _stream(config: SourceConfig, store: ContractStore, table: Table, database: str) -> _Stream:
     names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
-    topic = config.without_stage(config.publish.topic.render(**names))
+    published = config.publish.topic.render(**names)
+    topic = config.without_stage(published)
     columns = _columns(table, type_options(config))
     facts = tuple(
         ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
         for column in columns
     )
     derived = derive(topic, columns, table.key, strict=True)
-    return _Stream(topic, derived, facts, store.versions(topic))
+    return _Stream(topic, published, table, derived, facts, store.versions(topic))
 
 
 def _columns(table: Table, options: TypeOptions) -> list[ColumnSchema]:

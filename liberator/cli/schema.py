@@ -16,6 +16,7 @@ from liberator.cli.target import connectors, target_options
 if TYPE_CHECKING:
     from liberator.build.contracts import Derived
     from liberator.config import SourceConfig
+    from liberator.contract.registry import RegistrySettings, Strategy
 
 DIFFERENCES_FOUND = 4
 
@@ -27,6 +28,7 @@ _folder_option = option(
     help="Folder of the stored contracts. Default: schema.dir.",
 )
 _VERSION = click.IntRange(min=1)
+_FILE = click.Path(path_type=Path)
 
 
 def _command_options(command: Decorated) -> Decorated:
@@ -36,7 +38,7 @@ def _command_options(command: Decorated) -> Decorated:
 
 @click.group(no_args_is_help=False)
 def schema() -> None:
-    """Derive, compare and check the contracts of the streams.
+    """Derive, compare, check and register the contracts of the streams.
 
     \b
     Examples:
@@ -152,6 +154,63 @@ def diff(
             }
             click.echo(to_json({**row, **detail}) if as_json else f"  {each}")
     return DIFFERENCES_FOUND if found else 0
+
+
+@schema.command()
+@_command_options
+@option("--registry", required=True, metavar="URL", help="The registry: https://USER:PASSWORD@HOST:PORT.")
+@option("--registry-token", metavar="TOKEN", help="Bearer token, instead of user and password.")
+@option("--registry-ca", type=_FILE, metavar="FILE", help="PEM file with the authorities to trust.")
+@option("--registry-certificate", type=_FILE, metavar="FILE", help="PEM file with our own certificate.")
+@option("--registry-key", type=_FILE, metavar="FILE", help="PEM file with its private key.")
+@option(
+    "--subjects",
+    type=click.Choice(["topic_name", "record_name", "topic_record_name"]),
+    default="topic_name",
+    help="How subjects are named (topic_name: TOPIC-value and TOPIC-key).",
+)
+@click.pass_context
+def register(
+    context: click.Context, /, file: str | None, folder: str | None, as_json: bool, **options: Any
+) -> None:
+    """Register the schemas of the events and keys of each captured table with a schema registry.
+
+    Of a stored contract the version that holds, else the schema that follows the table. Give secrets as variables:
+    LIBERATE_REGISTRY, LIBERATE_REGISTRY_TOKEN.
+
+    \b
+    Examples:
+      liberate schema register connectors/postgres-log.yaml --registry http://localhost:8081
+    """
+    settings, strategy = _registry(options)
+    configs = _start(context, file, options)
+    from liberator.build import register_schemas
+
+    rows = (
+        row
+        for config in configs
+        for row in register_schemas(config, _folder(config, folder), settings, strategy)
+    )
+    show(rows, as_json, "there is no table to register")
+
+
+def _registry(options: dict[str, Any]) -> tuple[RegistrySettings, Strategy]:
+    """Takes the registry's options out of `options`."""
+    from liberator.config.secrets import redact
+    from liberator.contract.registry import RegistrySettings
+
+    url, token = options.pop("registry"), options.pop("registry_token")
+    redact.remember_url(url)
+    if token:
+        redact.remember(token)
+    settings = RegistrySettings(
+        url=url,
+        token=token,
+        ca=options.pop("registry_ca"),
+        certificate=options.pop("registry_certificate"),
+        key=options.pop("registry_key"),
+    )
+    return settings, options.pop("subjects")
 
 
 def _start(context: click.Context, file: str | None, options: dict[str, Any]) -> list[SourceConfig]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from liberator.testing.servers.apicurio import ApicurioServer, GivenRegistry, Registry
 from liberator.testing.servers.containers import DockerKafka, DockerPostgres, docker_answers
 from liberator.testing.servers.kafka import GivenKafka, Kafka, KafkaServer
 from liberator.testing.servers.mariadb import GivenMariaDb, MariaDb, MariaDbServer, mariadb_programs
@@ -48,3 +49,10 @@ def find_kafka(
     if docker(environ):
         return DockerKafka()
     return KafkaServer()
+
+
+def find_registry(environ: Mapping[str, str] = os.environ) -> Registry:
+    """A schema registry: the address in LIBERATOR_TEST_REGISTRY, else one run from its jar."""
+    if address := environ.get("LIBERATOR_TEST_REGISTRY"):
+        return GivenRegistry(address)
+    return ApicurioServer()

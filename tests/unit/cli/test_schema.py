@@ -10,6 +10,7 @@ import pytest
 
 from liberator.build.contracts import Derived
 from liberator.contract.diff import Difference
+from liberator.contract.registry import RegistrySettings
 
 from .conftest import Build, Liberate
 
@@ -56,6 +57,38 @@ def test_derive_says_that_a_version_is_due(liberate: Liberate, build: Build, sho
 def test_derive_writes_and_forces_on_request(liberate: Liberate, build: Build, shop: Path) -> None:
     assert liberate("schema", "derive", shop, "--write", "--force").code == 0
     assert build.calls[0][2] == {"write": True, "force": True}
+
+
+def test_register_tells_subjects_and_ids(liberate: Liberate, build: Build, shop: Path) -> None:
+    row = {"connector": "shop", "topic": TOPIC, "part": "value", "subject": f"{TOPIC}-value", "id": 7}
+    build.answers["register_schemas"] = [row]
+    result = liberate("schema", "register", shop, "--registry", "http://r", "--json")
+    assert (result.code, json_lines(result.out)) == (0, [row])
+    settings, strategy = build.calls[0][1][2:]
+    assert (settings, strategy) == (RegistrySettings("http://r"), "topic_name")
+
+
+def test_register_takes_secrets_from_variables_and_never_shows_them(
+    liberate: Liberate, build: Build, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIBERATE_REGISTRY", "https://me:hunter2@r")
+    monkeypatch.setenv("LIBERATE_REGISTRY_TOKEN", "t0ken-t0ken")
+    build.answers["register_schemas"] = [{"said": "hunter2 and t0ken-t0ken"}]
+    options = [f"--registry-{name}={name}.pem" for name in ("ca", "certificate", "key")]
+    result = liberate("schema", "register", shop, *options, "--subjects", "record_name")
+    assert build.calls[0][1][2:] == (
+        RegistrySettings(
+            "https://me:hunter2@r", "t0ken-t0ken", Path("ca.pem"), Path("certificate.pem"), Path("key.pem")
+        ),
+        "record_name",
+    )
+    assert (result.code, result.out.split()) == (0, ["said", "***", "and", "***"])
+
+
+def test_register_needs_a_registry(liberate: Liberate, build: Build, shop: Path) -> None:
+    result = liberate("schema", "register", shop)
+    assert result.code == 2
+    assert "--registry" in result.err
 
 
 @pytest.mark.parametrize("command", ["derive", "check", "diff"])
