@@ -199,10 +199,13 @@ class Opening:
             live.made = [name for name in settings.publications if name not in before]
         if settings.via_root_asked:
             publications.require_via_root(before.values(), settings.via_root)
+        chosen = choose(tables, settings.selection, via_root=settings.via_root)
+        if first and settings.autocreate != "disabled" and not before:
+            self._foresee(chosen)
         names = publications.ensure(
             catalogue,
             settings.publications,
-            choose(tables, settings.selection, via_root=settings.via_root),
+            chosen,
             connector=settings.name,
             autocreate=settings.autocreate,
             via_root=settings.via_root,
@@ -227,16 +230,19 @@ class Opening:
         for note in shape_notes(self._outstanding.tables):
             log.warning("%s", note)
 
+    def _foresee(self, chosen: Sequence[TableInfo]) -> None:
+        """What would be refused once the publication is there is refused before it is made, as far as that can be told:
+        under which names partitions come, only the publication says."""
+        if not chosen and not self._settings.messages_only:
+            raise _no_tables()
+        if not any(table.partitioned for table in chosen):
+            self._approve(self._live.system, chosen)
+
     def _check_tables(self, tables: Sequence[TableInfo]) -> None:
         settings, chosen = self._settings, self._outstanding
         require_published(tables, chosen.shown, chosen.names, settings.exact)
         if not chosen.tables and not settings.messages_only:
-            raise PreconditionError(
-                "there is no table to capture: no table of this database is both configured and published",
-                code="source.no_tables",
-                where="source.tables",
-                fix="check source.tables and source.exclude, and what the publication lists",
-            )
+            raise _no_tables()
 
     def _start_fresh(self, resume: State, stream: bool) -> None:
         """Intent, slot, position, snapshot: a kill between any two of them is understood at the next start."""
@@ -301,3 +307,12 @@ def _begun(resume: State) -> dict[str, TablePosition]:
     """The tables of which an earlier life of the connector may have published rows."""
     waiting = SLOT in resume and not SlotPosition.decode(resume[SLOT]).created
     return {name: table for name, table in tables_of(resume).items() if table.afresh or not waiting}
+
+
+def _no_tables() -> PreconditionError:
+    return PreconditionError(
+        "there is no table to capture: no table of this database is both configured and published",
+        code="source.no_tables",
+        where="source.tables",
+        fix="check source.tables and source.exclude, and what the publication lists",
+    )

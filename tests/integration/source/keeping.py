@@ -12,13 +12,20 @@ from liberator.capture import merge
 from liberator.observe.telemetry import Telemetry
 from liberator.postgres.selection import Selection
 from liberator.source.log import LogSettings, LogSource
+from liberator.source.opening import Approve
 
 
 class Keeping:
-    """A connector's checkpoint in memory. name: of slot and publication. A new source each time, as after a restart."""
+    """A connector's checkpoint in memory. name: of slot and publication. A new source each time, as after a restart.
 
-    def __init__(self, dsn: str, name: str, **settings: Any) -> None:
+    approve: looks at the tables before anything is made for them.
+    """
+
+    def __init__(
+        self, dsn: str, name: str, *, approve: Approve = lambda system, tables: None, **settings: Any
+    ) -> None:
         self.state: dict[str, bytes] = {}
+        self._approve = approve
         self._settings = {"publications": (name,), "selection": Selection(), **settings}
         self._dsn = dsn
         self._name = name
@@ -27,7 +34,12 @@ class Keeping:
     def opened(self, **settings: Any) -> Iterator[LogSource]:
         """An open source with other `settings` than at the start, closed afterwards."""
         told = LogSettings(self._dsn, self._name, self._name, **{**self._settings, **settings})
-        it = LogSource(told, remember=lambda delta: merge(self.state, delta), progress=Telemetry(self._name))
+        it = LogSource(
+            told,
+            remember=lambda delta: merge(self.state, delta),
+            progress=Telemetry(self._name),
+            approve=self._approve,
+        )
         try:
             it.open(self.state)
             yield it

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from liberator.errors import LiberatorError
+from liberator.errors import LiberatorError, PreconditionError
+from liberator.postgres.catalogue import TableInfo
+from liberator.postgres.replication import System
+from liberator.postgres.selection import Selection
 from tests.integration.source.keeping import Keeping, execute, role
 
 
@@ -15,3 +20,29 @@ def test_a_source_that_is_refused_replication_leaves_no_connection(database: str
             pass
         left = f"select pid from pg_stat_activity where usename = '{unique}'"
         assert execute(database, left) == [], refused
+
+
+def refuse(system: System, tables: Sequence[TableInfo]) -> None:
+    """What the plan says when two tables share a topic, or a contract can't be read."""
+    raise PreconditionError("this will not do", code="test.refused")
+
+
+@pytest.mark.parametrize("autocreate", ["filtered", "all_tables"])
+@pytest.mark.parametrize("why", ["refused", "nothing to capture"])
+def test_a_first_start_that_is_refused_leaves_nothing_on_the_server(
+    why: str, autocreate: str, database: str, unique: str
+) -> None:
+    execute(database, "create table t (id int primary key)")
+    nothing = Selection(included=lambda schema, table: False)
+    it = Keeping(
+        database,
+        unique,
+        autocreate=autocreate,
+        **({"approve": refuse} if why == "refused" else {"selection": nothing}),
+    )
+    with pytest.raises(PreconditionError) as refused, it.opened():
+        pass
+    assert refused.value.code in {"test.refused", "source.no_tables"}
+    assert execute(database, "select pubname from pg_publication") == []
+    assert execute(database, "select from pg_replication_slots where database = current_database()") == []
+    assert it.state == {}
