@@ -21,6 +21,7 @@ from liberator.contract.document import Document, Pointer, Schema, pointer_text,
 from liberator.contract.proof import (
     JUDGES,
     NUMBERS,
+    TOGETHER,
     Attempt,
     Case,
     Part,
@@ -126,7 +127,6 @@ class _Comparison:
         self._given = Document(given, f"the {given_name} version").schema
         self._names = given_name, goal_name
         self._attempt = Attempt(self._goal, frozenset())
-        self._same_definitions = _meaning(_definitions(self._goal)) == _meaning(_definitions(self._given))
         self._texts = {id(here): _meaning(here) for _, here in walk(self._given)}
         self._joined: dict[tuple[int, ...], Schema] = {}
         self._running: set[tuple[int, int]] = set()
@@ -163,8 +163,24 @@ class _Comparison:
             self._passed.add(pair)
 
     def _same(self, goal: Schema, given: Schema) -> bool:
-        texts = _meaning(goal), self._texts.get(id(given), "")
-        return texts[0] == texts[1] and (self._same_definitions or '"$ref"' not in texts[0])
+        """Do they say the same in the same words, and do these lead to the same?"""
+        if _meaning(goal) != self._text(given):
+            return False
+        targets: set[str] = set()
+        waiting = _references(goal)
+        while waiting:
+            reference = waiting.pop()
+            if reference not in targets:
+                targets.add(reference)
+                target = follow(self._goal, reference)
+                if _meaning(target) != self._text(follow(self._given, reference)):
+                    return False
+                waiting |= _references(target)
+        return True
+
+    def _text(self, given: Schema) -> str:
+        """The given as it was written."""
+        return self._texts.get(id(given)) or _meaning(given)
 
     def _rooted(self, given: Schema) -> Rooted:
         return Rooted(self._given, given)
@@ -177,8 +193,18 @@ class _Comparison:
             return
         elif word in _DESCENTS:
             _DESCENTS[word](self, case, part, at)
-        elif not self._attempt.proves(case, part, word):
+        elif not (self._attempt.proves(case, part, word) or self._says_the_same(case, part, word)):
             self._report(rule_of(word), at, allowance(case, part, word))
+
+    def _says_the_same(self, case: Case, part: Part, word: str) -> bool:
+        """Does the given have the keyword, and those that belong to it, in the same words? (Whatever they refer to.)"""
+        family = next((words for words in TOGETHER if word in words), (word,))
+        wanted = {each: part[each] for each in family if each in part}
+        return not word.startswith("unevaluated") and any(
+            self._same(wanted, {each: other[each] for each in family if each in other})
+            for other in case.parts
+            if word in other
+        )
 
     def _unknown(self, case: Case, part: Part, word: str, at: Pointer) -> None:
         if word in _ANNOTATIONS or word.startswith("x-"):
@@ -353,8 +379,9 @@ def _only_named(given: Schema) -> Schema:
     return {"allOf": [given, {"properties": names, "additionalProperties": False}]}
 
 
-def _definitions(schema: Schema) -> Any:
-    return schema.get("$defs") if isinstance(schema, dict) else None
+def _references(schema: Schema) -> set[str]:
+    """All that a schema refers to."""
+    return {here["$ref"] for _, here in walk(schema) if isinstance(here, dict) and "$ref" in here}
 
 
 def _meaning(schema: Any) -> str:

@@ -206,17 +206,18 @@ JUDGES: dict[str, frozenset[str]] = {
 }
 """Every keyword that can reject a value, and the types of the values that it judges."""
 
-_TOGETHER = (
+TOGETHER = (
     ("if", "then", "else"),
     ("contains", "minContains", "maxContains"),
     ("prefixItems", "items"),
     ("properties", "patternProperties", "additionalProperties"),
 )
+"""Keywords that mean something together only."""
 
 
 def _verbatim(case: Case, part: Part, word: str) -> bool:
     """Does the given say the same in the same words?"""
-    family = next((words for words in _TOGETHER if word in words), (word,))
+    family = next((words for words in TOGETHER if word in words), (word,))
     wanted = _text([part.get(each, None) for each in family])
     if word.startswith("unevaluated") or '"$ref"' in wanted:
         return False

@@ -199,6 +199,22 @@ def test_rows_are_closed_at_their_own_level_only() -> None:
     assert refusals(of(a=of(x=TEXT)), of(a=of(x=TEXT, y=TEXT)), rows=True) == {("property-added", "/a/y")}
 
 
+@pytest.mark.parametrize(
+    "holder", ["definitions", "$defs", "properties", "dependentSchemas", "patternProperties"]
+)
+def test_what_a_reference_leads_to_counts_wherever_it_stands(holder: str) -> None:
+    """The same words do not mean the same when they refer to something that has changed."""
+
+    def version(kind: str) -> Schema:
+        schema = of(a={"$ref": f"#/{holder}/n"}, b={"type": "string", "not": {"$ref": f"#/{holder}/n"}})
+        schema[holder] = {**schema.get(holder, {}), "n": {"$ref": "#/items"}}
+        return {**schema, "items": {"type": kind}}
+
+    found = refusals(version("string"), version("integer"))
+    assert {("type-narrowed", "/a"), ("too-complex", "/b")} <= found
+    assert refusals(version("string"), {**version("string"), "title": "A"}) == set()
+
+
 def test_what_is_no_contract_is_refused_as_such() -> None:
     with pytest.raises(ContractError) as caught:
         compatible(of(a=WHOLE), of(a={"$ref": "https://elsewhere/a.json"}), "backward")
