@@ -6,6 +6,8 @@ asked for them. Each call makes its own connections and gives them back.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from liberator.contract.compatibility import compatible_with
 from liberator.contract.derive import ColumnSchema, derive
 from liberator.contract.diff import Difference, differences
 from liberator.contract.gate import ColumnFacts
-from liberator.contract.migration import Contract, breaks, successor
+from liberator.contract.migration import Break, Contract, breaks, readers, successor
 from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, embedded, subject
 from liberator.contract.registry.subjects import Part
 from liberator.contract.store import ContractStore
@@ -31,6 +33,11 @@ from liberator.source.tables import choose
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
+
+log = logging.getLogger(__name__)
+
+_DATABASE, _SCHEMA, _TABLE = "0database0", "0schema0", "0table0"
+"""Stand in a topic for the names that it is made of."""
 
 LIVE = "table"
 """What stands in the place of a version for the table as it is now."""
@@ -99,20 +106,56 @@ def derive_schemas(
 
 
 def check_schemas(config: SourceConfig, folder: Path) -> Iterator[dict[str, Any]]:
-    """One row for everything that a table as it is now breaks of its stored contract."""
-    for stream in _streams(config, ContractStore(folder)):
-        if not stream.versions:
-            continue
+    """One row for everything that a table as it is now, or its absence, breaks of its stored contract."""
+    store = ContractStore(folder)
+    streams = [stream for stream in _streams(config, store) if stream.versions]
+    gone = list(_without_a_table(config, store, {stream.topic for stream in streams}))
+    if not streams and not gone:
+        log.warning(
+            "nothing was checked: no table that %s captures has a contract in %s", config.name, folder
+        )
+    for topic, table in gone:
+        held = store.versions(topic)
+        consumers = readers(held[max(held)])
+        what = f"there is no table {table} any more, or it is no longer captured"
+        yield _finding(config, topic, max(held), Break("", "table", what, consumers))
+    for stream in streams:
         for each in breaks(stream.versions, stream.derived, stream.columns, config.schema_.compatibility):
-            yield {
-                "connector": config.name,
-                "topic": stream.topic,
-                "version": max(stream.versions),
-                "field": each.field,
-                "rule": each.rule,
-                "consumers": each.consumers,
-                "what": each.message,
-            }
+            yield _finding(config, stream.topic, max(stream.versions), each)
+
+
+def _finding(config: SourceConfig, topic: str, version: int, found: Break) -> dict[str, Any]:
+    return {
+        "connector": config.name,
+        "topic": topic,
+        "version": version,
+        "field": found.field,
+        "rule": found.rule,
+        "consumers": found.consumers,
+        "what": found.message,
+    }
+
+
+def _without_a_table(
+    config: SourceConfig, store: ContractStore, there: set[str]
+) -> Iterator[tuple[str, str]]:
+    """Stored topics of this connector that no table is published to, with the name of the table that they were for.
+
+    Told by the template: only where it holds the connector's name can others have no such topics.
+    """
+    template = config.publish.topic
+    if "name" not in template.places:
+        return
+    spelled = template.render(name=config.name, db=_DATABASE, schema=_SCHEMA, table=_TABLE)
+    pattern = re.escape(config.without_stage(spelled)).replace(_DATABASE, ".+")
+    pattern = pattern.replace(_SCHEMA, "(?P<schema>.+?)").replace(_TABLE, "(?P<table>.+)")
+    wanted = selection(config)
+    for topic in store.topics():
+        found = re.fullmatch(pattern, topic)
+        if found and topic not in there:
+            schema, table = found.groupdict().get("schema", "public"), found.groupdict().get("table", "*")
+            if wanted.included(schema, table) and not wanted.excluded(schema, table):
+                yield topic, f"{schema}.{table}"
 
 
 def diff_schemas(

@@ -48,12 +48,12 @@ def breaks(
     then what a consumer reads that is gone.
     """
     held = versions[max(versions)]
-    readers = _readers(held)
+    reading = _reading(held)
     found: dict[str, Break] = {}
 
     def note(field: str, rule: str, message: str) -> None:
         first = field.split("/")[1].replace("~1", "/").replace("~0", "~") if field else ""
-        found.setdefault(field, Break(field, rule, message, tuple(readers.get(first, ()))))
+        found.setdefault(field, Break(field, rule, message, tuple(reading.get(first, ()))))
 
     for field, rule, message in _refused(held, columns):
         note(field, rule, message)
@@ -61,7 +61,7 @@ def breaks(
         towards = "" if each.version == max(versions) else f" (version {each.version})"
         note(each.path, each.rule, each.message + towards)
     names = {column.name for column in columns}
-    for name, consumers in readers.items():
+    for name, consumers in reading.items():
         if name not in names:
             note(
                 pointer_text((name,)),
@@ -165,14 +165,20 @@ def _nothing_fits(
         yield pointer_text((column.name,)), "type", message
 
 
-def _readers(held: Contract) -> dict[str, list[str]]:
-    """Column -> the consumers that read it, as ``x-consumers`` says."""
-    readers: dict[str, list[str]] = {}
+def readers(held: Contract) -> tuple[str, ...]:
+    """The consumers that the contract names, as ``x-consumers`` says."""
     named = held.get("x-consumers")
-    for consumer, fields in named.items() if isinstance(named, dict) else ():
+    return tuple(named) if isinstance(named, dict) else ()
+
+
+def _reading(held: Contract) -> dict[str, list[str]]:
+    """Column -> the consumers that read it."""
+    reading: dict[str, list[str]] = {}
+    for consumer in readers(held):
+        fields = held["x-consumers"][consumer]
         for name in fields if isinstance(fields, list) else ():
-            readers.setdefault(str(name), []).append(consumer)
-    return readers
+            reading.setdefault(str(name), []).append(consumer)
+    return reading
 
 
 def _text(schema: Any) -> str:

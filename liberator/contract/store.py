@@ -44,6 +44,17 @@ class ContractStore:
         newest = max(self._versions(folder), default=None)
         return (newest, _read(folder / f"{newest}.json")) if newest else None
 
+    def topics(self) -> list[str]:
+        """The topics that have a contract, in order. Folders of other names are not looked at."""
+        try:
+            folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
+        names = [folder.name for folder in folders if _TOPIC.fullmatch(folder.name)]
+        return sorted(name for name in names if self._versions(self._topic_folder(name)))
+
     def versions(self, topic: str) -> dict[int, dict[str, Any]]:
         """All contracts of `topic` by version, the oldest first. Raises `ContractError`."""
         if self.load(topic) is None:

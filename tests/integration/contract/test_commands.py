@@ -166,3 +166,51 @@ def test_a_table_that_differs_is_shown(liberate: Liberate, migrate: Callable[[st
 def test_a_version_that_is_not_there_cannot_be_compared(liberate: Liberate) -> None:
     liberate("derive")
     assert liberate("diff", "--from", "7") == (1, [])
+
+
+def test_a_table_that_is_gone_is_found(
+    liberate: Liberate, migrate: Callable[[str], None], store: ContractStore
+) -> None:
+    """A contract whose table was renamed would have nothing to be checked against."""
+    liberate("derive")
+    held = store.versions(TOPIC)[1]
+    store.write(TOPIC, {**held, "x-consumers": {"shipping": ["id"]}})
+    store.write("warehouse.public.orders", held)
+    migrate("alter table orders rename to purchases")
+    code, rows = liberate("check")
+    assert code == 4
+    assert [(row["topic"], row["rule"], row["consumers"]) for row in rows] == [(TOPIC, "table", ["shipping"])]
+    assert liberate("check", "--table", "public.other") == (0, [])
+    assert liberate("check", "--exclude", "public.orders") == (0, [])
+
+
+@pytest.mark.usefixtures("migrate")
+def test_a_check_of_nothing_says_so(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["--source", database, "--name", "shop", "--dir", str(tmp_path / "elsewhere")]
+    assert main(["schema", "check", *target]) == 0
+    assert "nothing was checked: no table that shop captures has a contract in" in capsys.readouterr().err
+
+
+def test_contracts_are_the_same_in_every_stage(
+    liberate: Liberate, migrate: Callable[[str], None], store: ContractStore
+) -> None:
+    liberate("derive", "--stage", "test")
+    assert store.topics() == [TOPIC]
+    assert liberate("check", "--stage", "staging") == (0, [])
+    migrate("alter table orders rename to purchases")
+    assert [row["topic"] for row in liberate("check", "--stage", "staging")[1]] == [TOPIC]
+
+
+@pytest.mark.parametrize(
+    ("template", "found"), [("{db}-{table}.{name}", True), ("all.{schema}.{table}", False)]
+)
+def test_a_table_that_is_gone_is_told_by_the_template_of_topics(
+    liberate: Liberate, migrate: Callable[[str], None], template: str, found: bool
+) -> None:
+    """Without the connector's name in it, the contract could be one of another connector."""
+    liberate("derive", "--topic", template)
+    migrate("alter table orders rename to purchases")
+    code, rows = liberate("check", "--topic", template)
+    assert (code, [row["rule"] for row in rows]) == ((4, ["table"]) if found else (0, []))

@@ -221,3 +221,13 @@ def test_a_version_that_cannot_be_read_is_not_left_out(store: ContractStore, tmp
     with pytest.raises(ContractError) as caught:
         store.versions("orders")
     assert caught.value.code == "contract.invalid_json"
+
+
+def test_topics_are_those_that_have_a_contract(store: ContractStore, tmp_path: Path) -> None:
+    assert store.topics() == []
+    put(tmp_path, "1.json", "{}")
+    (tmp_path / "schemas/without").mkdir()
+    (tmp_path / "schemas/outbox.event.Order/Placed").mkdir(parents=True)
+    (tmp_path / "schemas/no topic").mkdir()
+    (tmp_path / "schemas/connector.schema.json").write_text("{}")
+    assert store.topics() == ["orders"]
