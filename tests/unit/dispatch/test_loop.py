@@ -26,6 +26,7 @@ ONE = TopicPartition("orders", 0)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_IDLE", 0.001)
     monkeypatch.setattr(loop, "_BUSY", 0.0)
+    monkeypatch.setattr(loop, "_REVOKED", 0.1)
 
 
 PASSING = FunctionError("503", retryable=True)
