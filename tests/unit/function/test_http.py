@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -69,8 +70,9 @@ def endpoint() -> Iterator[Endpoint]:
             self.send_response(it.status[min(len(it.requests), len(it.status)) - 1])
             for name, value in {"content-length": str(len(it.answer)), **it.answer_headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(it.answer)
+            with contextlib.suppress(ConnectionError):  # who waited for it may have gone
+                self.end_headers()
+                self.wfile.write(it.answer)
 
         def log_message(self, *_: Any) -> None:
             pass
