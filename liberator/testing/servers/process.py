@@ -194,5 +194,5 @@ def not_ours() -> ServerError:
     return ServerError(
         "a server given by its URL is not started or stopped from here",
         code="server.not_ours",
-        fix="unset LIBERATOR_TEST_POSTGRES* and LIBERATOR_TEST_KAFKA, so that servers of our own are started",
+        fix="unset the variables LIBERATOR_TEST_*, so that servers of our own are started",
     )
