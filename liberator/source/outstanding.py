@@ -315,7 +315,8 @@ def _say(name: str, table: TableInfo, other: bool) -> None:
 
 
 def _is_another(table: TableInfo, known: TablePosition | None) -> bool:
-    return known is not None and known.oid not in (None, table.oid)
+    """Does what was published under its name not hold, because another table had it?"""
+    return known is not None and (known.afresh or known.oid not in (None, table.oid))
 
 
 def _encoded(tables: Mapping[str, TablePosition]) -> State:

@@ -105,6 +105,23 @@ def test_what_was_published_before_a_gap_is_taken_back_when_all_is_read_again(
             assert rows(batches) == [b"2\tb\n"]
 
 
+@pytest.mark.parametrize("mode", ["initial", "always"])
+def test_a_name_that_is_to_be_emptied_stays_so_until_its_table_is_read(
+    mode: str, database: str, unique: str
+) -> None:
+    """A kill between the finding that a table was made anew and its reading changes nothing, whatever reads it then."""
+    execute(database, "create table t (id int primary key, v text)", "insert into t values (1, 'new')")
+    it = Keeping(database, unique, snapshot="never")
+    with it.opened():
+        pass
+    it.state["table:public.t"] = TablePosition(0x10, oid=1).encode()
+    for _ in range(2):
+        with it.opened(snapshot=mode) as source:
+            batches = polled(source, lambda batches: bool(rows(batches)))
+            assert emptied(batches) == ["public.t"]
+            assert rows(batches) == [b"1\tnew\n"]
+
+
 def test_a_heartbeat_query_that_waits_for_a_lock_holds_up_nothing(
     database: str, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
