@@ -102,13 +102,14 @@ def _column(held: Rooted, live: Rooted) -> Schema:
     was, now = held.schema, live.schema
     if isinstance(was, bool) or isinstance(now, bool):
         return was
-    retyped = was.get("x-pg-type", now.get("x-pg-type")) != now.get("x-pg-type")
+    noted = {**was, **{word: now[word] for word in was if word.startswith("x-pg-") and word in now}}
+    retyped = was.get("x-pg-type") != noted.get("x-pg-type")
     if follows(held, live):
-        return {**was, "x-pg-type": now["x-pg-type"]} if retyped else was
+        return noted
     lost_not_null = "x-pg-type" in was and _text(nullable(was)) == _text(now)
     if retyped or lost_not_null or not _meet(held, live):
         return now
-    return was
+    return noted
 
 
 def _meet(held: Rooted, live: Rooted) -> bool:

@@ -129,6 +129,22 @@ def test_what_was_written_by_hand_is_kept() -> None:
     assert following["properties"] == {**held["properties"], "size": {**INT4, "type": ["integer", "null"]}}
 
 
+def test_what_is_noted_of_a_type_follows_the_table() -> None:
+    def enum(*labels: str) -> ColumnSchema:
+        return column(
+            "status", {"type": "string", "x-pg-type": "state", "x-pg-enum": list(labels)}, not_null=True
+        )
+
+    held = contract(ID, enum("new"))
+    held["properties"]["status"]["maxLength"] = 9
+    assert broken(held, ID, enum("new", "paid"), mode="full") == []
+    following = successor(held, contract(ID, enum("new", "paid")))
+    assert following["properties"]["status"] == {
+        **held["properties"]["status"],
+        "x-pg-enum": ["new", "paid"],
+    }
+
+
 def test_a_contract_written_by_hand_need_not_name_every_column() -> None:
     held = {"properties": {"status": {"enum": ["new", "paid"]}}}
     assert successor(held, contract(ID, STATUS, QUANTITY)) == held
