@@ -1,4 +1,4 @@
-"""COPY out of the database, line by line, as libpq hands them out."""
+"""COPY out of the database, the lines as libpq hands them out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import psycopg
 from psycopg import pq
 
 
-def copy_lines(connection: psycopg.Connection[Any], command: bytes, stop: threading.Event) -> Iterator[bytes]:
-    """The lines of a COPY TO STDOUT, each with its newline: libpq's own calls, because psycopg's copy object costs
-    more per row than all else here together.
+def copy_chunks(
+    connection: psycopg.Connection[Any], command: bytes, stop: threading.Event, *, lines: int, size: int
+) -> Iterator[tuple[list[bytes], int]]:
+    """The lines of a COPY TO STDOUT, each with its newline, many at a time: at most `lines` of them, and no more once they
+    have `size` bytes together; with how many bytes they have. libpq's own calls, because psycopg's copy object costs more
+    per row than all else here together.
 
     The connection is closed when the reading ends before the lines do, by `stop` or because nobody takes them any more.
     Raises `psycopg.Error`.
@@ -24,12 +27,18 @@ def copy_lines(connection: psycopg.Connection[Any], command: bytes, stop: thread
         raise psycopg.errors.error_from_result(result)
     get, socket = pgconn.get_copy_data, [pgconn.socket]
     ended = False
+    chunk: list[bytes] = []
+    weight = 0
     try:
         while not stop.is_set():
-            size, data = get(1)
-            if size > 0:
-                yield bytes(data)
-            elif size == 0:
+            got, data = get(1)
+            if got > 0:
+                chunk.append(bytes(data))
+                weight += got
+                if weight >= size or len(chunk) >= lines:
+                    yield chunk, weight
+                    chunk, weight = [], 0
+            elif got == 0:
                 if select.select(socket, [], [], 0.2)[0]:
                     pgconn.consume_input()
             else:
@@ -38,8 +47,11 @@ def copy_lines(connection: psycopg.Connection[Any], command: bytes, stop: thread
     finally:
         if not ended:
             connection.close()
-    if ended:
-        _finish(pgconn)
+    if not ended:
+        return
+    if chunk:
+        yield chunk, weight
+    _finish(pgconn)
 
 
 def _finish(pgconn: pq.abc.PGconn) -> None:

@@ -30,11 +30,12 @@ def encode(batch: EncodedBatch) -> bytes:
     """All events of the batch as lines. Control records are left out: they are for brokers only."""
     if batch.string_keys or batch.headers.count(None) != len(batch):
         return _carefully(batch)
-    lines = _spliced(batch)
     # A newline in pretty-printed JSON would break the line in two; NUL begins a registry's binary wire format.
-    if lines.count(b"\n") != len(batch) or b"\0" in lines:
-        return _carefully(batch)
-    return lines
+    for column in (batch.keys, batch.values):
+        together = b"".join(filter(None, column))
+        if b"\n" in together or b"\0" in together:
+            return _carefully(batch)
+    return _spliced(batch)
 
 
 def _spliced(batch: EncodedBatch) -> bytes:
@@ -74,7 +75,7 @@ def _escaped(ids: list[bytes]) -> list[bytes]:
         if len(together.translate(None, _ESCAPED)) == len(together):
             return ids
         if len(together.translate(None, _BESIDES_QUOTES)) == len(together):
-            return [id.replace(b'"', b'\\"') for id in ids]
+            return b"\n".join(ids).replace(b'"', b'\\"').split(b"\n") if ids else ids
     return [_string(id)[1:-1] for id in ids]
 
 

@@ -30,7 +30,7 @@ from liberator.postgres.catalogue import (
     load_table,
     name_of,
 )
-from liberator.postgres.copying import copy_lines
+from liberator.postgres.copying import copy_chunks
 from liberator.postgres.locks import lockers
 from liberator.postgres.model import Table
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
@@ -343,18 +343,12 @@ class Snapshot:
         row_filter = self._shown[unit.info.oid].row_filter
         name, generated = self._names[unit.info.oid], unit.info.oid in self._generated
         command = _copy_command(unit, name, table, row_filter, generated=generated)
-        lines: list[bytes] = []
-        size = 0
         text = command.as_bytes(connection)
         with as_stored(connection):
-            for line in copy_lines(connection, text, self._stop):
-                lines.append(line)
-                size += len(line)
-                if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
-                    self._put(_Chunk(unit, table, lines, size))
-                    lines, size = [], 0
-        if lines:
-            self._put(_Chunk(unit, table, lines, size))
+            for lines, size in copy_chunks(
+                connection, text, self._stop, lines=_CHUNK_LINES, size=_CHUNK_BYTES
+            ):
+                self._put(_Chunk(unit, table, lines, size))
 
     def _put(self, item: _Chunk | _Done | LiberatorError) -> None:
         while not self._stop.is_set():

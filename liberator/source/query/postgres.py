@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError
-from liberator.postgres.copying import copy_lines
+from liberator.postgres.copying import copy_chunks
 from liberator.postgres.replication import identifier
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal, statement
@@ -202,19 +202,11 @@ class PostgresDatabase:
         """See `Database.page`."""
         query = page_query(scan, rows if scan.shape.paged else None, self._ages)
         places = _places(scan)
-        lines: list[bytes] = []
-        size = 0
         try:
-            for line in self._copy(query):
-                lines.append(line)
-                size += len(line)
-                if len(lines) >= _CHUNK_LINES or size >= _CHUNK_BYTES:
-                    yield Chunk(lines, (), _place(line, places), size)
-                    lines, size = [], 0
+            for lines, size in self._copy(query):
+                yield Chunk(lines, (), _place(lines[-1], places), size)
         except psycopg.Error as error:
             raise self._failure(error, f"reading {scan.shape.relation.qualified}") from None
-        if lines:
-            yield Chunk(lines, (), _place(lines[-1], places), size)
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[str | None]:
         """See `Database.cursor_values`."""
@@ -238,7 +230,7 @@ class PostgresDatabase:
     def odd(self, shape: Shape, view: View) -> dict[str, int]:
         """See `Database.odd`."""
         query = odd_query(shape, view.cap)
-        [line] = self._guarded(lambda: list(self._copy(query)), "counting odd rows")
+        [line] = self._lines(query, "counting odd rows")
         names = ("NULL", "infinite", "in the future")
         return {
             name: int(count or 0)
@@ -249,9 +241,7 @@ class PostgresDatabase:
     def present(self, shape: Shape, keys: Sequence[Place]) -> set[int]:
         """See `Database.present`."""
         query = present_query(shape, keys)
-        lines = self._guarded(
-            lambda: list(self._copy(query)), f"looking up keys of {shape.relation.qualified}"
-        )
+        lines = self._lines(query, f"looking up keys of {shape.relation.qualified}")
         return {int(line) for line in lines}
 
     def key_place(self, shape: Shape, chunk: Chunk) -> list[Place]:
@@ -319,17 +309,20 @@ class PostgresDatabase:
         return str(cap)
 
     def _value(self, query: sql.Composed) -> str | None:
-        [line] = self._guarded(lambda: list(self._copy(query)), "asking for the greatest cursor")
+        [line] = self._lines(query, "asking for the greatest cursor")
         return fields_of(line)[0]
 
     def _ask(self, text: str) -> list[tuple[Any, ...]]:
         return self._guarded(lambda: self._live.execute(as_literal(text)).fetchall(), "")
 
-    def _copy(self, query: sql.Composed) -> Iterator[bytes]:
+    def _copy(self, query: sql.Composed) -> Iterator[tuple[list[bytes], int]]:
         connection = self._live
         text = sql.SQL("COPY ({}) TO STDOUT").format(query).as_bytes(connection)
         with as_stored(connection):
-            yield from copy_lines(connection, text, self._stop)
+            yield from copy_chunks(connection, text, self._stop, lines=_CHUNK_LINES, size=_CHUNK_BYTES)
+
+    def _lines(self, query: sql.Composed, doing: str) -> list[bytes]:
+        return self._guarded(lambda: [line for lines, _ in self._copy(query) for line in lines], doing)
 
     def _guarded(self, ask: Callable[[], _Answer], doing: str) -> _Answer:
         try:
