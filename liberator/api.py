@@ -23,6 +23,7 @@ from liberator.build.run import make_connector
 from liberator.build.running import Running
 from liberator.change import Change, EncodedBatch, State
 from liberator.config import from_options
+from liberator.errors import ConfigError
 
 _WAIT = 0.5
 
@@ -157,6 +158,13 @@ def stream(
     options["table"], options["exclude"] = list(tables), list(exclude)
     options["set"] = [f"{key}={value}" for key, value in (settings or {}).items()]
     config = from_options(options)
+    if config.source.mode == "outbox":
+        raise ConfigError(
+            "the events of an outbox are no changes of rows",
+            code="config.not_supported",
+            where="mode",
+            fix="run the connector with publish.url local:DIR, and read that",
+        )
     handoff = Handoff(config.limits.memory // 2)
     connector = make_connector(config, lambda: handoff, once=once, trial=name is None)
     return _batches(connector, handoff)

@@ -22,6 +22,8 @@ from liberator.postgres.replication import ReplicationConnection
 from liberator.postgres.session import connect
 from liberator.postgres.slots import Slot, drop_slot, find_slot, list_slots
 from liberator.source.log import LogSource
+from liberator.source.outbox.source import PARTITION as OUTBOX
+from liberator.source.outbox.source import rounds_of
 from liberator.source.position import (
     PUBLICATIONS,
     SLOT,
@@ -54,7 +56,7 @@ def checkpoint_show(config: SourceConfig) -> Iterator[dict[str, Any]]:
 
 def checkpoint_adopt(config: SourceConfig) -> None:
     """Make the slot's own position the connector's. Raises `PreconditionError` without an idle slot."""
-    if config.source.mode == "query":
+    if not config.source.reads_log:
         raise no_slot()
     settings = log_settings(config)
     with (
@@ -87,7 +89,7 @@ def checkpoint_reset(config: SourceConfig, tables: Sequence[str] = ()) -> None:
 
     tables: only have the rows of these (``schema.table``) read again at the next start; the position stays.
     """
-    if config.source.mode == "query":
+    if not config.source.reads_log:
         reset_query(config, tables)
         return
     if tables:
@@ -131,7 +133,7 @@ def slot_list(config: SourceConfig) -> Iterator[dict[str, Any]]:
 
 def slot_create(config: SourceConfig) -> None:
     """Make publication and slot and save the position; existing rows, if wanted, are read at the first run."""
-    if config.source.mode == "query":
+    if not config.source.reads_log:
         raise no_slot()
     with closing(make_checkpoint(config)) as checkpoint:
         ledger = Ledger(checkpoint)
@@ -161,6 +163,8 @@ def status(config: SourceConfig) -> dict[str, Any]:
     """Position, slot and lag as the live systems tell."""
     if config.source.mode == "query":
         return status_query(config)
+    if not config.source.reads_log:
+        return _status_poll(config)
     with closing(connect(config.source.url, config.name)) as connection:
         slot = find_slot(connection, config.source.log.slot)
         end = flush_lsn(connection)
@@ -177,6 +181,13 @@ def status(config: SourceConfig) -> dict[str, Any]:
         "lag_bytes": None if position is None else max(0, end - position.lsn),
         "snapshot": {"tables": len(tables), "done": sum(table.done is not None for table in tables)},
     }
+
+
+def _status_poll(config: SourceConfig) -> dict[str, Any]:
+    """What is to be published stands in the table, so there is little to tell."""
+    with closing(make_checkpoint(config)) as checkpoint:
+        rounds = rounds_of(checkpoint.load())
+    return {"connector": config.name, "mode": "outbox", "rounds": rounds}
 
 
 def _slot_row(slot: Slot) -> dict[str, Any]:
@@ -208,6 +219,8 @@ def _meaning(partition: str, value: bytes) -> dict[str, Any]:
             }
         if partition == PUBLICATIONS:
             return {"position": f"of the publications {', '.join(publications_of({partition: value}))}"}
+        if partition == OUTBOX:
+            return {"position": f"{rounds_of({OUTBOX: value})} rounds"}
         if partition.startswith(TABLE_PREFIX):
             done = TablePosition.decode(value, partition).done
             return {"position": "to be read" if done is None else f"read at {format_lsn(done)}"}

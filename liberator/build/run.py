@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _TRIAL = {
     "query": "trial: no checkpoint, so the next run reads everything again; with --name it goes on",
+    "outbox": "trial: no checkpoint; rows of the outbox that are published are deleted or marked all the same",
 }
 _TRIAL_OF_A_LOG = "trial: temporary slot and publication, no checkpoint, nothing stays behind; with --name it can be resumed"
 
@@ -33,6 +34,10 @@ def make_connector(
         from liberator.build.query import QueryConnector
 
         return QueryConnector(config, publisher, once=once, max_events=max_events, trial=trial)
+    if not config.source.reads_log:
+        from liberator.build.outbox_poll import OutboxPollConnector
+
+        return OutboxPollConnector(config, publisher, once=once, max_events=max_events, trial=trial)
     from liberator.build.connector import Connector
 
     return Connector(config, publisher, once=once, max_events=max_events, trial=trial)
@@ -41,6 +46,6 @@ def make_connector(
 def run_source(config: SourceConfig, *, once: bool, max_events: int | None, trial: bool) -> int:
     """Run one source connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
     if trial:
-        log.warning(_TRIAL.get(config.source.mode, _TRIAL_OF_A_LOG))
+        log.warning(_TRIAL_OF_A_LOG if config.source.reads_log else _TRIAL[config.source.mode])
     make_connector(config, once=once, max_events=max_events, trial=trial).run()
     return 0

@@ -25,7 +25,7 @@ def init() -> None:
 @init.command()
 @click.argument("file", required=False, type=click.Path(), metavar="[FILE]")
 @option("--table", metavar="TABLE", envvar="LIBERATE_OUTBOX_TABLE", help="The outbox (public.outbox).")
-@option("--capture", type=click.Choice(["log", "message"]), help="How it will be read (log).")
+@option("--capture", type=click.Choice(["log", "poll", "message"]), help="How it will be read (log).")
 @option("--prefix", metavar="PREFIX", help="With --capture message: of the messages (outbox).")
 @option("--publication", metavar="NAME", help="Publication to make for the connector (outbox).")
 @option(

@@ -27,6 +27,7 @@ from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
     OUTBOX_TOPIC,
+    AfterPublish,
     CheckpointUrl,
     ConnectorName,
     ConnectorTopic,
@@ -252,9 +253,9 @@ class OutboxSettings(Section):
         default=TablePattern.parse("public.outbox"), json_schema_extra={"default": "public.outbox"}
     )
     """The table, as schema.table."""
-    capture: Literal["log", "message"] = "log"
-    """How events are found: `log` reads the rows inserted into the table from the write-ahead log, `message` logical
-    messages (`pg_logical_emit_message`), without any table."""
+    capture: Literal["log", "poll", "message"] = "log"
+    """How events are found: `log` reads the rows inserted into the table from the write-ahead log, `poll` asks the table
+    (of any database), `message` reads logical messages (`pg_logical_emit_message`), without any table."""
     prefix: str = Field(default="outbox", min_length=1)
     """With capture message: the prefix of the messages that are events."""
     columns: OutboxColumns = OutboxColumns()
@@ -268,7 +269,14 @@ class OutboxSettings(Section):
     """Publish a null (or empty) payload as a null value, which makes compacted topics forget the key. Otherwise NULL is
     published as the JSON null."""
     on_update: Literal["warn", "stop", "ignore"] = "warn"
-    """What happens when a row of the table is updated, which is no event: warn, stop, or nothing."""
+    """With capture log: what happens when a row of the table is updated, which is no event: warn, stop, or nothing."""
+    after_publish: AfterPublish = "delete"
+    """With capture poll: what becomes of a published row: `delete`, or `mark:COLUMN`, which sets a time to now or a boolean
+    to true."""
+    order_column: Identifier | None = None
+    """With capture poll: the column that tells the order of rows. Default: the serial or identity column, else the key."""
+    poll_interval: Duration = Field(default=1.0, json_schema_extra={"default": "1s"})
+    """With capture poll: time between two looks at an empty table."""
 
 
 class SourceSettings(Section):
@@ -291,6 +299,11 @@ class SourceSettings(Section):
     """How tables are queried."""
     outbox: OutboxSettings = OutboxSettings()
     """The events that an application writes down itself."""
+
+    @property
+    def reads_log(self) -> bool:
+        """Is there a slot?"""
+        return self.mode == "log" or (self.mode == "outbox" and self.outbox.capture != "poll")
 
 
 class TypeSettings(Section):

@@ -23,12 +23,7 @@ class NotYet(NamedTuple):
 
 NOT_YET = (
     NotYet(("connector",), "sink", "this version runs source connectors"),
-    NotYet(("source", "outbox", "capture"), "poll", "use log or message"),
-    NotYet(
-        ("source", "outbox", "after_publish"), None, "leave it out; capture log and message delete nothing"
-    ),
-    NotYet(("source", "outbox", "order_column"), None, "leave it out; the log has its own order"),
-    NotYet(("source", "outbox", "poll_interval"), None, "leave it out; the log is not polled"),
+    NotYet(("source", "outbox", "after_publish"), "keep", "write delete or mark:COLUMN, or use capture log"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
     NotYet(

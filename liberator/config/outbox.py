@@ -42,8 +42,21 @@ def _of_outbox(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
     for path, why in _ROWS_ONLY.items():
         if document.get(path) not in (None, False, [], ""):
             yield path, document.fault(path, "outbox", f"{why}, so this has no meaning here", "leave it out")
+    polled = document.get(("source", "outbox", "capture")) == "poll"
+    delivery: KeyPath = ("publish", "delivery")
+    if polled and document.get(delivery) == "exactly_once":
+        what = (
+            "rows are deleted or marked after they are published, so a kill in between publishes them again"
+        )
+        fix = "leave delivery out, or use capture log"
+        yield delivery, document.fault(delivery, "delivery", what, fix)
     url = document.get(("source", "url"))
-    if isinstance(url, str) and "://" in url and url.partition("://")[0] not in POSTGRES_SCHEMES:
+    if (
+        not polled
+        and isinstance(url, str)
+        and "://" in url
+        and url.partition("://")[0] not in POSTGRES_SCHEMES
+    ):
         what = "the log and its messages are read from PostgreSQL"
         fix = "write postgresql://USER@HOST:PORT/DATABASE"
         yield ("source", "url"), document.fault(("source", "url"), "url", what, fix)

@@ -22,7 +22,7 @@ def _server(config: SourceConfig) -> Hashable:
 
 
 def _slot(config: SourceConfig) -> Hashable | None:
-    if config.source.mode == "query":
+    if not config.source.reads_log:
         return None
     return _server(config), config.source.log.slot
 

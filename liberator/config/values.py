@@ -264,6 +264,22 @@ DeletePolicy = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^(ignore|reconcile|soft:.+)$"}),
 ]
 
+
+def _after_publish(value: Any) -> str:
+    value = _text(value)
+    if value == "delete" or (value.startswith("mark:") and len(value) > len("mark:")):
+        return str(value)
+    what, fix = (
+        "this is nothing to do with a published row",
+        "write delete or mark:COLUMN (mark:published_at)",
+    )
+    raise refusal("config.value", what, fix)
+
+
+AfterPublish = Annotated[
+    str, PlainValidator(_after_publish), WithJsonSchema({"type": "string", "pattern": "^(delete|mark:.+)$"})
+]
+
 FolderPath = Annotated[Path, AfterValidator(_anchored), WithJsonSchema({"type": "string", "minLength": 1})]
 
 

@@ -10,25 +10,25 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from liberator.change import Batch, EncodedBatch, State
 from liberator.contract.reading import members, read
 from liberator.contract.violation import Violation
-from liberator.errors import PreconditionError, SourceError
-from liberator.plan.compile import Converter, TablePlan
+from liberator.errors import SourceError
 from liberator.plan.context import PREFIX as CONTEXT
-from liberator.plan.context import TransactionContext, header_text
-from liberator.plan.outbox import Entry, Form, OutboxSettings, Router
+from liberator.plan.context import TransactionContext
+from liberator.plan.outbox import Entry, OutboxSettings, Router
+from liberator.plan.outbox_rows import OutboxPlan, check_table, compile_outbox, entry_of_row, plain
 from liberator.plan.planner import Planner
 from liberator.plan.resume import PARTITION, Cut
 from liberator.plan.rows import copy_fields
 from liberator.postgres.lsn import format_lsn
-from liberator.postgres.model import PgType, Table
+from liberator.postgres.model import Table
 from liberator.postgres.pgoutput import (
     Begin,
     Commit,
@@ -41,7 +41,6 @@ from liberator.postgres.pgoutput import (
     read_tuple,
 )
 from liberator.postgres.replication import POSTGRES_EPOCH
-from liberator.postgres.values import ConversionError
 from liberator.source.snapshot import SnapshotBatch
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,6 @@ _U32 = struct.Struct(">I").unpack_from
 _EPOCH_US = POSTGRES_EPOCH * 1_000_000
 _BODY: Final = 25
 _INSERT: Final = ord("I")
-_JSON_TYPES = ("json", "jsonb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,66 +59,6 @@ class LogOutboxSettings:
     system: str
     label: str
     prefix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxPlan:
-    """Where in a row of one table version the parts of an event are. headers, extras: (name, index, converter)."""
-
-    table: TablePlan
-    parts: tuple[int, int, int, int, int]
-    form: Form
-    headers: tuple[tuple[str, int, Converter | None], ...]
-    extras: tuple[tuple[bytes, int, Converter | None], ...]
-
-
-def check_table(table: Table, settings: OutboxSettings) -> Form:
-    """The form of the payload. Raises `PreconditionError` for a table that lacks a column, or whose payload is of no type
-    that could hold one."""
-    columns = {column.name: column.type for column in table.columns}
-    wanted = (*settings.names.all(), *settings.headers, *settings.envelope)
-    if missing := [name for name in wanted if name not in columns]:
-        raise PreconditionError(
-            f"the outbox {table.qualified} has no column {', '.join(missing)}",
-            code="outbox.column_missing",
-            where="source.outbox.columns",
-            fix="add it, or say in source.outbox what it is called; `liberate init outbox` prints a table that fits",
-        )
-    return _form(table, settings.names.payload, columns[settings.names.payload])
-
-
-def compile_outbox(plan: TablePlan, settings: OutboxSettings) -> OutboxPlan:
-    """Raises `PreconditionError` as `check_table` does."""
-    form = check_table(plan.table, settings)
-    index = {column.name: place for place, column in enumerate(plan.table.columns)}
-    converters = dict(plan.conversions)
-    at = [index[name] for name in settings.names.all()]
-    return OutboxPlan(
-        table=plan,
-        parts=(at[0], at[1], at[2], at[3], at[4]),
-        form=form,
-        headers=tuple((name, index[name], converters.get(index[name])) for name in settings.headers),
-        extras=tuple(
-            (plan.names[index[name]], index[name], converters.get(index[name])) for name in settings.envelope
-        ),
-    )
-
-
-def _form(table: Table, column: str, type: PgType) -> Form:
-    while type.kind == "domain" and type.element is not None:
-        type = type.element
-    if type.name in _JSON_TYPES:
-        return "json"
-    if type.name == "bytea":
-        return "bytes"
-    if type.name in ("text", "varchar", "bpchar", "citext"):
-        return "text"
-    raise PreconditionError(
-        f"column {column} of the outbox {table.qualified} is of type {type.name}, which holds no payload",
-        code="outbox.payload_type",
-        where="source.outbox.columns.payload",
-        fix="use json, jsonb, text or bytea",
-    )
 
 
 class OutboxExecutor:
@@ -248,7 +186,7 @@ class OutboxExecutor:
             raise malformed("an insert that does not fit its table", 30)
         if self._cut is not None and self._commit_lsn == self._cut.commit_lsn and change < self._cut.changes:
             return  # published before the restart
-        self._router.add(out, _entry(plan, values), self._place(b"%d" % change))
+        self._router.add(out, entry_of_row(plan, values), self._place(b"%d" % change))
 
     def _updated(self) -> None:
         """Said at the first, the tenth, the hundredth."""
@@ -340,45 +278,9 @@ class OutboxExecutor:
             fields = copy_fields(line, plan.table, int(batch.by_ctid))
             if batch.by_ctid:
                 fields.pop(0)
-            self._router.add(out, _entry(plan, fields), b"%b%08x" % (place, zlib.crc32(line)))
-
-
-def _entry(plan: OutboxPlan, values: Sequence[Any]) -> Entry:
-    """The parts of a row."""
-    id, kind, key, type, payload = (values[index] for index in plan.parts)
-    if payload is not None and plan.form == "bytes":
-        payload = bytes.fromhex(payload[2:].decode())
-    return Entry(
-        id=id,
-        aggregate_type=kind,
-        aggregate_id=key,
-        type=type,
-        payload=payload,
-        form=plan.form,
-        headers=tuple(
-            (name, _plain(_json(values[index], convert)))
-            for name, index, convert in plan.headers
-            if values[index] is not None
-        ),
-        extras=tuple((name, _json(values[index], convert)) for name, index, convert in plan.extras),
-    )
-
-
-def _json(value: bytes | None, convert: Converter | None) -> bytes:
-    """A further column as JSON; what does not fit its type (any more) is the server's text."""
-    if value is None:
-        return b"null"
-    try:
-        return value if convert is None else convert(value)
-    except ConversionError:
-        return orjson.dumps(value.decode("utf-8", "replace"))
-
-
-def _plain(json: bytes) -> bytes:
-    """What a header shows of JSON: text without its quotes."""
-    return header_text(orjson.loads(json)) if json.startswith(b'"') else json
+            self._router.add(out, entry_of_row(plan, fields), b"%b%08x" % (place, zlib.crc32(line)))
 
 
 def _said_text(json: bytes | None) -> bytes | None:
     """A member of a message as text; None: it is not there, or null."""
-    return None if json is None or json == b"null" else _plain(json)
+    return None if json is None or json == b"null" else plain(json)

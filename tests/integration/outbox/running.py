@@ -58,7 +58,7 @@ class Running:
         document = yaml.safe_load(self._file.read_text())
         _merge(document, changes)
         self._file.write_text(yaml.safe_dump(document))
-        env = {"SHOP_DSN": self.dsn, "SHOP_BROKER": f"file://{self._published}"}
+        env = {"SHOP_DSN": self.dsn, "SHOP_URL": self.dsn, "SHOP_BROKER": f"file://{self._published}"}
         [config] = load(self._file, env, stage=self.stage)
         return config
 

@@ -54,16 +54,18 @@ def grants(unique: str, running: Running) -> list[str]:
     return ["--writer", f"{unique}_w", "--reader", f"{unique}_r", "--publication", publication]
 
 
+@pytest.mark.parametrize("capture", ["log", "poll"])
 def test_writer_and_reader_need_nothing_more(
     each_database: str,
     roles: tuple[str, str],
     unique: str,
     reading: Reading,
     script: Callable[..., str],
+    capture: str,
 ) -> None:
     writer, reader = roles
-    running = reading(reader, "outbox-log.yaml")
-    execute(each_database, script(*grants(unique, running)))
+    running = reading(reader, f"outbox-{capture}.yaml")
+    execute(each_database, script("--capture", capture, *grants(unique, running)))
     insert = (
         "insert into outbox (aggregatetype, aggregateid, type, payload) values ('order', '{}', 't', '{{}}')"
     )
@@ -74,7 +76,7 @@ def test_writer_and_reader_need_nothing_more(
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         execute(writer, "select * from outbox")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        execute(reader, "delete from outbox")
+        execute(reader, "delete from outbox" if capture == "log" else insert.format(3))
 
 
 def test_the_file_of_a_connector_says_what_its_outbox_looks_like(

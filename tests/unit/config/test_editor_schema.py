@@ -16,7 +16,11 @@ from liberator.config.load import FIELDS
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))
-ENV = {"SHOP_DSN": "postgresql://db/shop", "LEGACY_DSN": "mysql+pymysql://db/shop"}
+ENV = {
+    "SHOP_DSN": "postgresql://db/shop",
+    "SHOP_URL": "sqlite:///shop.db",
+    "LEGACY_DSN": "mysql+pymysql://db/shop",
+}
 MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
 
 
@@ -41,6 +45,7 @@ def test_there_are_sample_connectors() -> None:
         "mariadb-query.yaml",
         "outbox-log.yaml",
         "outbox-message.yaml",
+        "outbox-poll.yaml",
         "postgres-log.yaml",
         "postgres-query.yaml",
     ]

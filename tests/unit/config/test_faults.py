@@ -186,8 +186,10 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     ("text", "what"),
     [
         ("connector: sink\nname: x\nstream: {url: kafka://b}\n", "connector: sink"),
-        ("name: s\nsource: {url: postgresql://db, outbox: {capture: poll}}\n", "source.outbox.capture: poll"),
-        ("name: s\nsource: {url: postgresql://db, outbox: {order_column: x}}\n", "source.outbox.order_column"),
+        (
+            "name: s\nsource: {url: postgresql://db, outbox: {after_publish: keep}}\n",
+            "source.outbox.after_publish: keep",
+        ),
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
         ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
         ("name: s\nsource: {url: postgresql://db}\nformat: {envelope: flat}\n", "format.envelope: flat"),

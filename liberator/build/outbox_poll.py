@@ -1,0 +1,134 @@
+"""A connector that polls an outbox, wired: the loop with its source, plan, publisher, checkpoint and telemetry.
+
+Enters: a checked `SourceConfig` of mode outbox with capture poll. Leaves: a connector to run.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from liberator.build.outbox_rules import outbox_label, outbox_settings
+from liberator.build.parts import invalid_rows, make_checkpoint, publishers, type_options
+from liberator.build.query import default_schema, is_postgres
+from liberator.build.running import Running, Watching
+from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.change import Batch, State
+from liberator.codec.debezium import DebeziumCodec
+from liberator.observe.telemetry import Telemetry
+from liberator.plan.compile import TablePlan, compile_plan
+from liberator.plan.driver_values import value_converter
+from liberator.plan.outbox import Router
+from liberator.plan.outbox_poll import OutboxRowsExecutor
+from liberator.policy import Backoff
+from liberator.postgres.model import Table
+from liberator.protocols import Encoder, Publisher
+from liberator.source.outbox.source import OutboxPollSource, PollingSettings
+from liberator.source.outbox.table import PolledSettings, PolledTable
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+
+class OutboxPollConnector(Running):
+    """As `Connector`, for an outbox that is polled."""
+
+    source: OutboxPollSource
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        publisher: Callable[[], Publisher] | None = None,
+        *,
+        once: bool = False,
+        max_events: int | None = None,
+        trial: bool = False,
+    ) -> None:
+        checkpoint = None if trial else make_checkpoint(config)
+        self.config = config
+        self.telemetry = Telemetry(config.name)
+        self._ledger = Ledger(checkpoint)
+        self._executor: OutboxRowsExecutor | None = None
+        polling = polling_settings(config, once=once)
+        self.source = OutboxPollSource(
+            polling, lambda: make_table(config, polling.polled), approve=self._approve
+        )
+        self.capture = Capture(
+            self.source,
+            publisher or publishers(config, checkpoint),
+            self._ledger,
+            self._opened,
+            _Watcher(self.telemetry, dict),
+            CaptureSettings(once=once, max_events=max_events, trial=trial),
+            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
+        )
+
+    def _approve(self, table: PolledTable, shape: Table) -> None:
+        if self._executor is None:
+            settings = outbox_settings(self.config, table.database)
+            invalid = invalid_rows(self.config, table.database, self.telemetry)
+            router = Router(settings, invalid, outbox_label(self.config))
+            self._executor = OutboxRowsExecutor(
+                settings, router, lambda shape: _plan(self.config, shape, table.raw)
+            )
+        self._executor.prepare(shape)
+
+    def _opened(self, state: State) -> Encoder:
+        assert self._executor is not None
+        self.telemetry.version("server", self.source.table.server)
+        return self._executor
+
+
+def polling_settings(config: SourceConfig, *, once: bool = False) -> PollingSettings:
+    """What the source is told."""
+    outbox = config.source.outbox
+    after, _, column = outbox.after_publish.partition(":")
+    polled = PolledSettings(
+        url=config.source.url,
+        name=config.name,
+        schema=outbox.table.schema or "public",
+        table=outbox.table.table,
+        id=outbox.columns.id,
+        aggregate_type=outbox.columns.aggregate_type,
+        aggregate_id=outbox.columns.aggregate_id,
+        order=outbox.order_column,
+        mark=column if after == "mark" else None,
+    )
+    memory = max(1024 * 1024, config.limits.memory // 8)
+    return PollingSettings(polled, interval=outbox.poll_interval, memory=memory, once=once)
+
+
+def make_table(config: SourceConfig, settings: PolledSettings) -> PolledTable:
+    """The connection of one session."""
+    if is_postgres(config):
+        from liberator.source.outbox.postgres import PostgresTable
+
+        return PostgresTable(settings)
+    from liberator.source.outbox.sql_alchemy import SqlAlchemyTable
+
+    own = settings.schema in ("public", default_schema(config))
+    return SqlAlchemyTable(settings, None if own else settings.schema)
+
+
+def _plan(config: SourceConfig, table: Table, raw: bool) -> TablePlan:
+    """How its columns become JSON; topic and key are each event's own."""
+    types = type_options(config)
+    return compile_plan(
+        table,
+        topic="",
+        key=None,
+        options=types,
+        gate=None,
+        source=DebeziumCodec(config.name, "").table(table.schema, table.name),
+        convert=None if raw else lambda column: value_converter(column, types),
+    )
+
+
+class _Watcher(Watching):
+    """What a polled outbox received. There is no log to be behind of."""
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """See `Watch.received`."""
+        self._telemetry.state("streaming")
