@@ -165,7 +165,7 @@ class Replay:
             stream.table = f"{change.source['schema']}.{change.source['table']}"
         again = self._is_known(change)
         if change.op == "t":
-            _truncate(stream)
+            _truncate(stream, change.place())
         elif change.key is None:
             if not again:
                 self._apply_without_key(stream, change)
@@ -323,10 +323,13 @@ def _change(event: Event) -> _Change:
     )
 
 
-def _truncate(stream: _Stream) -> None:
+def _truncate(stream: _Stream, place: int) -> None:
+    """No row is left; and what was delivered again up to here need not go on to what the truncate is newer than."""
     stream.keyless.clear()
     for kept in stream.rows.values():
         kept.row = None
+        if place >= kept.newest:
+            kept.last = kept.newest
 
 
 def _held(stream: _Stream) -> Iterator[bytes]:

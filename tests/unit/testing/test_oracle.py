@@ -207,6 +207,13 @@ def test_a_truncate_empties_its_table_only() -> None:
     assert replay.problems() == []
 
 
+def test_what_is_delivered_again_may_end_at_a_truncate_that_is_newer() -> None:
+    """A table made anew: after a kill its stream comes again up to where the former one's rows are taken back."""
+    older, newer = event("t", None, id=log(12)), event("t", None, id=log(25))
+    assert kinds(Replay(complete=False).read([C1, older, U1, C1, older])) == ["behind"]
+    assert kinds(Replay(complete=False).read([C1, older, U1, C1, older, newer])) == []
+
+
 def test_a_table_without_a_key_is_a_multiset() -> None:
     twins = [event("c", None, row(1), id=log(10, number)) for number in range(3)]
     gone = event("d", None, before=row(1), id=log(20))
