@@ -16,6 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from liberator.consume.local import LocalConsumer
+from liberator.testing.conformance.stream import Watcher, read
+
 PATIENCE = 30.0
 
 
@@ -265,3 +268,42 @@ def test_a_database_that_restarts_is_waited_for(own_postgres: Any, tmp_path: Pat
         assert it.end(signal.SIGTERM) == 0
     finally:
         it.close()
+
+
+def test_the_sample_connector_runs_as_it_stands(
+    it: Querying, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute("create table orders (id int primary key); insert into orders values (1)")
+    sample = Path(__file__).parents[2] / "connectors" / "postgres-query.yaml"
+    text = sample.read_text().replace("127.0.0.1:9465", "127.0.0.1:0")
+    (it.folder / "shop.yaml").write_text(text)
+    monkeypatch.setenv("SHOP_DSN", it.dsn)
+    monkeypatch.setenv("SHOP_BROKER", "file:events.ndjson")
+    assert it.liberate("validate", "shop.yaml").returncode == 0
+    done = it.liberate("run", "shop.yaml", "--once")
+    assert done.returncode == 0, done.stderr
+    assert [event["topic"] for event in it.events()] == ["shop-query.public.orders"]
+
+
+def test_rows_come_exactly_once_into_a_local_log(it: Querying, db: psycopg.Connection[Any]) -> None:
+    """Kills in the middle of passes, of tables with pages and of one that has none."""
+    db.execute("create table t (id int primary key, v text); create table bare (n int)")
+    db.execute("insert into t select n, 'x' from generate_series(1, 20000) n")
+    db.execute("insert into bare select generate_series(1, 20000)")
+    it.configure(batch_rows=500)
+    document = json.loads((it.folder / "shop.yaml").read_text())
+    document["publish"] = {"url": "local:events", "delivery": "exactly_once"}
+    (it.folder / "shop.yaml").write_text(json.dumps(document))
+    for pause in (0.9, 1.1, 1.3):
+        it.start()
+        time.sleep(pause)
+        it.end(signal.SIGKILL)
+    last = it.liberate("run", "shop.yaml", "--once")
+    assert last.returncode == 0, last.stderr
+    consumer = LocalConsumer(it.folder / "events", "readers")
+    consumer.subscribe([f"{it.name}.public.t", f"{it.name}.public.bare"], Watcher())
+    batch = read(consumer, 40_000, quiet=1.0)
+    consumer.close()
+    rows = [json.loads(value or b"null")["after"] for value in batch.values]
+    assert sorted(row["id"] for row in rows if "id" in row) == list(range(1, 20_001))
+    assert sorted(row["n"] for row in rows if "n" in row) == list(range(1, 20_001))

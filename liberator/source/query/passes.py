@@ -45,18 +45,21 @@ _MOST_KNOWN = 500_000
 @dataclass(slots=True)
 class Clock:
     """now: seconds since the Unix epoch; tick: monotonic seconds; pause: waits so many seconds, True: time to stop.
-    room: is there room for one more page? Nothing is held open in the database while there is none."""
+    room: is there room for one more page? Nothing is held open in the database while there is none.
+    patience: seconds that are left for waiting for the transactions that run when a first pass begins."""
 
     now: Callable[[], float] = time.time
     tick: Callable[[], float] = time.monotonic
     pause: Callable[[float], bool] = threading.Event().wait
     room: Callable[[], bool] = lambda: True
+    patience: float = PATIENCE
 
 
 @dataclass(slots=True)
 class TablePass:
     """One way through a table. position: where it stands, and after the last batch where the next pass begins. told: how
-    many rows with a useless cursor were warned of. keys: remembers what is handed on, to tell deletes by."""
+    many rows with a useless cursor were warned of. keys: remembers what is handed on, to tell deletes by. mark: one that was
+    taken for this pass already."""
 
     database: Database
     shape: Shape
@@ -65,6 +68,7 @@ class TablePass:
     clock: Clock
     told: dict[str, int] = field(default_factory=dict)
     keys: KeySet | None = None
+    mark: Mark | None = None
     _known: set[bytes] = field(default_factory=set)
     _still_known: set[bytes] = field(default_factory=set)
     _overflown: bool = False
@@ -97,7 +101,7 @@ class TablePass:
         old = self.position.under_way
         mark = None
         if old is None and self.shape.cursor is not None:
-            mark = self.database.mark(self.shape)
+            mark = self.mark or self.database.mark(self.shape)
             if self.position.low is None and self.position.pending is None:
                 self._wait_for(mark)
         if old is not None:
@@ -110,9 +114,14 @@ class TablePass:
         return under_way
 
     def _wait_for(self, mark: Mark) -> None:
-        """At the very first, so that the second pass need not look at everything again."""
-        end = self.clock.tick() + PATIENCE + self.settings.delay
-        while not self._is_over(mark) and self.clock.tick() < end:
+        """At the very first, so that the second pass need not look at everything again. A transaction that does not end is
+        waited for once, not for each table."""
+        young = max(0.0, mark.at + self.settings.delay - self.clock.now())
+        end = self.clock.tick() + young + self.clock.patience
+        while not self._is_over(mark):
+            if self.clock.tick() >= end:
+                self.clock.patience = 0.0
+                return
             if self.clock.pause(0.2):
                 return
 

@@ -5,6 +5,7 @@ Asked before each pass, so that a table whose columns change is read in its new 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from liberator.postgres.sql import as_literal, statement
 from liberator.postgres.types import load_types
 from liberator.source.query.database import Relation, Shape
 from liberator.source.query.settings import TableSettings
+
+log = logging.getLogger(__name__)
 
 _DATED = frozenset({"timestamp", "timestamptz", "date"})
 _BOUNDED = _DATED | {"numeric", "float4", "float8"}
@@ -41,7 +44,7 @@ class Catalogue:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._facts: dict[int, _Facts] = {}
-        self._types: dict[int, PgType] = {}
+        self._asked: set[int] = set()
 
     def relations(self, wants: Callable[[str, str], bool]) -> list[Relation]:
         """Everything that can be read and is meant. A partition stands for itself only when no table above it is meant."""
@@ -72,6 +75,7 @@ class Catalogue:
         shown = [row for row in rows if not row["generated"]]
         columns = self._columns([(row["name"], row["type"], row["typmod"], row["not_null"]) for row in shown])
         names = {column.name for column in columns}
+        self._warn_of_cache(relation, settings)
         key = settings.key or tuple(column for column in facts.key if set(facts.key) <= names)
         real = facts.kind in "rp"
         return _shape(
@@ -84,6 +88,29 @@ class Catalogue:
             by_place=real and not key,
             indexed=facts.indexed,
         )
+
+    def _warn_of_cache(self, relation: Relation, settings: TableSettings) -> None:
+        """A sequence that hands out numbers in advance to each session makes them grow out of order."""
+        column = settings.incrementing_column
+        if settings.strategy != "incrementing" or column is None or relation.oid in self._asked:
+            return
+        self._asked.add(relation.oid)
+        rows = self._connection.execute(
+            "SELECT s.seqrelid::pg_catalog.regclass::text, s.seqcache FROM pg_catalog.pg_depend d"
+            " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+            " JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid"
+            " WHERE d.refobjid = %s AND a.attname = %s AND s.seqcache > 1",
+            (relation.oid, column),
+        ).fetchall()
+        for sequence, cache in rows:
+            log.warning(
+                "%s: sequence %s hands out %d numbers at a time to each session, so a row with a smaller number may come"
+                " long after one with a greater, and is missed; ALTER SEQUENCE %s CACHE 1, or use xmin",
+                relation.qualified,
+                sequence,
+                cache,
+                sequence,
+            )
 
     def _of_sql(self, relation: Relation, settings: TableSettings, text: str) -> Shape:
         try:

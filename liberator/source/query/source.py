@@ -20,7 +20,7 @@ from liberator.change import Batch, State
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError, SourceError
 from liberator.protocols import SnapshotProgress
 from liberator.source.query.batch import RowBatch
-from liberator.source.query.database import Database, Relation, Shape
+from liberator.source.query.database import Database, Mark, Relation, Shape
 from liberator.source.query.keys import KeySet
 from liberator.source.query.passes import Clock, TablePass
 from liberator.source.query.position import TablePosition, positions_of
@@ -37,7 +37,8 @@ _WAY_OUT = 8.0
 
 @dataclass(slots=True)
 class _Table:
-    """A table and when it is read next (monotonic seconds). comparing: a comparison of keys that is not saved yet."""
+    """A table and when it is read next (monotonic seconds). comparing: a comparison of keys that is not saved yet.
+    mark: taken for its first pass, before anything was read."""
 
     relation: Relation
     settings: TableSettings
@@ -45,6 +46,7 @@ class _Table:
     due: float = 0.0
     rounds: int = 0
     comparing: int | None = None
+    mark: Mark | None = None
     odd: dict[str, int] = field(default_factory=dict)
 
 
@@ -277,6 +279,7 @@ class _Session:
 
     def _work(self) -> None:
         try:
+            self._mark_first()
             while not self._stop.is_set():
                 self._look_around()
                 table = min(self._tables.values(), key=lambda table: table.due)
@@ -293,6 +296,15 @@ class _Session:
         except Exception as error:  # the thread's last stand: whatever it is must reach the loop
             log.debug("the reader failed", exc_info=True)
             self._put(SourceError(f"reading failed: {error!r}", code="source.query"))
+
+    def _mark_first(self) -> None:
+        """One moment for all first passes, so that whoever runs now, or the delay, is waited for once and not for each."""
+        for table in self._tables.values():
+            if self._stop.is_set():
+                return
+            if table.position.passes == 0 and table.position.under_way is None and table.settings.cursor:
+                shape = self.database.shape(table.relation, table.settings)
+                table.mark = None if shape is None else self.database.mark(shape)
 
     def _look_around(self) -> None:
         """New tables are read from now on; of those that are gone nothing more comes."""
@@ -324,7 +336,10 @@ class _Session:
             return
         began = self._clock.now()
         keys = self._keys if settings.deletes == "reconcile" else None
-        one = TablePass(self.database, shape, settings, table.position, self._clock, table.odd, keys)
+        one = TablePass(
+            self.database, shape, settings, table.position, self._clock, table.odd, keys, table.mark
+        )
+        table.mark = None
         first = one.first
         if first:
             self._source.reading_tables = True

@@ -181,3 +181,28 @@ def _sessions(db: psycopg.Connection[Any], name: str) -> int:
         "select count(*) from pg_stat_activity where application_name = %s", (name,)
     ).fetchall()
     return int(count)
+
+
+def test_a_transaction_that_does_not_end_is_waited_for_once(
+    looks: MakeLooks, db: Session, sessions: Callable[[], Session]
+) -> None:
+    for number in range(5):
+        db.execute(f"create table t{number} (id int primary key); insert into t{number} values (1)".encode())
+    it = looks(incrementing_column="id")
+    a = sessions()
+    with a.transaction():
+        a.execute("insert into t0 values (0)")
+        began = time.monotonic()
+        assert len(it.look()) == 5
+        assert time.monotonic() - began < 15, "it waited for each table"
+    assert [(event.table, event.row["id"]) for event in it.look()] == [("t0", 0)]
+
+
+def test_a_sequence_that_hands_out_numbers_in_advance_is_warned_of(
+    looks: MakeLooks, db: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute("create table t (id serial primary key); create table u (id serial primary key)")
+    db.execute("alter sequence t_id_seq cache 20")
+    looks(incrementing_column="id").look()
+    assert "public.t: sequence public.t_id_seq hands out 20 numbers" in caplog.text
+    assert "public.u: sequence" not in caplog.text

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from liberator.build.query import QueryConnector
+from liberator.config import load
 from liberator.errors import LiberatorError, PreconditionError
 from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.servers import MariaDb
@@ -249,6 +251,29 @@ def test_stopping_ends_a_query_that_runs(looks: Make, db: Session) -> None:
         connector.capture.stop()
         thread.join(20)
         assert time.monotonic() - began < 5
+
+
+def test_the_sample_connector_runs_as_it_stands(url: str, db: Session, tmp_path: Path) -> None:
+    db.run("create table countries (code char(2) primary key)", "insert into countries values ('de'), ('fr')")
+    db.run(
+        "create table orders (id int primary key, updated_at datetime(6) not null default current_timestamp(6))"
+    )
+    db.run("insert into orders (id) values (1), (2)")
+    sample = Path(__file__).parents[3] / "connectors" / "mariadb-query.yaml"
+    text = sample.read_text().replace("delay: 10s", "delay: 200ms")
+    (tmp_path / "legacy.yaml").write_text(text)
+    [config] = load(tmp_path / "legacy.yaml", {"LEGACY_DSN": url, "SHOP_BROKER": "-"})
+
+    def look() -> list[tuple[str, str]]:
+        publisher = MemoryPublisher()
+        with closing(QueryConnector(config, lambda: publisher, once=True)) as connector:
+            connector.capture.run()
+        return sorted((event.table, event.op) for event in map(seen, publisher.events))
+
+    rows = [("countries", "r")] * 2
+    assert look() == [*rows, ("orders", "r"), ("orders", "r")]
+    db.run("delete from orders where id = 1", "insert into orders (id) values (3)")
+    assert look() == [*rows, ("orders", "c"), ("orders", "d"), ("orders", "tombstone")]
 
 
 def test_refuses_a_wrong_password(url: str, mariadb: MariaDb, tmp_path: Path, unique: str) -> None:
