@@ -164,7 +164,8 @@ def status(config: SourceConfig) -> dict[str, Any]:
     if config.source.mode == "query":
         return status_query(config)
     if not config.source.reads_log:
-        return _status_poll(config)
+        kept = config.source.outbox.after_publish == "keep"
+        return status_query(config) if kept else _status_poll(config)
     with closing(connect(config.source.url, config.name)) as connection:
         slot = find_slot(connection, config.source.log.slot)
         end = flush_lsn(connection)

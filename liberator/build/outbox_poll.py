@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from liberator.build.outbox_rules import outbox_label, outbox_settings
 from liberator.build.parts import invalid_rows, make_checkpoint, publishers, type_options
-from liberator.build.query import default_schema, is_postgres
+from liberator.build.query import QueryConnector, default_schema, is_postgres
 from liberator.build.running import Running, Watching
 from liberator.capture import Capture, CaptureSettings, Ledger
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
+from liberator.config.patterns import TablePattern
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.compile import TablePlan, compile_plan
 from liberator.plan.driver_values import value_converter
@@ -27,6 +28,7 @@ from liberator.postgres.model import Table
 from liberator.protocols import Encoder, Publisher
 from liberator.source.outbox.source import OutboxPollSource, PollingSettings
 from liberator.source.outbox.table import PolledSettings, PolledTable
+from liberator.source.query.database import Database, Shape
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
@@ -67,18 +69,61 @@ class OutboxPollConnector(Running):
 
     def _approve(self, table: PolledTable, shape: Table) -> None:
         if self._executor is None:
-            settings = outbox_settings(self.config, table.database)
-            invalid = invalid_rows(self.config, table.database, self.telemetry)
-            router = Router(settings, invalid, outbox_label(self.config))
-            self._executor = OutboxRowsExecutor(
-                settings, router, lambda shape: _plan(self.config, shape, table.raw)
-            )
+            self._executor = rows_executor(self.config, table.database, table.raw, self.telemetry)
         self._executor.prepare(shape)
 
     def _opened(self, state: State) -> Encoder:
         assert self._executor is not None
         self.telemetry.version("server", self.source.table.server)
         return self._executor
+
+
+class OutboxKeepConnector(QueryConnector):
+    """As `Connector`, for an outbox whose rows are kept: a query source reads what is new of its one table."""
+
+    def __init__(
+        self, config: SourceConfig, publisher: Callable[[], Publisher] | None = None, **how: Any
+    ) -> None:
+        self._rows: OutboxRowsExecutor | None = None
+        super().__init__(_as_query(config), publisher, **how)
+
+    def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
+        if self._rows is None:
+            raw = is_postgres(self.config)
+            self._rows = rows_executor(self.config, database.name, raw, self.telemetry)
+        for shape in shapes:
+            self._rows.prepare(shape.table)
+
+    def _opened(self, state: State) -> Encoder:
+        assert self._rows is not None
+        self.telemetry.version("server", self.source.database.version)
+        return self._rows
+
+
+def _as_query(config: SourceConfig) -> SourceConfig:
+    """How the query source is told to read the outbox."""
+    source, outbox = config.source, config.source.outbox
+    query = source.query.model_copy(
+        update={
+            "strategy": "incrementing",
+            "incrementing_column": outbox.order_column,
+            "poll_interval": outbox.poll_interval,
+            "tables": {},
+        }
+    )
+    table = outbox.table
+    if table.schema == "public" and not is_postgres(config):
+        quoted = table.table.replace('"', '""')
+        table = TablePattern.parse(f'"{quoted}"')  # in whatever the database calls its own schema
+    asked = {"query": query, "outbox": outbox.model_copy(update={"table": table})}
+    return config.model_copy(update={"source": source.model_copy(update=asked)})
+
+
+def rows_executor(config: SourceConfig, database: str, raw: bool, telemetry: Telemetry) -> OutboxRowsExecutor:
+    """The executor of this connector's rows. raw: they are PostgreSQL's text."""
+    settings = outbox_settings(config, database)
+    router = Router(settings, invalid_rows(config, database, telemetry), outbox_label(config))
+    return OutboxRowsExecutor(settings, router, lambda shape: _plan(config, shape, raw))
 
 
 def polling_settings(config: SourceConfig, *, once: bool = False) -> PollingSettings:

@@ -35,9 +35,10 @@ def make_connector(
 
         return QueryConnector(config, publisher, once=once, max_events=max_events, trial=trial)
     if not config.source.reads_log:
-        from liberator.build.outbox_poll import OutboxPollConnector
+        from liberator.build.outbox_poll import OutboxKeepConnector, OutboxPollConnector
 
-        return OutboxPollConnector(config, publisher, once=once, max_events=max_events, trial=trial)
+        polled = OutboxKeepConnector if config.source.outbox.after_publish == "keep" else OutboxPollConnector
+        return polled(config, publisher, once=once, max_events=max_events, trial=trial)
     from liberator.build.connector import Connector
 
     return Connector(config, publisher, once=once, max_events=max_events, trial=trial)

@@ -271,8 +271,8 @@ class OutboxSettings(Section):
     on_update: Literal["warn", "stop", "ignore"] = "warn"
     """With capture log: what happens when a row of the table is updated, which is no event: warn, stop, or nothing."""
     after_publish: AfterPublish = "delete"
-    """With capture poll: what becomes of a published row: `delete`, or `mark:COLUMN`, which sets a time to now or a boolean
-    to true."""
+    """With capture poll: what becomes of a published row: `delete`, `mark:COLUMN`, which sets a time to now or a boolean to
+    true, or `keep`, which remembers the order_column of the last one."""
     order_column: Identifier | None = None
     """With capture poll: the column that tells the order of rows. Default: the serial or identity column, else the key."""
     poll_interval: Duration = Field(default=1.0, json_schema_extra={"default": "1s"})

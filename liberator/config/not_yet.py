@@ -23,7 +23,6 @@ class NotYet(NamedTuple):
 
 NOT_YET = (
     NotYet(("connector",), "sink", "this version runs source connectors"),
-    NotYet(("source", "outbox", "after_publish"), "keep", "write delete or mark:COLUMN, or use capture log"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
     NotYet(

@@ -45,11 +45,11 @@ def _of_outbox(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
     polled = document.get(("source", "outbox", "capture")) == "poll"
     delivery: KeyPath = ("publish", "delivery")
     if polled and document.get(delivery) == "exactly_once":
-        what = (
-            "rows are deleted or marked after they are published, so a kill in between publishes them again"
-        )
+        what = "a polled outbox publishes events again when it is killed between publishing and remembering"
         fix = "leave delivery out, or use capture log"
         yield delivery, document.fault(delivery, "delivery", what, fix)
+    if polled:
+        yield from _of_kept(document)
     url = document.get(("source", "url"))
     if (
         not polled
@@ -68,6 +68,25 @@ def _of_outbox(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
         if name in _TAKEN:
             what = f"every event has the header {name} already"
             yield headers, document.fault(headers, "value", what, "leave it out, or rename the column")
+
+
+def _of_kept(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
+    """Rows that stay are told by the greatest one so far, which must not hide what is committed late."""
+    path: KeyPath = ("source", "outbox", "after_publish")
+    if document.get(path) != "keep":
+        return
+    if document.get(("source", "outbox", "order_column")) is None:
+        what, fix = (
+            "rows that stay are told by their order",
+            "add order_column, a column that grows with every row",
+        )
+        yield path, document.fault(path, "outbox", what, fix)
+    backend = str(document.get(("source", "url"))).partition("://")[0].partition("+")[0]
+    # PostgreSQL tells what is committed late, SQLite has one writer at a time.
+    if backend not in (*POSTGRES_SCHEMES, "sqlite") and document.get(("source", "query", "delay")) is None:
+        what = "this database does not tell what is committed late, and rows that stay would hide it"
+        fix = "set source.query.delay to what the longest transaction takes; or delete or mark rows"
+        yield path, document.fault(path, "outbox", what, fix)
 
 
 def _names_one(text: str) -> bool:

@@ -267,17 +267,19 @@ DeletePolicy = Annotated[
 
 def _after_publish(value: Any) -> str:
     value = _text(value)
-    if value == "delete" or (value.startswith("mark:") and len(value) > len("mark:")):
+    if value in ("keep", "delete") or (value.startswith("mark:") and len(value) > len("mark:")):
         return str(value)
     what, fix = (
         "this is nothing to do with a published row",
-        "write delete or mark:COLUMN (mark:published_at)",
+        "write keep, delete or mark:COLUMN (mark:published_at)",
     )
     raise refusal("config.value", what, fix)
 
 
 AfterPublish = Annotated[
-    str, PlainValidator(_after_publish), WithJsonSchema({"type": "string", "pattern": "^(delete|mark:.+)$"})
+    str,
+    PlainValidator(_after_publish),
+    WithJsonSchema({"type": "string", "pattern": "^(keep|delete|mark:.+)$"}),
 ]
 
 FolderPath = Annotated[Path, AfterValidator(_anchored), WithJsonSchema({"type": "string", "minLength": 1})]

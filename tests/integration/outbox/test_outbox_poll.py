@@ -182,6 +182,62 @@ def test_what_is_committed_late_is_published(db: Db, polling: Polling) -> None:
     assert db.left == []
 
 
+def keep(polling: Polling, db: Db, **outbox: Any) -> Running:
+    """A connector that leaves rows where they are."""
+    kept = polling(db, after_publish="keep", order_column="position", **outbox)
+    if db.url.startswith("mysql"):
+        kept.config(source={"query": {"delay": "4s"}})
+    return kept
+
+
+def test_rows_can_be_kept(db: Db, polling: Polling) -> None:
+    running = keep(polling, db, headers=["trace_id"], envelope=["amount"])
+    db.execute(
+        "insert into outbox (id, aggregatetype, aggregateid, type, payload, trace_id, amount)"
+        " values ('a', 'order', '7', 'Placed', '{\"n\": 12345678901234567890.10}', 'x', 1.25)"
+    )
+    first = ["a", *db.add(*(str(number) for number in range(250)))]
+    events = running.run()
+    assert [event.id for event in events] == first
+    assert (events[0].topic, events[0].key) == ("outbox.event.order", "7")
+    assert events[0].headers == {"id": "a", "type": "Placed", "trace_id": "x"}
+    assert events[0].value["amount"] == "1.25"
+    assert '"payload":{"n": 12345678901234567890.10}' in (running.folder / "published.ndjson").read_text()
+    second = db.add("1", "2")
+    assert [event.id for event in running.run()] == second
+    assert running.run() == []
+    assert db.left == first + second
+
+
+@locking
+def test_rows_that_are_kept_and_committed_late_are_published(db: Db, polling: Polling) -> None:
+    """D72"""
+    running = keep(polling, db)
+    db.add("0")
+    running.run()
+    with db.engine.connect() as late:
+        late.begin()
+        [first] = db.add("1", connection=late)
+        second = db.add("2")
+        assert [event.id for event in running.run()] == second
+        late.commit()
+    assert [event.id for event in running.run()] == [first]
+
+
+def test_a_table_to_be_kept_that_is_not_there_is_refused(db: Db, polling: Polling) -> None:
+    with pytest.raises(PreconditionError) as refused:
+        keep(polling, db, table="public.missing").run()
+    assert refused.value.code == "source.no_tables"
+
+
+def test_keeping_rows_needs_an_order_and_no_one_hidden(pg: Db, polling: Polling) -> None:
+    with pytest.raises(ConfigError, match="told by their order"):
+        polling(pg, after_publish="keep").config()
+    other = polling(pg, after_publish="keep", order_column="position")
+    with pytest.raises(ConfigError, match="committed late"):
+        other.config(source={"url": "mysql+pymysql://db/shop"})
+
+
 def test_nothing_is_deleted_that_was_not_published(db: Db, polling: Polling) -> None:
     """A run that ends inside a round gives its rows back, and they come again with the same ids (Invariant 1)."""
     ids = db.add(*(str(number) for number in range(20)))
