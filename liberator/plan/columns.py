@@ -15,9 +15,12 @@ from typing import Any
 from liberator.plan.compile import TablePlan
 from liberator.postgres.values import ConversionError
 from liberator.postgres.values.columns import converted
+from liberator.postgres.values.text import text as json_text
 
 _NULL = b"\\N"
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"\\": b"\\"}
+_SPECIAL = bytes([*(byte for byte in range(0x20) if byte not in b"\t\n"), ord('"')])
+"""What a JSON string may not hold as it is, but for what separates fields and lines, and the backslash."""
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -57,12 +60,16 @@ def columns_of(plan: TablePlan, lines: Sequence[bytes], in_front: int) -> Column
     fields.pop()
     if len(fields) != width * len(lines) or not plan.names:
         return None
-    nulls = fields.count(_NULL)
-    if text.count(b"\\") != nulls:
+    nulls = escapes = 0
+    if b"\\" in text:
+        nulls = fields.count(_NULL)
+        escapes = text.count(b"\\") - nulls
+    if escapes:
         fields = [
             field if field == _NULL or b"\\" not in field else _ESCAPE.sub(_unescape, field)
             for field in fields
         ]
+    plain = not escapes and _is_plain(text)
     converters = dict(plan.conversions)
     front = [fields[index::width] for index in range(in_front)]
     values: list[Sequence[bytes]] = []
@@ -75,9 +82,9 @@ def columns_of(plan: TablePlan, lines: Sequence[bytes], in_front: int) -> Column
                 made = [b"null" if v == _NULL else v if convert is None else convert(v) for v in column]
                 values.append(made)
                 quoted.append(False)
-            elif convert is None:
+            elif convert is None or (plain and convert is json_text):
                 values.append(column)
-                quoted.append(False)
+                quoted.append(convert is not None)
             else:
                 bare, texts = converted(convert, column)
                 values.append(texts)
@@ -85,6 +92,19 @@ def columns_of(plan: TablePlan, lines: Sequence[bytes], in_front: int) -> Column
     except ConversionError:
         return None
     return Columns(front, values, quoted)
+
+
+def _is_plain(text: bytes) -> bool:
+    """Does no text in these lines need more than quotes?"""
+    if len(text.translate(None, _SPECIAL)) != len(text):
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def columns_of_rows(plan: TablePlan, rows: Sequence[Sequence[Any]]) -> Columns | None:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
-_CHUNK_LINES = 500
+_CHUNK_LINES = 1000
 _CHUNK_BYTES = 512 * 1024
 
 
