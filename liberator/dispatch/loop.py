@@ -118,6 +118,7 @@ class Dispatch:
         self._backlog = Backlog(settings.order)
         self._assigned: set[TopicPartition] = set()
         self._paused = False
+        self._draining = False
         self._running: dict[int, Attempt] = {}
         self._later: list[tuple[float, Attempt]] = []
         self._publishing: dict[str, list[Event]] = {}
@@ -191,10 +192,10 @@ class Dispatch:
 
     # Invocations
 
-    def _begin(self) -> None:
-        """Begin what may begin: what is to be tried again first."""
+    def _begin(self, *, urgent: bool = False) -> None:
+        """Begin what may begin: what is to be tried again first. urgent: however little it is."""
         while self._function.free() > 0 and self._failure is None:
-            attempt = self._next()
+            attempt = self._next(urgent)
             if attempt is None:
                 return
             events = self._young_enough(attempt)
@@ -208,13 +209,13 @@ class Dispatch:
             self._running[self._number] = attempt
             self._function.begin(self._number, events, attempt.number)
 
-    def _next(self) -> Attempt | None:
+    def _next(self, urgent: bool) -> Attempt | None:
         now = self._tick()
         for index, (due, attempt) in enumerate(self._later):
             if due <= now:
                 del self._later[index]
                 return attempt
-        if not self._trigger.due(self._backlog, now):
+        if not (self._trigger.due(self._backlog, now) or (urgent and self._backlog.ready)):
             return None
         return Attempt(self._backlog.take(self._trigger.count, self._trigger.size))
 
@@ -323,35 +324,43 @@ class Dispatch:
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """These are read from now on."""
         self._assigned.update(partitions)
-        if self._paused:
+        if self._paused or self._draining:
             self._consumer.pause(partitions)
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """These go to another member when this returns."""
-        gone = set(partitions)
-        self._backlog.drop(gone)
-        self._assigned -= gone
-        end = self._tick() + _REVOKED
-        while self._concerned(gone) and self._tick() < end:
-            self._look(0.05)
-        if self._publishing and self._publisher.flush(max(0.0, end - self._tick())):
-            self._look()
+        self._finish(partitions, self._tick() + _REVOKED)
+        self._forget(partitions)
+
+    def _finish(self, partitions: Collection[TopicPartition], end: float) -> None:
+        """Do what is under way of these partitions, and what was left out between events that are done: those would be done
+        again. Then commit."""
+        begun = self._under_way()
+        last = {partition: self._offsets.cut(partition, begun.get(partition, -1)) for partition in partitions}
+        self._backlog.drop(last)
+        while self._offsets.left(partitions) and self._failure is None and self._tick() < end:
+            self._begin(urgent=True)
+            self._look(0.02)
+            if self._publishing and not self._running:
+                self._publisher.flush(max(0.0, end - self._tick()))
         self._commit(now=True)
-        self._forget(gone)
+
+    def _under_way(self) -> dict[TopicPartition, int]:
+        """Of each partition the last offset that a function has begun with, in whatever attempt."""
+        last: dict[TopicPartition, int] = {}
+        attempts = [*self._running.values(), *(attempt for _, attempt in self._later)]
+        for event in (event for attempt in attempts for event in attempt.all_events()):
+            last[event.place] = max(event.offset, last.get(event.place, -1))
+        return last
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """These have gone already."""
-        self._backlog.drop(partitions)
+        self._forget(partitions)
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self._assigned -= set(partitions)
-        self._forget(set(partitions))
-
-    def _concerned(self, partitions: set[TopicPartition]) -> bool:
-        return any(
-            event.place in partitions for attempt in self._running.values() for event in attempt.events
-        )
-
-    def _forget(self, partitions: set[TopicPartition]) -> None:
         self._offsets.drop(partitions)
+        self._backlog.drop(dict.fromkeys(partitions, -1))
         later, self._later = self._later, []
         for due, attempt in later:
             before = attempt.all_events()
@@ -370,13 +379,27 @@ class Dispatch:
     # The way out
 
     def _drain(self) -> None:
-        """What is under way ends; what would have to be tried again comes again."""
+        """What is under way ends; what would have to wait for another attempt comes again."""
         end = self._tick() + self._settings.drain
-        while self._running and self._tick() < end:
-            self._look(0.05)
+        self._draining = True
+        self._consumer.pause(self._assigned)
         try:
+            self._finish(self._assigned, end)
+            while self._running and self._tick() < end:
+                self._look(0.02)
             if self._publisher.flush(max(0.1, end - self._tick())):
                 self._look()
         except PublishError as error:
             log.warning("%s; what it concerns comes again", error)
         self._commit(now=True)
+        while self._offsets.to_commit() and self._tick() < end:
+            self._tend()  # a group that is being rearranged takes no commits, and waits for us
+            self._commit(now=True)
+
+    def _tend(self) -> None:
+        """Do our part of the group's life. What it gives is not looked at: it comes again."""
+        try:
+            self._consumer.poll(1, 0.05)
+        except ConsumeError as error:
+            if not error.retryable:
+                raise

@@ -12,13 +12,14 @@ from liberator.change import TopicPartition
 
 
 class _Partition:
-    __slots__ = ("committed", "done", "next", "outstanding")
+    __slots__ = ("committed", "done", "next", "outstanding", "reached")
 
     def __init__(self, offset: int) -> None:
         self.outstanding: deque[int] = deque()
         self.done: set[int] = set()
         self.next = offset
         self.committed = offset
+        self.reached = offset - 1
 
     def place(self) -> int:
         """The first offset that is not done yet."""
@@ -45,6 +46,7 @@ class Offsets:
         if known is None or offset < known.place():
             return
         known.done.add(offset)
+        known.reached = max(known.reached, offset)
         while known.outstanding and known.outstanding[0] in known.done:
             known.done.remove(known.outstanding.popleft())
 
@@ -61,6 +63,21 @@ class Offsets:
         for partition, offset in offsets.items():
             if partition in self._partitions:
                 self._partitions[partition].committed = offset
+
+    def cut(self, partition: TopicPartition, under_way: int) -> int:
+        """Forget what was read behind the last event that is done or `under_way`; returns the offset of that. What is left
+        has to be done, or what was done behind it is done again."""
+        known = self._partitions.get(partition)
+        if known is None:
+            return -1
+        last = max(known.reached, under_way)
+        while known.outstanding and known.outstanding[-1] > last:
+            known.next = known.outstanding.pop()
+        return last
+
+    def left(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Is something of these partitions still to be done?"""
+        return any(self._partitions[one].outstanding for one in partitions if one in self._partitions)
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """These are not ours any more."""

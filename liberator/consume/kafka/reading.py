@@ -22,7 +22,7 @@ from liberator.protocols import Rebalance, Start
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
+_PATIENCE = 0.5
 """Seconds for which a commit is tried while the group is being rearranged."""
 
 _AGAIN = 0.1

@@ -82,3 +82,19 @@ def test_the_committed_offset_is_always_that_of_the_first_event_not_done(offsets
         place = it.to_commit().get(ONE, min(offsets))
         assert place == (min(left) if left else max(offsets) + 1)
     assert it.outstanding() == 0
+
+
+def test_what_was_read_behind_the_last_event_done_or_begun_can_be_forgotten() -> None:
+    it = read(5, 6, 7, 9, 11)
+    it.done(ONE, 7)
+    assert it.cut(ONE, 6) == 7
+    assert it.left([ONE])
+    it.done(ONE, 5)
+    it.done(ONE, 6)
+    assert not it.left([ONE])
+    assert it.to_commit() == {ONE: 9}
+    begun = read(5, 6, 7)
+    assert begun.cut(ONE, 6) == 6
+    begun.done(ONE, 5)
+    begun.done(ONE, 6)
+    assert begun.to_commit() == {ONE: 7}
