@@ -89,7 +89,8 @@ class View:
 class Scan:
     """One part of a pass. low: the cursor is at least this. after: rows behind this place of the order. odd: the rows
     whose cursor has no use in an order (NULL, infinity, far in the future), in the key's order, instead of all others.
-    unseen: only what this snapshot did not show. keys: only the key's columns."""
+    unseen: only what this snapshot did not surely show, and what is not
+    of `known` transactions. keys: only the key's columns."""
 
     shape: Shape
     view: View
@@ -97,6 +98,7 @@ class Scan:
     after: Place | None = None
     odd: bool = False
     unseen: str | None = None
+    known: frozenset[bytes] = frozenset()
     keys: bool = False
 
 
@@ -116,9 +118,6 @@ class Chunk:
 
 class Database(Protocol):
     """One connection. Used by one thread at a time, but for `cancel`. Raises `SourceError`, `PreconditionError`."""
-
-    tells_versions: bool
-    """Can it tell which rows an earlier snapshot showed?"""
 
     @property
     def kind(self) -> str:
@@ -180,6 +179,13 @@ class Database(Protocol):
 
     def numbers(self, shape: Shape, column: str, chunk: Chunk) -> list[int | None]:
         """A column's whole numbers; None for what is none."""
+
+    def settled(self, view: View, chunk: Chunk) -> set[bytes]:
+        """The transactions of a chunk that was read in this view, of those that its snapshot does not settle by itself: it
+        names who runs, but not the subtransactions of these."""
+
+    def unsettled(self, view: View, known: frozenset[bytes]) -> set[bytes]:
+        """Those of `known` that a view's snapshot does not settle by itself."""
 
     def odd(self, shape: Shape, view: View) -> dict[str, int]:
         """How many rows have a cursor of no use in an order, by what it is (`NULL`, `infinite`, `in the future`)."""

@@ -6,7 +6,9 @@ commits, perhaps long after others with greater values. So the bound, `low`, onl
 a moment, once everybody who ran at that moment has ended, or `delay` has gone by. From `low` on every pass looks again, and
 leaves out what was handed on already:
 
-- PostgreSQL: what the snapshot of the pass before showed. Exact, needs no memory, and finds late and changed rows alike.
+- PostgreSQL: what the snapshot of the pass before showed. Exact, and finds late and changed rows alike. A snapshot does not
+  name subtransactions that run, so of the transactions between its oldest running one and its end those that a pass has met
+  are remembered; there are none while nobody runs.
 - elsewhere: rows whose digest (all their values) is known.
 
 Rows whose cursor no order helps with (NULL, infinity, far in the future: 9999-12-31) never move the bound. They are read
@@ -72,6 +74,7 @@ class TablePass:
     _known: set[bytes] = field(default_factory=set)
     _still_known: set[bytes] = field(default_factory=set)
     _overflown: bool = False
+    _one_view: bool = True
 
     def batches(self) -> Iterator[RowBatch]:
         """What is new, in order. The last batch, perhaps without rows, ends the pass."""
@@ -106,12 +109,19 @@ class TablePass:
                 self._wait_for(mark)
         if old is not None:
             self.database.begin(self.shape)
+            self._one_view = False
+            self._carry_over(old.view)
             return old
         low, pending = self._advance(mark)
         view = self.database.begin(self.shape)
+        self._carry_over(view)
         under_way = UnderWay(view, pending, low)
         self.position = replace(self.position, under_way=under_way)
         return under_way
+
+    def _carry_over(self, view: View) -> None:
+        if self._compares_snapshots():
+            self._still_known = self.database.unsettled(view, self.position.known)
 
     def _wait_for(self, mark: Mark) -> None:
         """At the very first, so that the second pass need not look at everything again. A transaction that does not end is
@@ -173,7 +183,8 @@ class TablePass:
             low=None if odd else self.position.low,
             after=after,
             odd=odd,
-            unseen=self.position.seen if self._leaves_out_seen() else None,
+            unseen=self.position.seen if self._compares_snapshots() else None,
+            known=self.position.known if self._compares_snapshots() else frozenset(),
         )
         renewed = begun
         while True:
@@ -185,20 +196,25 @@ class TablePass:
             if not self._paged(odd) or count < self.settings.batch_rows:
                 return
             scan = replace(scan, after=after)
-            renewed = breathe(self.database, self.clock, renewed)
+            held, renewed = renewed, breathe(self.database, self.clock, renewed)
+            self._one_view = self._one_view and held == renewed
 
     def _paged(self, odd: bool) -> bool:
         return self.shape.paged and (not odd or bool(self.shape.key))
 
-    def _leaves_out_seen(self) -> bool:
-        return self.settings.strategy not in ("bulk", "custom")
+    def _compares_snapshots(self) -> bool:
+        return self.shape.versions and self.settings.strategy not in ("bulk", "custom")
 
     def _batch(self, chunk: Chunk, odd: bool) -> RowBatch:
         if self.keys is not None:
             found = self.database.key_place(self.shape, chunk)
             self.keys.add(self.shape.relation.qualified, found, self.position.reconciled)
-        if not self.database.tells_versions or not self.shape.versions:
+        if not self.shape.versions:
             chunk = self._unknown(chunk)
+        elif self._compares_snapshots() and self._one_view:
+            assert self.position.under_way is not None
+            for transaction in self.database.settled(self.position.under_way.view, chunk):
+                self._remember(transaction)
         ops = self._ops(chunk)
         state = None
         if chunk.after is not None and self._paged(odd):

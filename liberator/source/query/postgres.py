@@ -31,6 +31,7 @@ from liberator.source.query.postgres_pages import (
     odd_query,
     page_query,
     present_query,
+    xid_reference,
 )
 from liberator.source.query.postgres_shape import Catalogue
 from liberator.source.query.settings import TableSettings
@@ -45,8 +46,6 @@ _CHUNK_BYTES = 512 * 1024
 
 class PostgresDatabase:
     """See `Database`. wants: (schema, table) -> is it meant? stop: ends a read that is under way."""
-
-    tells_versions = True
 
     def __init__(
         self,
@@ -226,6 +225,23 @@ class PostgresDatabase:
             int(value) if value is not None and value.removeprefix("-").isdecimal() else None
             for value in _column(shape, column, chunk)
         ]
+
+    def settled(self, view: View, chunk: Chunk) -> set[bytes]:
+        """See `Database.settled`."""
+        assert view.seen is not None
+        xmin, xmax, running = view.seen.split(":")
+        if not running:
+            return set()
+        here = xid_reference(self._ages)
+        narrow = {int(line.partition(b"\t")[0]) for line in chunk.lines}
+        wide = {here - (here - xid) % (1 << 32) for xid in narrow}
+        return {xid.to_bytes(8, "big") for xid in wide if int(xmin) <= xid < int(xmax)}
+
+    def unsettled(self, view: View, known: frozenset[bytes]) -> set[bytes]:
+        """See `Database.unsettled`."""
+        assert view.seen is not None
+        xmin = int(view.seen.split(":")[0]).to_bytes(8, "big")
+        return {xid for xid in known if xid >= xmin}
 
     def odd(self, shape: Shape, view: View) -> dict[str, int]:
         """See `Database.odd`."""

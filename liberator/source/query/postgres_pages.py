@@ -123,7 +123,7 @@ def _conditions(scan: Scan, order: Sequence[str], ages: Ages) -> list[sql.Compos
         if view.ceiling is not None:
             conditions.append(sql.SQL("{} <= {}").format(cursor, sql.Literal(view.ceiling)))
     if scan.unseen is not None and shape.versions:
-        conditions.append(_unseen(scan.unseen, ages))
+        conditions.append(_unseen(scan.unseen, scan.known, ages))
     if scan.after is not None:
         conditions.append(_behind(order, scan.after))
     return conditions
@@ -137,20 +137,25 @@ def _behind(order: Sequence[str], after: Place) -> sql.Composable:
     return sql.SQL("({}) > ({})").format(_list(columns), _list(values))
 
 
-def _unseen(snapshot: str, ages: Ages) -> sql.Composable:
-    """Rows of transactions that had not ended in `snapshot` (``xmin:xmax:xip,...``). Ages grow backwards from this
-    transaction's own reckoning; negative ones are of rows frozen long ago, whose ids were used again since."""
-    xmin, xmax, running = snapshot.split(":")
-    here, reckoning = ages
-    reference = here + ((reckoning - here + (1 << 31)) % (1 << 32)) - (1 << 31)
-    since = sql.SQL("pg_catalog.age(t.xmin) BETWEEN 0 AND {}").format(_age(reference, int(xmax)))
-    if not running:
+def _unseen(snapshot: str, known: frozenset[bytes], ages: Ages) -> sql.Composable:
+    """Rows of transactions that had not surely ended in `snapshot` (``xmin:xmax:xip,...``): all from its xmin on, but for
+    those that are known to have been shown by it. The list of who ran does not help: it has no subtransactions. Ages grow
+    backwards from this transaction's own reckoning; negative ones are of rows frozen long ago, whose ids were used again.
+    """
+    xmin = int(snapshot.split(":")[0])
+    since = sql.SQL("pg_catalog.age(t.xmin) BETWEEN 0 AND {}").format(_age(xid_reference(ages), xmin))
+    if not known:
         return since
-    ids = ",".join(str(int(xid) % (1 << 32)) for xid in running.split(","))
-    listed = sql.SQL(
-        "(t.xmin = ANY ({}::pg_catalog.xid[]) AND pg_catalog.age(t.xmin) BETWEEN 0 AND {})"
-    ).format(sql.Literal("{" + ids + "}"), _age(reference, int(xmin)))
-    return sql.SQL("({} OR {})").format(since, listed)
+    ids = ",".join(str(int.from_bytes(xid, "big") % (1 << 32)) for xid in sorted(known))
+    return sql.SQL("({} AND NOT t.xmin = ANY ({}::pg_catalog.xid[]))").format(
+        since, sql.Literal("{" + ids + "}")
+    )
+
+
+def xid_reference(ages: Ages) -> int:
+    """The id, 64 bits wide, at which this transaction counts ages from."""
+    here, reckoning = ages
+    return here + ((reckoning - here + (1 << 31)) % (1 << 32)) - (1 << 31)
 
 
 def _age(reference: int, xid: int) -> int:

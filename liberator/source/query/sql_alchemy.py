@@ -37,8 +37,6 @@ _Answer = TypeVar("_Answer")
 class SqlAlchemyDatabase:
     """See `Database`. default_only: nothing but the default schema is meant. wants: (schema, table) -> is it meant?"""
 
-    tells_versions = False
-
     def __init__(
         self,
         url: str,
@@ -243,6 +241,14 @@ class SqlAlchemyDatabase:
         """See `Database.numbers`."""
         [place] = shape.places((column,))
         return [row[place] if isinstance(row[place], int) else None for row in chunk.rows]
+
+    def settled(self, view: View, chunk: Chunk) -> set[bytes]:
+        """See `Database.settled`: there are no snapshots here."""
+        return set()
+
+    def unsettled(self, view: View, known: frozenset[bytes]) -> set[bytes]:
+        """See `Database.unsettled`."""
+        return set()
 
     def odd(self, shape: Shape, view: View) -> dict[str, int]:
         """See `Database.odd`."""

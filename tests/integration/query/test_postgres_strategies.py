@@ -112,6 +112,29 @@ def test_a_row_that_is_committed_late_is_seen(
     assert it.look() == []
 
 
+@pytest.mark.parametrize("strategy", ["incrementing", "xmin"])
+def test_a_row_of_a_subtransaction_that_is_committed_late_is_seen(
+    strategy: str, looks: MakeLooks, db: Session, sessions: Callable[[], Session]
+) -> None:
+    """A snapshot names the transactions that run, but not their subtransactions."""
+    db.execute("create table t (id int primary key)")
+    a = sessions()
+    it = looks("public.t", strategy=strategy, incrementing_column="id")
+    it.look()
+    with a.transaction():
+        a.execute("insert into t values (1)")
+        with a.transaction():
+            a.execute("insert into t values (2)")
+        db.execute("insert into t values (3)")
+        assert keys(it.look()) == [3]
+        db.execute("insert into t values (4)")
+        assert keys(it.look()) == [4], "what came before does not come again"
+        with a.transaction():
+            a.execute("insert into t values (5)")
+    assert keys(it.look()) == [1, 2, 5]
+    assert it.look() == []
+
+
 def test_a_time_taken_before_the_first_write_is_late_too(
     looks: MakeLooks, db: Session, sessions: Callable[[], Session]
 ) -> None:
