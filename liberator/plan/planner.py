@@ -6,18 +6,18 @@ that are not captured. Called by the executors when a version is first seen; ask
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
 from liberator.change import State
 from liberator.codec.debezium import DebeziumCodec
-from liberator.contract.gate import ColumnFacts, Gate, compile_gate
-from liberator.errors import CheckpointError, PreconditionError
+from liberator.contract.gate import ColumnFacts
+from liberator.errors import CheckpointError
 from liberator.plan.compile import TablePlan, compile_plan, resolve_key
+from liberator.plan.tables import Contracts, TopicOwners, stored_gate
 from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
@@ -35,8 +35,6 @@ from liberator.postgres.types import load_types
 from liberator.postgres.values import TypeOptions, schema
 from liberator.source.position import RELATION_PREFIX
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
@@ -51,13 +49,6 @@ class PlanSettings:
     key: Callable[[str, str], Sequence[str] | None] = lambda schema, table: None
     all_meant: Callable[[], bool] = lambda: False
     types: TypeOptions = field(default_factory=TypeOptions)
-
-
-class Contracts(Protocol):
-    """Where stored contracts are."""
-
-    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """The version that holds and its schema; None: there is none."""
 
 
 class Planner:
@@ -76,7 +67,7 @@ class Planner:
         self._connection = connection
         self._known: dict[int, Table] = {}
         self._unsaved: dict[str, bytes] = {}
-        self._topics: dict[str, tuple[str, str]] = {}
+        self._owners = TopicOwners(settings.topic)
         self._plans: dict[int, TablePlan] = {}
 
     def restore(self, state: State) -> None:
@@ -102,7 +93,7 @@ class Planner:
     def prepare(self, tables: Iterable[TableInfo]) -> None:
         """Find out at the start what would go wrong later: one topic for two tables, impossible keys, broken contracts."""
         for info in tables:
-            topic = self._topic(info.schema, info.name)
+            topic = self._owners.topic_of(info.schema, info.name)
             if self._contracts is not None:
                 self._contracts.load(topic)
             configured = self._settings.key(info.schema, info.name)
@@ -165,7 +156,7 @@ class Planner:
 
     def topics(self) -> dict[str, str]:
         """Topic -> ``schema.table``, of all tables seen so far."""
-        return {topic: ".".join(table) for topic, table in self._topics.items()}
+        return self._owners.tables()
 
     def _wants(self, relation: Relation) -> bool:
         """A partition is wanted when a table above it is. What was above one that is dropped or detached by now is told by
@@ -178,13 +169,15 @@ class Planner:
         return selection.wants(relation.schema, relation.name, ancestors_of(self._connection(), relation.oid))
 
     def _compile(self, table: Table) -> TablePlan:
-        topic = self._topic(table.schema, table.name)
+        topic = self._owners.topic_of(table.schema, table.name)
         plan = compile_plan(
             table,
             topic=topic,
             key=self._settings.key(table.schema, table.name),
             options=self._settings.types,
-            gate=self._gate(topic, table),
+            gate=stored_gate(
+                self._contracts, topic, table.qualified, lambda: column_facts(table, self._settings.types)
+            ),
             source=self._codec.table(table.schema, table.name),
         )
         self._plans[table.oid] = plan
@@ -192,34 +185,6 @@ class Planner:
             self._known[table.oid] = table
             self._unsaved[f"{RELATION_PREFIX}{table.oid}"] = table_to_json(table)
         return plan
-
-    def _gate(self, topic: str, table: Table) -> Gate | None:
-        stored = self._contracts.load(topic) if self._contracts is not None else None
-        if stored is None:
-            return None
-        version, contract = stored
-        gate = compile_gate(contract, column_facts(table, self._settings.types))
-        if gate.impossible is not None:
-            log.warning(
-                "no row of %s as it is now can satisfy contract %s version %d: %s",
-                table.qualified,
-                topic,
-                version,
-                gate.impossible,
-            )
-        return gate
-
-    def _topic(self, schema: str, table: str) -> str:
-        topic = self._settings.topic(schema, table)
-        owner = self._topics.setdefault(topic, (schema, table))
-        if owner != (schema, table):
-            raise PreconditionError(
-                f"tables {'.'.join(owner)} and {schema}.{table} would both be published to topic {topic}",
-                code="plan.topic_collision",
-                where="publish.topic",
-                fix="exclude one of them, or run a second connector for it with another publish.topic",
-            )
-        return topic
 
 
 def _is_composite(type: PgType) -> bool:

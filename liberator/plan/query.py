@@ -7,37 +7,28 @@ converters by their SQLAlchemy types. A row that breaks its contract goes where 
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from liberator.change import Batch, EncodedBatch, Headers, State
 from liberator.codec.debezium import DebeziumCodec
-from liberator.contract.gate import ColumnFacts, Gate, compile_gate
-from liberator.errors import PreconditionError
+from liberator.contract.gate import ColumnFacts
 from liberator.plan.columns import Columns, columns_of, columns_of_rows
 from liberator.plan.compile import Converter, TablePlan, compile_plan
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
+from liberator.plan.tables import Contracts, TopicOwners, stored_gate
 from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
 from liberator.source.query.batch import RowBatch
 
-log = logging.getLogger(__name__)
 
 _ALIVE = frozenset(
     {b"null", b"false", b"0", b'""', b'"0"', b'"f"', b'"F"', b'"n"', b'"N"', b'"no"', b'"false"'}
 )
 """The JSON of a soft-delete column in a row that is not deleted."""
-
-
-class Contracts(Protocol):
-    """Where stored contracts are."""
-
-    def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """The version that holds and its schema; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +65,7 @@ class QueryExecutor:
         self._invalid = invalid
         self._now_us = now_us
         self._plans: dict[tuple[str, str], TablePlan] = {}
-        self._topics: dict[str, tuple[str, str]] = {}
+        self._owners = TopicOwners(settings.topic)
         self._unfit: Any = None
         self.committed_us = 0
         """When the newest rows were read, microseconds since the Unix epoch; 0: none were yet."""
@@ -86,7 +77,7 @@ class QueryExecutor:
 
     def topics(self) -> dict[str, str]:
         """Topic -> ``schema.table``, of all tables seen so far."""
-        return {topic: ".".join(table) for topic, table in self._topics.items()}
+        return self._owners.tables()
 
     def history(self) -> State:
         """Nothing: tables are read as they are."""
@@ -245,46 +236,20 @@ class QueryExecutor:
     def _plan(self, table: Table) -> TablePlan:
         plan = self._plans.get((table.schema, table.name))
         if plan is None or (plan.table is not table and plan.table != table):
-            topic = self._topic(table.schema, table.name)
+            topic = self._owners.topic_of(table.schema, table.name)
             plan = compile_plan(
                 table,
                 topic=topic,
                 key=self._settings.key(table.schema, table.name),
                 options=self._settings.types,
-                gate=self._gate(topic, table),
+                gate=stored_gate(
+                    self._contracts, topic, table.qualified, lambda: self._settings.facts(table)
+                ),
                 source=self._codec.table(table.schema, table.name),
                 convert=self._settings.convert,
             )
             self._plans[table.schema, table.name] = plan
         return plan
-
-    def _gate(self, topic: str, table: Table) -> Gate | None:
-        stored = self._contracts.load(topic)
-        if stored is None:
-            return None
-        version, contract = stored
-        gate = compile_gate(contract, self._settings.facts(table))
-        if gate.impossible is not None:
-            log.warning(
-                "no row of %s as it is now can satisfy contract %s version %d: %s",
-                table.qualified,
-                topic,
-                version,
-                gate.impossible,
-            )
-        return gate
-
-    def _topic(self, schema: str, table: str) -> str:
-        topic = self._settings.topic(schema, table)
-        owner = self._topics.setdefault(topic, (schema, table))
-        if owner != (schema, table):
-            raise PreconditionError(
-                f"tables {'.'.join(owner)} and {schema}.{table} would both be published to topic {topic}",
-                code="plan.topic_collision",
-                where="publish.topic",
-                fix="exclude one of them, or run a second connector for it with another publish.topic",
-            )
-        return topic
 
 
 def _mark(op: bytes) -> bytes:
