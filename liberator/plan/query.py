@@ -24,7 +24,6 @@ from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
 from liberator.source.query.batch import RowBatch
 
-
 _ALIVE = frozenset(
     {b"null", b"false", b"0", b'""', b'"0"', b'"f"', b'"F"', b'"n"', b'"N"', b'"no"', b'"false"'}
 )
