@@ -3,6 +3,9 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
+TESTS := tests/unit tests/integration tests/acceptance tests/fault
+# Processes that share the test files. Most tests wait for servers; each process starts its own.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,7 +21,7 @@ demo: $(INSTALLED)-demo ## legacy database -> events -> broker, on embedded part
 	$(BIN)/liberate demo
 
 test: setup ## unit, integration, acceptance and fault tests, on real servers
-	$(PYTEST) tests/unit tests/integration tests/acceptance tests/fault --durations=10
+	$(PYTEST) $(TESTS) -n $(WORKERS) --dist loadfile --durations=10
 
 check: lint formatting types imports ## what pre-commit and CI check: ruff, mypy, import-linter
 
@@ -42,8 +45,7 @@ bench: setup ## speed, CPU and memory beside the limits in the same run: about t
 	$(BIN)/python -m tests.benchmark
 
 soak: setup ## the long numbers: hours, not minutes
-	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) tests/unit tests/integration \
-		tests/acceptance tests/fault --timeout=0 --durations=10
+	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) --timeout=0 --durations=10
 
 dist: $(INSTALLED)-dev ## build the wheel and the source archive
 	$(BIN)/python -m build

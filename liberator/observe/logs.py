@@ -53,7 +53,9 @@ def configure(level: str = "info", format: str = "text", redact: Redact | None =
     for old in [old for old in root.handlers if isinstance(old, _StderrHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(logging.INFO if level == "debug" else max(logging.WARNING, _LEVELS[level]))
+    others = logging.INFO if level == "debug" else max(logging.WARNING, _LEVELS[level])
+    root.setLevel(others)
+    logging.getLogger("sqlalchemy").setLevel(others)  # it sets a level of its own when it is imported without one
     logging.getLogger(_PACKAGE).setLevel(_LEVELS[level])
     for name in _PRINTS_PARAMETERS:
         logging.getLogger(name).setLevel(logging.WARNING)
