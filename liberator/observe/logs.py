@@ -55,7 +55,8 @@ def configure(level: str = "info", format: str = "text", redact: Redact | None =
     root.addHandler(handler)
     others = logging.INFO if level == "debug" else max(logging.WARNING, _LEVELS[level])
     root.setLevel(others)
-    logging.getLogger("sqlalchemy").setLevel(others)  # it sets a level of its own when it is imported without one
+    # It sets a level of its own when it is imported without one.
+    logging.getLogger("sqlalchemy").setLevel(others)
     logging.getLogger(_PACKAGE).setLevel(_LEVELS[level])
     for name in _PRINTS_PARAMETERS:
         logging.getLogger(name).setLevel(logging.WARNING)
