@@ -95,7 +95,11 @@ class Group:
             time.sleep(0.05)
 
 
-@pytest.fixture(params=["local", "confluent", "kafka-python"])
+KAFKA = [pytest.param(client, marks=pytest.mark.soak) for client in ("confluent", "kafka-python")]
+"""See docs/adr/0014, "Open"."""
+
+
+@pytest.fixture(params=["local", *KAFKA])
 def group(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Group:
     if request.param == "local":
         url, append = f"local:{tmp_path / 'log'}", local(tmp_path / "log", unique)
@@ -143,7 +147,6 @@ def test_members_that_come_and_go_do_every_event_once_and_in_order(group: Group,
         assert len(done) == len(set(done)), f"something of {key} was done twice"
 
 
-@pytest.mark.parametrize("group", ["local", "confluent"], indirect=True)  # kafka-python: see docs/adr/0014
 def test_members_that_are_killed_lose_nothing(group: Group, joining: Join) -> None:
     chance = random.Random(82)
     group.append(0, 3_000)
