@@ -244,6 +244,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.soak  # three brokers on two busy cores have taken more than 30 s to find a new controller
 @EACH_CLIENT
 def test_a_broker_that_leads_partitions_is_killed(
     client: str, database: str, cluster: Cluster, publishing: Make
