@@ -54,7 +54,7 @@ def structured(event: Event, source: str) -> bytes:
     if value is None:
         return _dump(fields)
     fields["datacontenttype"] = _content_type(event)
-    if _is_json(value):
+    if is_json(value):
         return _dump(fields)[:-1] + b',"data":%b}' % value
     return _dump({**fields, "data_base64": base64.b64encode(value).decode()})
 
@@ -79,10 +79,11 @@ def _time(milliseconds: int) -> str:
 
 def _content_type(event: Event) -> str:
     given = event.headers.get("content-type") or event.headers.get("ce_datacontenttype")
-    return given or ("application/json" if _is_json(event.raw_value or b"") else "application/octet-stream")
+    return given or ("application/json" if is_json(event.raw_value or b"") else "application/octet-stream")
 
 
-def _is_json(data: bytes) -> bool:
+def is_json(data: bytes) -> bool:
+    """Can it be read as JSON?"""
     try:
         json.loads(data)
     except ValueError:

@@ -22,6 +22,7 @@ from typing import Any
 
 from liberator.change import Event
 from liberator.errors import FunctionError
+from liberator.function.cloudevent import is_json
 from liberator.function.context import Context, output
 from liberator.protocols import Outcome, Output
 
@@ -102,9 +103,7 @@ def _line(event: Event) -> bytes:
 def _json(name: str, data: bytes | None) -> list[tuple[bytes, bytes]]:
     if data is None:
         return [(name.encode(), b"null")]
-    try:
-        json.loads(data)
-    except ValueError:
+    if not is_json(data):
         return [(name.encode(), b"null"), (f"{name}_base64".encode(), b'"%b"' % base64.b64encode(data))]
     return [(name.encode(), data.translate(_ONE_LINE))]
 

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import hmac
 import ipaddress
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,7 +162,7 @@ class HttpFunction:
         if 200 <= status < 300:
             kind = response.headers.get("content-type", "").partition(";")[0].strip()
             is_json = kind == "application/json" or kind.endswith("+json")
-            return answer if is_json and status == 200 and _is_json(answer) else None
+            return answer if is_json and status == 200 and cloudevent.is_json(answer) else None
         if status == 410:
             fix = "the endpoint wants no more events: take the connector away, or correct function.http.url"
             return FunctionError(
@@ -214,14 +213,6 @@ def _retry_after(text: str | None, now: float) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - datetime.fromtimestamp(now, timezone.utc)).total_seconds())
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        json.loads(data)
-    except ValueError:
-        return False
-    return True
 
 
 class _Private(Exception):

@@ -11,7 +11,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -25,7 +25,7 @@ from liberator.plan.context import TransactionContext
 from liberator.plan.outbox import Entry, OutboxSettings, Router
 from liberator.plan.outbox_rows import OutboxPlan, check_table, compile_outbox, entry_of_row, plain
 from liberator.plan.planner import Planner
-from liberator.plan.resume import PARTITION, Cut
+from liberator.plan.resume import Cuts
 from liberator.plan.rows import copy_fields
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.model import Table
@@ -85,8 +85,7 @@ class OutboxExecutor:
         self._commit_lsn = 0
         self._change = self._message = 0
         self._updates = 0
-        self._cut: Cut | None = None
-        self._cut_saved = False
+        self._cuts = Cuts()
         self.committed_us = 0
         """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
 
@@ -116,28 +115,17 @@ class OutboxExecutor:
         self._plans.clear()
         self._context.forget()
         self._inside, self._commit_lsn = False, 0
-        self._cut = Cut.of(state)
-        self._cut_saved = self._cut is not None
+        self._cuts.restart(state)
 
     def history(self) -> State:
         """See `Encoder.history`; and that no transaction is cut."""
-        history = self._planner.history()
-        if not self._cut_saved:
-            return history
-        self._cut_saved = False
-        return {**history, PARTITION: b""}
+        return self._cuts.history(self._planner.history())
 
     def inside(self) -> State | None:
         """See `Encoder.inside`, and the executor of tables."""
         if not self._inside:
             return {} if self._copying else None
-        self._cut_saved = True
-        here = Cut(self._commit_lsn, self._change, self._message)
-        if (cut := self._cut) is not None and cut.commit_lsn == here.commit_lsn:
-            here = replace(
-                here, changes=max(here.changes, cut.changes), messages=max(here.messages, cut.messages)
-            )
-        return {PARTITION: here.encode()}
+        return self._cuts.at(self._commit_lsn, self._change, self._message)
 
     # -- the stream
 
@@ -168,8 +156,7 @@ class OutboxExecutor:
         self._inside, self._commit_lsn = True, message.final_lsn
         self._change = self._message = 0
         self._context.forget()
-        if self._cut is not None and message.final_lsn > self._cut.commit_lsn:
-            self._cut = None
+        self._cuts.passed(message.final_lsn)
 
     def _announce(self, message: Relation) -> None:
         plan = None if self._log.prefix is not None else self._planner.of_relation(message)
@@ -184,7 +171,8 @@ class OutboxExecutor:
         values, end, _ = read_tuple(frame, 31)
         if frame[30] != 78 or end != len(frame) or len(values) != len(plan.table.names):
             raise malformed("an insert that does not fit its table", 30)
-        if self._cut is not None and self._commit_lsn == self._cut.commit_lsn and change < self._cut.changes:
+        cut = self._cuts.cut
+        if cut is not None and self._commit_lsn == cut.commit_lsn and change < cut.changes:
             return  # published before the restart
         self._router.add(out, entry_of_row(plan, values), self._place(b"%d" % change))
 
@@ -216,7 +204,7 @@ class OutboxExecutor:
             self._written(message.content, self._place(place, message.lsn), out)
 
     def _is_published(self, message: LogicalMessage, number: int) -> bool:
-        cut = self._cut
+        cut = self._cuts.cut
         if cut is None:
             return False
         if not message.transactional:

@@ -24,7 +24,7 @@ from liberator.plan.context import PREFIX as CONTEXT
 from liberator.plan.context import TransactionContext
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.planner import Planner
-from liberator.plan.resume import PARTITION, Cut
+from liberator.plan.resume import Cuts
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import (
@@ -98,8 +98,7 @@ class PythonExecutor:
         self._message_source = codec.table("", "")
         self._inside = False
         self._begun = 0
-        self._cut: Cut | None = None
-        self._cut_saved = False
+        self._cuts = Cuts()
         self._context = TransactionContext()
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
         self.committed_us = 0
@@ -121,10 +120,9 @@ class PythonExecutor:
                 self._context.apply(out)
         except (struct.error, IndexError) as error:
             raise malformed(f"a message cut short ({type(error).__name__})", 0) from None
-        if self._cut is not None and not self._copying:
-            self._cut.drop_published(out, self._prefix_of(self._cut.commit_lsn))
-            if self._begun > self._cut.commit_lsn:
-                self._cut = None
+        if (cut := self._cuts.cut) is not None and not self._copying:
+            cut.drop_published(out, self._prefix_of(cut.commit_lsn))
+            self._cuts.passed(self._begun)
         return out
 
     def restart(self, state: State) -> None:
@@ -133,27 +131,18 @@ class PythonExecutor:
             announced.clear()
         self._inside, self._begun = False, 0
         self._context.forget()
-        self._cut = Cut.of(state)
-        self._cut_saved = self._cut is not None
+        self._cuts.restart(state)
 
     def history(self) -> State:
         """What the checkpoint must remember of table versions seen since the last call; and that no transaction is cut."""
-        history = self._planner.history()
-        if not self._cut_saved:
-            return history
-        self._cut_saved = False
-        return {**history, PARTITION: b""}
+        return self._cuts.history(self._planner.history())
 
     def inside(self) -> State | None:
         """See `Encoder.inside`. Rows of a snapshot come again: their table is read again. Between transactions there are
         only messages outside of them, and those no position tells apart."""
         if not self._inside:
             return {} if self._copying else None
-        self._cut_saved = True
-        changes, messages = self._change, self._message
-        if (cut := self._cut) is not None and cut.commit_lsn == self._transaction.commit_lsn:
-            changes, messages = max(changes, cut.changes), max(messages, cut.messages)
-        return {PARTITION: Cut(self._transaction.commit_lsn, changes, messages).encode()}
+        return self._cuts.at(self._begun, self._change, self._message)
 
     # -- the stream
 

@@ -77,3 +77,35 @@ class Cut:
         if place.startswith(b"m"):
             return int(place[1:]) < self.messages
         return int(place) < self.changes
+
+
+class Cuts:
+    """An executor's book of cuts. cut: where the run before has left a transaction, until that has come again."""
+
+    def __init__(self) -> None:
+        self.cut: Cut | None = None
+        self._saved = False
+
+    def restart(self, state: State) -> None:
+        """The stream begins anew at `state`. Raises `CheckpointError`."""
+        self.cut = Cut.of(state)
+        self._saved = self.cut is not None
+
+    def passed(self, commit_lsn: int) -> None:
+        """A transaction that commits there has begun: one that was cut before it has come whole."""
+        if self.cut is not None and commit_lsn > self.cut.commit_lsn:
+            self.cut = None
+
+    def history(self, history: State) -> State:
+        """With the word that no transaction is cut any more, where that is still to be saved."""
+        if not self._saved:
+            return history
+        self._saved = False
+        return {**history, PARTITION: b""}
+
+    def at(self, commit_lsn: int, changes: int, messages: int) -> State:
+        """What may be saved inside of a transaction of which so much has come. See `Encoder.inside`."""
+        self._saved = True
+        if self.cut is not None and self.cut.commit_lsn == commit_lsn:
+            changes, messages = max(changes, self.cut.changes), max(messages, self.cut.messages)
+        return {PARTITION: Cut(commit_lsn, changes, messages).encode()}
