@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from liberator.build.run import make_connector
-from liberator.build.running import Running
+from liberator.build.running import How, Running
 from liberator.change import Change, EncodedBatch, State
 from liberator.config import from_options
 from liberator.errors import ConfigError
@@ -166,7 +166,7 @@ def stream(
             fix="run the connector with publish.url local:DIR, and read that",
         )
     handoff = Handoff(config.limits.memory // 2)
-    connector = make_connector(config, lambda: handoff, once=once, trial=name is None)
+    connector = make_connector(config, How(lambda: handoff, once=once, trial=name is None))
     return _batches(connector, handoff)
 
 

@@ -5,25 +5,22 @@ Enters: a checked `SourceConfig` of mode log. Leaves: a connector to run.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from liberator.build.outbox import log_outbox
-from liberator.build.parts import log_settings, make_checkpoint, make_executor, make_planner, publishers
-from liberator.build.running import Running, Watching
-from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.build.parts import log_settings, make_executor, make_planner
+from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.outbox_log import OutboxExecutor
 from liberator.plan.planner import Planner
 from liberator.plan.python import PythonExecutor
-from liberator.policy import Backoff
 from liberator.postgres.catalogue import TableInfo, load_table
 from liberator.postgres.replication import System
-from liberator.protocols import Encoder, LoopState, Publisher
+from liberator.protocols import Encoder, LoopState
 from liberator.source.log import LogSource
 
 if TYPE_CHECKING:
@@ -33,46 +30,24 @@ _BUSY_PATIENCE_ONCE = 30.0
 
 
 class Connector(Running):
-    """A source connector, wired. `capture.run` runs it. publisher: makes the publisher of a session; default: as
-    configured."""
+    """A source connector of mode log, wired."""
 
     source: LogSource
 
-    def __init__(
-        self,
-        config: SourceConfig,
-        publisher: Callable[[], Publisher] | None = None,
-        *,
-        once: bool = False,
-        max_events: int | None = None,
-        trial: bool = False,
-    ) -> None:
-        self.config = config
-        self.telemetry = Telemetry(config.name)
+    def __init__(self, config: SourceConfig, how: How) -> None:
+        super().__init__(config, how)
         self._planner: Planner | None = None
         self._executor: PythonExecutor | OutboxExecutor | None = None
-        checkpoint = None if trial else make_checkpoint(config)
-        self._ledger = Ledger(checkpoint)
         self.source = LogSource(
-            log_settings(config, once=once, trial=trial),
+            log_settings(config, once=how.once, trial=how.trial),
             remember=self._ledger.save,
             progress=self.telemetry,
             approve=self._approve,
             cancelled=lambda: self.capture.stopping,
         )
-        self.capture = Capture(
-            self.source,
-            publisher or publishers(config, checkpoint),
-            self._ledger,
-            self._opened,
+        self._wire(
             Watcher(self.telemetry, self.source, self._topics, config.limits.memory),
-            CaptureSettings(
-                once=once,
-                max_events=max_events,
-                trial=trial,
-                busy_patience=_BUSY_PATIENCE_ONCE if once else None,
-            ),
-            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
+            busy_patience=_BUSY_PATIENCE_ONCE if how.once else None,
         )
 
     def _approve(self, system: System, tables: Sequence[TableInfo]) -> None:

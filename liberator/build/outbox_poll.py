@@ -5,16 +5,13 @@ Enters: a checked `SourceConfig` of mode outbox with capture poll. Leaves: a con
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from liberator.build.outbox_rules import outbox_label, outbox_settings
-from liberator.build.parts import invalid_rows, make_checkpoint, publishers, type_options
+from liberator.build.parts import invalid_rows, type_options
 from liberator.build.query import QueryConnector, default_schema, is_postgres
-from liberator.build.running import Running, Watching
-from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.config.patterns import TablePattern
@@ -23,9 +20,8 @@ from liberator.plan.compile import TablePlan, compile_plan
 from liberator.plan.driver_values import value_converter
 from liberator.plan.outbox import Router
 from liberator.plan.outbox_poll import OutboxRowsExecutor
-from liberator.policy import Backoff
 from liberator.postgres.model import Table
-from liberator.protocols import Encoder, Publisher
+from liberator.protocols import Encoder
 from liberator.source.outbox.source import OutboxPollSource, PollingSettings
 from liberator.source.outbox.table import PolledSettings, PolledTable
 from liberator.source.query.database import Database, Shape
@@ -39,33 +35,14 @@ class OutboxPollConnector(Running):
 
     source: OutboxPollSource
 
-    def __init__(
-        self,
-        config: SourceConfig,
-        publisher: Callable[[], Publisher] | None = None,
-        *,
-        once: bool = False,
-        max_events: int | None = None,
-        trial: bool = False,
-    ) -> None:
-        checkpoint = None if trial else make_checkpoint(config)
-        self.config = config
-        self.telemetry = Telemetry(config.name)
-        self._ledger = Ledger(checkpoint)
+    def __init__(self, config: SourceConfig, how: How) -> None:
+        super().__init__(config, how)
         self._executor: OutboxRowsExecutor | None = None
-        polling = polling_settings(config, once=once)
+        polling = polling_settings(config, once=how.once)
         self.source = OutboxPollSource(
             polling, lambda: make_table(config, polling.polled), approve=self._approve
         )
-        self.capture = Capture(
-            self.source,
-            publisher or publishers(config, checkpoint),
-            self._ledger,
-            self._opened,
-            _Watcher(self.telemetry, dict),
-            CaptureSettings(once=once, max_events=max_events, trial=trial),
-            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
-        )
+        self._wire(_Watcher(self.telemetry, dict))
 
     def _approve(self, table: PolledTable, shape: Table) -> None:
         if self._executor is None:
@@ -81,11 +58,9 @@ class OutboxPollConnector(Running):
 class OutboxKeepConnector(QueryConnector):
     """As `Connector`, for an outbox whose rows are kept: a query source reads what is new of its one table."""
 
-    def __init__(
-        self, config: SourceConfig, publisher: Callable[[], Publisher] | None = None, **how: Any
-    ) -> None:
+    def __init__(self, config: SourceConfig, how: How) -> None:
         self._rows: OutboxRowsExecutor | None = None
-        super().__init__(_as_query(config), publisher, **how)
+        super().__init__(_as_query(config), how)
 
     def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
         if self._rows is None:

@@ -5,25 +5,21 @@ Enters: a checked `SourceConfig` of mode query. Leaves: a connector to run. SQLA
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from liberator.build.parts import Contracts, make_checkpoint, publishers, selection, type_options
-from liberator.build.running import Running, Watching
-from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.build.parts import Contracts, invalid_rows, selection, type_options
+from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
 from liberator.codec.debezium import DebeziumCodec
 from liberator.config.values import POSTGRES_SCHEMES
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.driver_values import value_converter, value_facts
-from liberator.plan.invalid import InvalidRows
 from liberator.plan.planner import column_facts
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
-from liberator.policy import Backoff
-from liberator.protocols import Encoder, Publisher
+from liberator.protocols import Encoder
 from liberator.source.query.database import Database, Shape
 from liberator.source.query.postgres import PostgresDatabase
 from liberator.source.query.settings import QuerySettings, TableSettings
@@ -38,35 +34,16 @@ class QueryConnector(Running):
 
     source: QuerySource
 
-    def __init__(
-        self,
-        config: SourceConfig,
-        publisher: Callable[[], Publisher] | None = None,
-        *,
-        once: bool = False,
-        max_events: int | None = None,
-        trial: bool = False,
-    ) -> None:
-        checkpoint = None if trial else make_checkpoint(config)
-        self.config = config
-        self.telemetry = Telemetry(config.name)
-        self._ledger = Ledger(checkpoint)
+    def __init__(self, config: SourceConfig, how: How) -> None:
+        super().__init__(config, how)
         self._executor: QueryExecutor | None = None
         self.source = QuerySource(
-            query_settings(config, once=once, trial=trial),
+            query_settings(config, once=how.once, trial=how.trial),
             lambda stop: make_database(config, stop),
             progress=self.telemetry,
             approve=self._approve,
         )
-        self.capture = Capture(
-            self.source,
-            publisher or publishers(config, checkpoint),
-            self._ledger,
-            self._opened,
-            QueryWatcher(self.telemetry, self.source, self._topics, config.limits.memory),
-            CaptureSettings(once=once, max_events=max_events, trial=trial),
-            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
-        )
+        self._wire(QueryWatcher(self.telemetry, self.source, self._topics, config.limits.memory))
 
     def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
         if self._executor is None:
@@ -175,13 +152,7 @@ def make_query_executor(config: SourceConfig, database: Database, telemetry: Tel
         types=types,
         tombstones=config.format.tombstones,
     )
-    invalid = InvalidRows(
-        config.schema_.on_invalid,
-        name,
-        config.publish.dead_letter_topic.render(**names),
-        now_ms=lambda: time.time_ns() // 1_000_000,
-        count=telemetry.dead_letter,
-    )
+    invalid = invalid_rows(config, database.name, telemetry)
     codec = DebeziumCodec(name, database.name, database.kind)
     return QueryExecutor(settings, codec, Contracts(config), invalid, now_us=lambda: time.time_ns() // 1000)
 

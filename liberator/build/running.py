@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from liberator.capture import Capture, Ledger
-from liberator.change import Batch
+from liberator.build.parts import make_checkpoint, publishers
+from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.change import Batch, State
 from liberator.observe.telemetry import Telemetry
-from liberator.protocols import LoopState, Source
+from liberator.policy import Backoff
+from liberator.protocols import Encoder, LoopState, Publisher, Source, Watch
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
 
 
-class Running:
-    """A source connector, wired. `capture.run` runs it, as does `run` with all that people see of it."""
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a connector is run, beyond its configuration: see `CaptureSettings`. publisher: makes the publisher of a session;
+    None: as configured."""
 
-    config: SourceConfig
-    telemetry: Telemetry
+    publisher: Callable[[], Publisher] | None = None
+    once: bool = False
+    max_events: int | None = None
+    trial: bool = False
+
+
+class Running(ABC):
+    """A source connector, wired. `capture.run` runs it, as does `run` with all that people see of it. A mode's own begins
+    with this, then makes its source and says `_wire`."""
+
     source: Source
     capture: Capture
-    _ledger: Ledger
+
+    def __init__(self, config: SourceConfig, how: How) -> None:
+        self.config = config
+        self.telemetry = Telemetry(config.name)
+        self._how = how
+        self._checkpoint = None if how.trial else make_checkpoint(config)
+        self._ledger = Ledger(self._checkpoint)
+
+    def _wire(self, watch: Watch, *, busy_patience: float | None = None) -> None:
+        how = self._how
+        self.capture = Capture(
+            self.source,
+            how.publisher or publishers(self.config, self._checkpoint),
+            self._ledger,
+            self._opened,
+            watch,
+            CaptureSettings(
+                once=how.once, max_events=how.max_events, trial=how.trial, busy_patience=busy_patience
+            ),
+            backoff=lambda: Backoff(random=random.random, tick=time.monotonic),
+        )
+
+    @abstractmethod
+    def _opened(self, state: State) -> Encoder:
+        """The source is open, and resumed from `state`: what encodes its batches."""
 
     def run(self) -> None:
         """Until it is done or stopped by a signal. Raises the `LiberatorError` that ends it."""
@@ -53,7 +92,7 @@ class Running:
         self._ledger.close()
 
 
-class Watching:
+class Watching(ABC):
     """Translates what the loop says into telemetry: topics become tables. What was received is told by each mode."""
 
     def __init__(self, telemetry: Telemetry, topics: Callable[[], Mapping[str, str]]) -> None:
@@ -68,9 +107,9 @@ class Watching:
         """See `Watch.state`."""
         self._telemetry.state(name)
 
+    @abstractmethod
     def received(self, batch: Batch, committed_us: int) -> None:
         """See `Watch.received`."""
-        raise NotImplementedError
 
     def published(self, topics: Mapping[str, int], size: int) -> None:
         """See `Watch.published`."""

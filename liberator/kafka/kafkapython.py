@@ -367,8 +367,17 @@ class KafkaPythonCluster:
             self._network.end()
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
-        if self._client is None:
-            self._connect(_CONNECT_TIMEOUT_MS / 1000)
+        if self._client is not None:
+            try:
+                return self._answer(question)
+            except KafkaFailure as failure:
+                if failure.key != "unreachable":
+                    raise
+                # What was connected before a broker's restart knows no broker for a moment: a new connection tells.
+        self._connect(_CONNECT_TIMEOUT_MS / 1000)
+        return self._answer(question)
+
+    def _answer(self, question: Callable[[Any], Any]) -> Any:
         try:
             return question(self._client)
         except (kafka.errors.KafkaError, RuntimeError, OSError) as error:

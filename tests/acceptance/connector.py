@@ -22,7 +22,7 @@ import psycopg
 
 from tests.acceptance.events import Event, Events, Order, parse
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until something that must happen counts as missing."""
 
 _MARKER = "acceptance"

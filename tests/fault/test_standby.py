@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +397,11 @@ def test_two_instances_started_at_once_agree_on_one(connector: Make, kafka: Kafk
         time.sleep(1)
     replay(it, kafka)
     for one in both:
-        assert one.state in ("streaming", "standby") or "checkpoint.fenced" in one.log
+        assert wait_until(partial(_knows_its_part, one), timeout=PATIENCE), (one.state, one.log)
+
+
+def _knows_its_part(one: Instance) -> bool:
+    return one.state in ("streaming", "standby") or "checkpoint.fenced" in one.log
 
 
 def test_a_bounded_run_beside_a_running_instance_waits_for_its_turn(connector: Make, kafka: Kafka) -> None:

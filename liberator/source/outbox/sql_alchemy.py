@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from liberator.errors import PreconditionError
 from liberator.postgres.model import Column, PgType, Table
 from liberator.source.outbox.table import PolledSettings, Row, mark_kind, missing, named_by, nullable_id
+from liberator.source.query.engine import make_engine
 from liberator.source.query.sql_alchemy import failure
 from liberator.source.query.sql_alchemy_shape import KINDS, kind_of
 
@@ -41,21 +41,7 @@ class SqlAlchemyTable:
 
     def open(self) -> Table:
         """See `PolledTable.open`."""
-        settings = self._settings
-        try:
-            url = sa.make_url(settings.url)
-            self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
-            raise PreconditionError(
-                f"the driver for this database is not installed: {error}",
-                code="source.driver_missing",
-                where="source.url",
-                fix="install it (MariaDB and MySQL: pip install 'liberator[mysql]', with mysql+pymysql:// in the URL)",
-            ) from None
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-            raise PreconditionError(
-                "there is no such file", code="source.missing", where=url.database, fix="correct source.url"
-            )
+        self._engine = make_engine(self._settings.url)
         self._connection = self._guarded(self._engine.connect)
         if self._locks:
             self._connection = self._connection.execution_options(isolation_level="READ COMMITTED")

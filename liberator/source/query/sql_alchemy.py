@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from liberator.errors import ConfigError, LiberatorError, PreconditionError, SourceError
+from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.source.query import dialects
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
+from liberator.source.query.engine import make_engine
 from liberator.source.query.packing import at_least, pack, unpack
 from liberator.source.query.settings import TableSettings
 from liberator.source.query.sql_alchemy_shape import plain_text, shape_of
@@ -63,26 +64,7 @@ class SqlAlchemyDatabase:
 
     def open(self) -> None:
         """See `Database.open`."""
-        try:
-            url = sa.make_url(self._url)
-            self._engine = sa.create_engine(
-                url, poolclass=sa.pool.NullPool, isolation_level=dialects.isolation(url.get_backend_name())
-            )
-        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
-            raise PreconditionError(
-                f"the driver for this database is not installed: {error}",
-                code="source.driver_missing",
-                where="source.url",
-                fix="install it (MariaDB and MySQL: pip install 'liberator[mysql]', with mysql+pymysql:// in the URL)",
-            ) from None
-        except exc.ArgumentError:
-            raise ConfigError(
-                "the source URL is none that SQLAlchemy understands", code="config.url", where="source.url"
-            ) from None
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-            raise PreconditionError(
-                "there is no such file", code="source.missing", where=url.database, fix="correct source.url"
-            )
+        self._engine = make_engine(self._url, dialects.isolation)
         self._connection = self._guarded(self._engine.connect, "connecting to the source database")
         for statement in dialects.session(self.kind, self._is_mariadb, self._timeout):
             self._guarded(lambda text=statement: self._live.exec_driver_sql(text), "preparing the session")  # type: ignore[misc]  # bound now

@@ -18,6 +18,7 @@ import psycopg
 import yaml
 
 from liberator.build.run import make_connector
+from liberator.build.running import How
 from liberator.config import SourceConfig, load
 
 CONNECTORS = Path(__file__).parents[3] / "connectors"
@@ -64,7 +65,7 @@ class Running:
 
     def run(self, max_events: int | None = None, **changes: Any) -> list[Event]:
         """Run it until everything that was committed before is published; what this run published."""
-        connector = make_connector(self.config(**changes), once=True, max_events=max_events)
+        connector = make_connector(self.config(**changes), How(once=True, max_events=max_events))
         with closing(connector):
             connector.capture.run()
         lines = self._published.read_bytes().splitlines() if self._published.exists() else []

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import liberator
 from liberator.build import checkpoint_adopt, checkpoint_reset, checkpoint_show, slot_create, status
 from liberator.build.run import make_connector
+from liberator.build.running import How
 from liberator.errors import ConfigError, PreconditionError
 from liberator.testing.servers import MariaDb, Postgres
 from tests.integration.outbox.running import Running
@@ -357,7 +358,7 @@ def test_exactly_once_is_refused(pg: Db, polling: Polling) -> None:
 def test_a_connection_that_is_lost_in_a_round_is_opened_again(pg: Db, polling: Polling) -> None:
     ids = pg.add("1", "2", "3")
     running = polling(pg)
-    connector = make_connector(running.config(), once=True)
+    connector = make_connector(running.config(), How(once=True))
     settle = connector.source.ack
 
     def lose(state: Any) -> None:

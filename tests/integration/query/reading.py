@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from liberator.build.query import QueryConnector
+from liberator.build.running import How
 from liberator.config import from_options
 from liberator.testing.publisher import MemoryPublisher, Published
 
@@ -68,7 +69,7 @@ class Looks:
             "set": [f"{key}={_text(value)}" for key, value in given.items()],
         }
         config = from_options(options, {})
-        return QueryConnector(config, lambda: publisher, once=once, max_events=max_events)
+        return QueryConnector(config, How(lambda: publisher, once=once, max_events=max_events))
 
 
 def _text(value: Any) -> str:

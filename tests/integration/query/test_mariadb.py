@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from liberator.build.query import QueryConnector
+from liberator.build.running import How
 from liberator.config import load
 from liberator.errors import LiberatorError, PreconditionError
 from liberator.testing.publisher import MemoryPublisher
@@ -266,7 +267,7 @@ def test_the_sample_connector_runs_as_it_stands(url: str, db: Session, tmp_path:
 
     def look() -> list[tuple[str, str]]:
         publisher = MemoryPublisher()
-        with closing(QueryConnector(config, lambda: publisher, once=True)) as connector:
+        with closing(QueryConnector(config, How(lambda: publisher, once=True))) as connector:
             connector.capture.run()
         return sorted((event.table, event.op) for event in map(seen, publisher.events))
 

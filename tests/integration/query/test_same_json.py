@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from liberator.build.connector import Connector
+from liberator.build.running import How
 from liberator.config import from_options
 from liberator.postgres.model import PgType
 from liberator.postgres.types import load_types
@@ -38,7 +39,7 @@ def _log(dsn: str, folder: Path, name: str) -> dict[tuple[str, int], Seen]:
         "set": [f"checkpoint.url=file:{folder / 'log.db'}", "source.log.snapshot=never"],
     }
     publisher = MemoryPublisher(1 << 30)
-    with closing(Connector(from_options(options, {}), lambda: publisher, once=True)) as connector:
+    with closing(Connector(from_options(options, {}), How(lambda: publisher, once=True))) as connector:
         connector.capture.run()
     return _events(publisher)
 

@@ -1,0 +1,38 @@
+"""A SQLAlchemy engine for the source's URL, or what speaks against it, in words. Connects to nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from liberator.errors import ConfigError, PreconditionError
+
+
+def make_engine(text: str, isolation: Callable[[str], str] | None = None) -> sa.Engine:
+    """An engine that keeps no connections. isolation: backend -> isolation level; None: the driver's own.
+
+    Raises `PreconditionError` (source.driver_missing, source.missing), `ConfigError` (config.url).
+    """
+    try:
+        url = sa.make_url(text)
+        level = {} if isolation is None else {"isolation_level": isolation(url.get_backend_name())}
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **level)
+    except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        raise PreconditionError(
+            f"the driver for this database is not installed: {error}",
+            code="source.driver_missing",
+            where="source.url",
+            fix="install it (MariaDB and MySQL: pip install 'liberator[mysql]', with mysql+pymysql:// in the URL)",
+        ) from None
+    except exc.ArgumentError:
+        raise ConfigError(
+            "the source URL is none that SQLAlchemy understands", code="config.url", where="source.url"
+        ) from None
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise PreconditionError(
+            "there is no such file", code="source.missing", where=url.database, fix="correct source.url"
+        )
+    return engine
