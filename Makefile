@@ -3,10 +3,11 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
-TESTS := tests/unit tests/integration tests/acceptance tests/fault
-# Processes that share the test files; 0: this one. Most tests wait for servers, so two take less time, but faults that
-# must be over within seconds then meet a busy machine.
-WORKERS ?= 0
+TESTS := tests/unit tests/integration tests/acceptance
+FAULTS := tests/fault
+# Processes that share the test files. Most tests wait for servers, so three take a third of the time; but what must be over
+# within seconds of a fault would meet a busy machine, so the fault tests come after them, in one process.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,6 +24,7 @@ demo: $(INSTALLED)-demo ## legacy database -> events -> broker, on embedded part
 
 test: setup ## unit, integration, acceptance and fault tests, on real servers
 	$(PYTEST) $(TESTS) -n $(WORKERS) --dist loadfile --durations=10
+	$(PYTEST) $(FAULTS) --durations=10
 
 check: lint formatting types imports ## what pre-commit and CI check: ruff, mypy, import-linter
 
@@ -46,7 +48,7 @@ bench: setup ## speed, CPU and memory beside the limits in the same run: about t
 	$(BIN)/python -m tests.benchmark
 
 soak: setup ## the long numbers: hours, not minutes
-	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) --timeout=0 --durations=10
+	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) $(FAULTS) --timeout=0 --durations=10
 
 dist: $(INSTALLED)-dev ## build the wheel and the source archive
 	$(BIN)/python -m build

@@ -105,14 +105,20 @@ class Reading:
         self._committed.update(offsets)
 
     def pass_what_nobody_sees(self) -> None:
-        """Move commits beyond what follows them and will never be given."""
+        """Move commits beyond what follows them and will never be given; some later time, if the group is rearranged now."""
         behind = {
             partition: passed
             for partition, given in self.given.items()
             if self._committed[partition] == given < (passed := self._client.passed(partition))
         }
         if behind:
-            self.commit(behind)
+            try:
+                self._client.commit(behind)
+            except KafkaFailure as failure:
+                if failure.key not in (_REBALANCING, "lost"):
+                    raise
+                return
+            self._committed.update(behind)
             self.given.update(behind)
 
     def offsets(self, partitions: Collection[TopicPartition], to: Start) -> dict[TopicPartition, int]:

@@ -227,6 +227,7 @@ class KafkaServer(Kafka):
     def pause(self) -> None:
         """Freeze the broker: connections stay open, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # its threads stop one by one
 
     def resume(self) -> None:
         """Let a paused broker go on."""
