@@ -23,7 +23,9 @@ def test_the_events_after_the_message_carry_it_and_those_of_other_transactions_d
     running = connector(each_database)
     running.execute("create table t (id int primary key, v text)", "insert into t values (0)")
     running.start()
-    assert len(running.events()) == 1  # the snapshot is over: a truncate while it reads makes it read the table again
+    assert (
+        len(running.events()) == 1
+    )  # the snapshot is over: a truncate while it reads makes it read the table again
     with psycopg.connect(each_database) as application:
         application.execute("insert into t values (1)")
         application.execute(ANN)
