@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from liberator.config.document import KeyPath
-from liberator.config.models import Section
+from liberator.config.section import Section
 
 
 class Fields:

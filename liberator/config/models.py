@@ -13,16 +13,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     model_validator,
 )
 
-from liberator.config.document import Document, KeyPath
 from liberator.config.patterns import TablePattern, TopicTemplate
-from liberator.config.stage import topic_prefix
+from liberator.config.section import (
+    MIB,
+    ConnectorConfig,
+    ObserveSettings,
+    Section,
+    TopicSettings,
+    or_boolean,
+    with_compression,
+    without_default,
+)
 from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
@@ -37,7 +43,6 @@ from liberator.config.values import (
     Duration,
     FolderPath,
     Identifier,
-    Listen,
     Names,
     OneTablePattern,
     PublishUrl,
@@ -56,50 +61,14 @@ from liberator.config.values import (
     refusal,
 )
 
-MIB = 1024 * 1024
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    """For defaults that the description tells better than a value could."""
-    schema.pop("default", None)
-
-
-def _with_compression(options: dict[str, str]) -> dict[str, str]:
-    known = {"compression.type", "compression.codec"}
-    return options if known & options.keys() else {"compression.type": "lz4", **options}
-
-
-def _or_boolean(schema: dict[str, Any]) -> None:
-    schema["anyOf"].append({"type": "boolean"})
-
-
-class Section(BaseModel):
-    """A mapping of the YAML. A key without a value means its default."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-        validate_default=True,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_empty_keys(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        return {key: value for key, value in data.items() if value is not None or key not in known}
-
 
 class LogSettings(Section):
     """How the write-ahead log is read."""
 
-    slot: SlotName = Field(default="", validate_default=False, json_schema_extra=_without_default)
+    slot: SlotName = Field(default="", validate_default=False, json_schema_extra=without_default)
     """Replication slot that keeps this connector's place on the server. Default: `name` lower-cased, other characters
     as _."""
-    publication: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    publication: Names = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Publication to read; several as a list or separated by commas. Default: `name` lower-cased, other characters
     as _."""
     publication_autocreate: Literal["filtered", "all_tables", "disabled"] = "filtered"
@@ -118,7 +87,7 @@ class LogSettings(Section):
     """SQL that is run in the source at every heartbeat, for databases whose neighbours write all the WAL."""
     transaction_topic: bool = False
     """Publish the begin and end of each transaction to `{name}.transaction`."""
-    messages: Texts = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    messages: Texts = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Prefixes of logical messages (`pg_logical_emit_message`) to publish. Default: none."""
     message_topic: ConnectorTopic = Field(
         default=TopicTemplate("{name}.messages"), json_schema_extra={"default": "{name}.messages"}
@@ -160,7 +129,7 @@ class QueryTableSettings(Section):
 class QuerySettings(Section):
     """How tables are queried."""
 
-    strategy: Strategy | None = Field(default=None, json_schema_extra=_without_default)
+    strategy: Strategy | None = Field(default=None, json_schema_extra=without_default)
     """How new rows are found: `bulk` reads everything each time; `incrementing` and `timestamp` what lies behind the
     greatest value so far, `timestamp+incrementing` both; `xmin` (PostgreSQL) every row version that the last look did not
     see; `custom` reads `sql`. Default: what the columns given say; without any `xmin` on PostgreSQL, else `bulk`."""
@@ -180,7 +149,7 @@ class QuerySettings(Section):
     as deleted; `reconcile` compares all keys every `reconcile_interval` with those published."""
     reconcile_interval: Duration = Field(default=3600.0, json_schema_extra={"default": "1h"})
     """Time between two comparisons of keys."""
-    key_file: FolderPath = Field(default=Path(), validate_default=False, json_schema_extra=_without_default)
+    key_file: FolderPath = Field(default=Path(), validate_default=False, json_schema_extra=without_default)
     """SQLite file that remembers the published keys for `reconcile`. Default: .liberator/<name>.keys.db."""
     sql: str | None = Field(default=None, min_length=1)
     """With strategy custom: query whose rows are read. `source.tables` names the one table that they are published as."""
@@ -190,7 +159,7 @@ class QuerySettings(Section):
     """What a query may take. After one that took longer, the queries of its table ask for fewer rows."""
     rows_per_second: WholeNumber | None = Field(default=None, ge=1)
     """Read no faster than this. Default: no limit."""
-    tables: dict[OneTablePattern, QueryTableSettings] = {}
+    tables: dict[OneTablePattern, QueryTableSettings] = Field(default={})
     """Other settings for single tables, by pattern; the first pattern that matches counts."""
 
     def of(self, schema: str, table: str, default_schema: str = "public") -> QueryTableSettings:
@@ -260,9 +229,9 @@ class OutboxSettings(Section):
     """With capture message: the prefix of the messages that are events."""
     columns: OutboxColumns = OutboxColumns()
     """What the parts of an event are called: columns of the table, or members of the message."""
-    headers: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    headers: Names = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Further columns or members that become headers, under their own names. Default: none."""
-    envelope: Names = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    envelope: Names = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Further columns or members to put beside the payload: with some, the value is {"payload": ..., NAME: ...}.
     Default: none, the value is the payload alone."""
     tombstones: bool = False
@@ -288,10 +257,10 @@ class SourceSettings(Section):
     url: DatabaseUrl
     """The database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with mode query any SQLAlchemy URL. Keep the password
     out of the file with ${SHOP_DSN} or ${file:PATH}."""
-    tables: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    tables: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Tables to capture: schema.table, globs such as public.audit_*, odd names in double quotes. Without a schema the
     default schema is meant. Default: all user tables."""
-    exclude: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=_without_default)
+    exclude: TablePatterns = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Tables to leave out of `tables`, written the same way."""
     log: LogSettings = LogSettings()
     """How the write-ahead log is read."""
@@ -353,26 +322,6 @@ class FormatSettings(Section):
     """After a delete, publish a null value under the same key, so that compacted topics forget the row."""
 
 
-class TopicSettings(Section):
-    """How missing topics are made."""
-
-    partitions: WholeNumber = 6
-    """Partitions of a new topic; -1 takes the broker's default."""
-    replication: WholeNumber = -1
-    """Copies of each partition; -1 takes the broker's default."""
-    config: dict[str, Setting] = {"cleanup.policy": "delete"}
-    """Further settings of a new topic, by Kafka's names."""
-
-    @model_validator(mode="after")
-    def _numbers_make_sense(self) -> TopicSettings:
-        for number in (self.partitions, self.replication):
-            if number != -1 and number < 1:
-                raise refusal(
-                    "config.value", "partitions and replication are 1 or more, or -1 for the broker's default"
-                )
-        return self
-
-
 class PublishSettings(Section):
     """Where events go."""
 
@@ -385,10 +334,10 @@ class PublishSettings(Section):
     """Topic of each table. Knows {name}, {schema}, {table} and {db}; with mode outbox also {aggregatetype} and {type}, and
     the default is outbox.event.{aggregatetype}."""
     create_topics: Annotated[TopicSettings | None, FALSE_IS_OFF] = Field(
-        default=TopicSettings(), json_schema_extra=_or_boolean
+        default=TopicSettings(), json_schema_extra=or_boolean
     )
     """How missing topics are made; false: refuse to start without them."""
-    key: dict[OneTablePattern, Names] = {}
+    key: dict[OneTablePattern, Names] = Field(default={})
     """Columns that make an event's key, by table pattern; the first pattern that matches counts. Default: the primary
     key."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
@@ -398,7 +347,7 @@ class PublishSettings(Section):
         default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
     )
     """Where events go that could not be published as they are. Knows {name}."""
-    options: Annotated[dict[str, Setting], AfterValidator(_with_compression)] = Field(
+    options: Annotated[dict[str, Setting], AfterValidator(with_compression)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
     """Settings of the Kafka client, by librdkafka's names. compression.type stays lz4 unless it is given here."""
@@ -424,17 +373,10 @@ class PublishSettings(Section):
 class CheckpointSettings(Section):
     """Where the connector's position is kept."""
 
-    url: CheckpointUrl = Field(default="", validate_default=False, json_schema_extra=_without_default)
+    url: CheckpointUrl = Field(default="", validate_default=False, json_schema_extra=without_default)
     """`kafka` keeps it in the compacted topic __liberator.checkpoints of the brokers that events go to; `local` in the
     local log that events go to; file:PATH in an SQLite file. Default: where events go when that is Kafka or a local log,
     else file:.liberator/<name>.db."""
-
-
-class ObserveSettings(Section):
-    """The connector's own endpoint."""
-
-    listen: Listen = "127.0.0.1:9464"
-    """HOST:PORT of /metrics, /health/live, /health/ready and /status. Port 0 lets the system choose."""
 
 
 class LimitSettings(Section):
@@ -444,7 +386,7 @@ class LimitSettings(Section):
     """Budget for what is read and not yet durable. Beyond it reading waits."""
 
 
-class SourceConfig(Section):
+class SourceConfig(ConnectorConfig):
     """A source connector: turns the changes of a database into events."""
 
     connector: Literal["source"] = "source"
@@ -465,15 +407,13 @@ class SourceConfig(Section):
     checkpoint: CheckpointSettings = CheckpointSettings()
     """Where the connector's position is kept."""
     observe: Annotated[ObserveSettings | None, FALSE_IS_OFF] = Field(
-        default=None, json_schema_extra=_or_boolean
+        default=None, json_schema_extra=or_boolean
     )
     """The connector's own endpoint with health, status and metrics. Default: off."""
     limits: LimitSettings = LimitSettings()
     """What the connector may use."""
 
-    _document: Document | None = PrivateAttr(None)
     _trial: bool = PrivateAttr(False)
-    _stage: str | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -484,21 +424,6 @@ class SourceConfig(Section):
     def trial(self) -> bool:
         """Nobody gave the connector a name, so nothing of it may stay behind."""
         return self._trial
-
-    @property
-    def file(self) -> Path | None:
-        """The file that it was read from; None: it was given as options."""
-        mark = self._document.marks[()] if self._document else None
-        return Path(mark.origin) if mark and mark.line is not None else None
-
-    def without_stage(self, topic: str) -> str:
-        """The topic as it is called without ``--stage``: stored contracts are the same in every stage."""
-        return topic.removeprefix(topic_prefix(self._stage)) if self._stage else topic
-
-    def where(self, *path: str | int) -> str:
-        """Where a key is written, for messages: ``shop.yaml:12: source.log.slot``."""
-        keys: KeyPath = path
-        return self._document.where(keys) if self._document else ".".join(map(str, keys))
 
 
 def _with_dependent_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
