@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from liberator.change import Headers
 from liberator.contract.violation import Violation
 from liberator.errors import ContractError
+from liberator.letters import diagnostics
 from liberator.plan.compile import TablePlan
 from liberator.postgres.pgoutput import UNCHANGED
 from liberator.postgres.values import ConversionError
@@ -79,14 +80,14 @@ class InvalidRows:
         return self._topic, (*(headers or ()), *self._diagnostics(violation, plan))
 
     def _diagnostics(self, violation: Violation, plan: Meant) -> Headers:
-        return (
-            ("__connect.errors.topic", plan.topic.encode()),
-            ("__connect.errors.connector.name", self._connector.encode()),
-            ("__connect.errors.stage", b"VALUE_CONVERTER"),
-            ("__connect.errors.exception.class.name", b"liberator.ContractError"),
-            ("__connect.errors.exception.message", str(violation).encode()),
-            ("__connect.errors.attempts", b"1"),
-            ("__connect.errors.timestamp", str(self._now_ms()).encode()),
+        return diagnostics(
+            topic=plan.topic,
+            connector=self._connector,
+            stage="VALUE_CONVERTER",
+            error="liberator.ContractError",
+            message=str(violation),
+            stacktrace=f"liberator.ContractError: {violation}",
+            now_ms=self._now_ms(),
         )
 
 

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from liberator.change import EncodedBatch, Headers
 from liberator.errors import PublishError
 from liberator.kafka.size import record_batch_bytes
+from liberator.letters import (
+    HEADERS_GONE,
+    KEY_BYTES,
+    VALUE_BYTES,
+    diagnostics,
+    own_headers,
+    said_of,
+    shortened,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,39 +55,46 @@ def divert(
         if dead_letters is None:
             raise _refused(topic, size, limit(topic))
         _log(topic, key, id, size, limit(topic), dead_letters)
-        why = _diagnostics(topic, size, limit(topic), dead_letters)
-        shortened = _shortened(key, value, id, headers or (), why, limit(dead_letters.topic))
-        if shortened is None:
+        own, why = headers or (), said_of(headers or ())
+        if topic == dead_letters.topic and why:
+            own = own_headers(own)  # it is a dead letter already, and stays the one that it is
+        else:
+            why = _diagnostics(topic, size, limit(topic), dead_letters)
+        letter = _fitting(key, value, id, own, why, limit(dead_letters.topic))
+        if letter is None:
             raise _refused(dead_letters.topic, size, limit(dead_letters.topic))
-        diverted.add(dead_letters.topic, shortened[0], shortened[1], id, shortened[2])
+        diverted.add(dead_letters.topic, letter[0], letter[1], id, letter[2])
     return diverted
 
 
-def _shortened(
-    key: bytes | None, value: bytes | None, id: bytes, headers: Headers, why: Headers, room: int
+def _fitting(
+    key: bytes | None, value: bytes | None, id: bytes, own: Headers, why: Headers, room: int
 ) -> tuple[bytes | None, bytes | None, Headers] | None:
-    """Key, value and headers of a dead letter that fits: whole; or without its value; its key; its own headers."""
-    value_gone = (("__liberator.value.bytes", b"%d" % len(value or b"")), *why)
-    key_gone = (("__liberator.key.bytes", b"%d" % len(key or b"")), *value_gone)
+    """Key, value and headers of a dead letter that fits: whole; with short diagnostics; without its value; its key; its own
+    headers."""
+    short = shortened(why)
+    value_gone = (*short, (VALUE_BYTES, b"%d" % len(value or b"")))
+    key_gone = (*value_gone, (KEY_BYTES, b"%d" % len(key or b"")))
     forms: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (
-        (key, value, (*headers, *why)),
-        (key, None, (*headers, *value_gone)),
-        (None, None, (*headers, *key_gone)),
-        (None, None, key_gone),
+        (key, value, (*own, *why)),
+        (key, value, (*own, *short)),
+        (key, None, (*own, *value_gone)),
+        (None, None, (*own, *key_gone)),
+        (None, None, (*key_gone, (HEADERS_GONE, b"1"))),
     )
     return next((form for form in forms if record_batch_bytes(form[0], form[1], id, form[2]) <= room), None)
 
 
 def _diagnostics(topic: str, size: int, limit: int, dead_letters: DeadLetters) -> Headers:
     message = f"an event of {size} bytes is larger than max.message.bytes of its topic, {limit}"
-    return (
-        ("__connect.errors.topic", topic.encode()),
-        ("__connect.errors.connector.name", dead_letters.connector.encode()),
-        ("__connect.errors.stage", b"KAFKA_PRODUCE"),
-        ("__connect.errors.exception.class.name", b"liberator.PublishError"),
-        ("__connect.errors.exception.message", message.encode()),
-        ("__connect.errors.attempts", b"1"),
-        ("__connect.errors.timestamp", b"%d" % (time.time() * 1000)),
+    return diagnostics(
+        topic=topic,
+        connector=dead_letters.connector,
+        stage="KAFKA_PRODUCE",
+        error="liberator.PublishError",
+        message=message,
+        stacktrace=f"liberator.PublishError: {message}",
+        now_ms=int(time.time() * 1000),
     )
 
 

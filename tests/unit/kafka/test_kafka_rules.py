@@ -22,6 +22,7 @@ from liberator.kafka.options import (
 )
 from liberator.kafka.partition import murmur2, partition_of
 from liberator.kafka.size import fits, record_batch_bytes, too_large
+from liberator.letters import diagnostics, shortened
 from liberator.publish.kafka.too_large import DeadLetters, divert
 
 # key as hex, then what Kafka 4.4.0's own org.apache.kafka.common.utils.Utils says: murmur2(key), and
@@ -141,6 +142,23 @@ def test_a_dead_letter_gives_up_its_key_and_headers_last() -> None:
     assert (diverted.keys, diverted.values) == ([None], [None])
     assert headers["__liberator.key.bytes"] == b"3000"
     assert "big" not in headers
+
+
+def test_a_dead_letter_that_is_too_large_itself_stays_the_one_it_is_with_less_to_say() -> None:
+    why = diagnostics(
+        topic="orders",
+        connector="shop",
+        stage="s",
+        error="e",
+        message="m" * 900,
+        stacktrace="t" * 900,
+        now_ms=5,
+    )
+    batch = EncodedBatch()
+    batch.add("dead", b"k", b"v" * 500, b"id/1", (("type", b"created"), *why))
+    diverted = divert(batch, lambda topic: 1_500, DeadLetters("dead", "shop"))
+    assert (diverted.topics, diverted.keys, diverted.values) == (["dead"], [b"k"], [b"v" * 500])
+    assert diverted.headers == [(("type", b"created"), *shortened(why))]
 
 
 def test_without_a_dead_letter_topic_a_too_large_event_stops() -> None:
