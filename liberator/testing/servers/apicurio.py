@@ -6,19 +6,16 @@ Called by tests. Never listens on anything but 127.0.0.1, and forgets everything
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import zipfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
+from liberator.testing.servers.jars import JavaServer
 from liberator.testing.servers.process import (
     Process,
     ServerError,
@@ -29,18 +26,18 @@ from liberator.testing.servers.process import (
     tail,
     wait_until,
 )
+from liberator.testing.servers.server import Given, Server
 
 APICURIO_VERSION = "2.6.13.Final"
 COMPATIBLE = "/apis/ccompat/v7"
 """Path of the interface that speaks Confluent's REST."""
 
+_APICURIO = JavaServer("Apicurio", APICURIO_VERSION, "LIBERATOR_TEST_REGISTRY", "a registry")
 _NAME = f"apicurio-registry-app-{APICURIO_VERSION}"
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{APICURIO_VERSION}:zip:all"
 
-_Server = TypeVar("_Server", bound="Registry")
 
-
-class Registry(ABC):
+class Registry(Server):
     """A schema registry that tests may make subjects in."""
 
     @property
@@ -48,44 +45,18 @@ class Registry(ABC):
     def url(self) -> str:
         """Where clients ask."""
 
-    @abstractmethod
-    def start(self: _Server) -> _Server:
-        """Start it and wait until it answers."""
-
     def stop(self) -> None:
         """Stop it; what it knew is gone."""
         raise not_ours()
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give it back; what was made for it is removed. Idempotent."""
 
-    def __enter__(self: _Server) -> _Server:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class GivenRegistry(Registry):
+class GivenRegistry(Given, Registry):
     """A registry that somebody else runs, known by its address: it cannot be stopped from here."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
 
     @property
     def url(self) -> str:
         """The address as given."""
-        return self._url
-
-    def start(self) -> GivenRegistry:
-        """Nothing to do: it runs."""
-        return self
-
-    def close(self) -> None:
-        """Nothing to do: it stays."""
+        return self._address
 
 
 class ApicurioServer(Registry):
@@ -110,7 +81,7 @@ class ApicurioServer(Registry):
         home = apicurio_home()
         process = launch(
             [
-                _program("java"),
+                _APICURIO.program("java"),
                 *(f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
                 *("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self.port}"),
                 *("-jar", str(home / f"{_NAME}-runner.jar")),
@@ -142,55 +113,15 @@ class ApicurioServer(Registry):
 
 
 def apicurio_home(cache: Path | None = None) -> Path:
-    """The folder with Apicurio's jars, fetched by Maven the first time (142 MB).
-
-    `cache` is the folder to keep them in; by default `liberator` in XDG_CACHE_HOME or ~/.cache.
-    """
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liberator"
-    home = cache / f"apicurio-{APICURIO_VERSION}"
-    if home.exists():
-        return home
-    cache.mkdir(parents=True, exist_ok=True)
-    fetched = Path(tempfile.mkdtemp(prefix="apicurio-", dir=cache))
-    try:
-        _fetch(fetched)
-        with zipfile.ZipFile(fetched / f"{_NAME}-all.zip") as archive:
-            archive.extractall(fetched / "home")
-        with contextlib.suppress(OSError):  # another process was faster: its jars are as good
-            (fetched / "home").rename(home)
-    finally:
-        shutil.rmtree(fetched)
-    return home
+    """The folder with Apicurio's jars, fetched by Maven the first time (142 MB); see `JavaServer.home`."""
+    return _APICURIO.home(cache, _fetch)
 
 
-def _fetch(folder: Path) -> None:
-    goal = ["dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={folder}"]
-    fetched = subprocess.run(
-        [_program("mvn"), "-B", "-q", "-ntp", *goal],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode:
-        raise ServerError(
-            f"Maven could not fetch Apicurio:\n{fetched.stdout[-2000:]}",
-            code="server.missing",
-            fix="check that Maven reaches its repository, or set LIBERATOR_TEST_REGISTRY to a registry's address",
-        )
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise ServerError(
-            f"{name} is not installed, so no schema registry of our own can run",
-            code="server.missing",
-            fix="install Java 17 or newer and Maven (Debian: apt-get install default-jre-headless maven), "
-            "or set LIBERATOR_TEST_REGISTRY to a registry's address",
-        )
-    return path
+def _fetch(folder: Path) -> Path:
+    _APICURIO.maven(folder, ["dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={folder}"])
+    with zipfile.ZipFile(folder / f"{_NAME}-all.zip") as archive:
+        archive.extractall(folder / "home")
+    return folder / "home"
 
 
 def _answers(port: int) -> bool:

@@ -17,12 +17,11 @@ import struct
 import subprocess
 import tempfile
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
+from liberator.testing.servers.jars import JavaServer
 from liberator.testing.servers.process import (
     Process,
     ServerError,
@@ -33,10 +32,11 @@ from liberator.testing.servers.process import (
     tail,
     wait_until,
 )
+from liberator.testing.servers.server import Given, Server
 
 KAFKA_VERSION = "4.4.0"
 
-_Server = TypeVar("_Server", bound="Kafka")
+_KAFKA = JavaServer("Kafka", KAFKA_VERSION, "LIBERATOR_TEST_KAFKA", "a broker")
 
 # kafka-tools-api is named in the broker's POM but was never published; without slf4j-simple there is no log.
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -83,17 +83,13 @@ SETTINGS_OF_ONE_NODE = {
 }
 
 
-class Kafka(ABC):
+class Kafka(Server):
     """A Kafka cluster that tests may make topics in."""
 
     @property
     @abstractmethod
     def bootstrap(self) -> str:
         """Where clients connect, as `host:port`."""
-
-    @abstractmethod
-    def start(self: _Server) -> _Server:
-        """Start the broker and wait until it answers."""
 
     def stop(self, timeout: float = 60) -> None:
         """Shut down in good order; `TimeoutError` when it still runs after `timeout` seconds."""
@@ -116,36 +112,17 @@ class Kafka(ABC):
         self.stop(timeout)
         self.start()
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give the broker back; what was made for it is removed. Idempotent."""
 
-    def __enter__(self: _Server) -> _Server:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class GivenKafka(Kafka):
+class GivenKafka(Given, Kafka):
     """A cluster that somebody else runs, known by its bootstrap address: it cannot be stopped from here."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap.removeprefix("kafka://")
+        super().__init__(bootstrap.removeprefix("kafka://"))
 
     @property
     def bootstrap(self) -> str:
         """The address as given, without `kafka://`."""
-        return self._bootstrap
-
-    def start(self) -> GivenKafka:
-        """Nothing to do: it runs."""
-        return self
-
-    def close(self) -> None:
-        """Nothing to do: it stays."""
+        return self._address
 
 
 class KafkaServer(Kafka):
@@ -291,7 +268,7 @@ class KafkaServer(Kafka):
         assert self._jars is not None
         jars = ":".join(sorted(str(jar) for jar in self._jars.glob("*.jar")))
         return [
-            _program("java"),
+            _KAFKA.program("java"),
             f"-Xmx{heap}",
             *(
                 "-Xms32m",
@@ -309,7 +286,7 @@ class KafkaServer(Kafka):
     def _archive(self, main: str) -> str:
         """Java's archive of loaded classes beside the jars: used if there, else written when Java ends."""
         assert self._jars is not None
-        java = Path(_program("java")).resolve()
+        java = Path(_KAFKA.program("java")).resolve()
         build = hashlib.sha256(f"{java} {java.stat().st_mtime}".encode()).hexdigest()[:12]
         archive = self._jars / f"{main}-{build}.jsa"
         if archive.exists():
@@ -333,53 +310,16 @@ def new_cluster() -> str:
 
 
 def kafka_jars(cache: Path | None = None) -> Path:
-    """The folder with Kafka's jars, fetched by Maven the first time (43 MB).
+    """The folder with Kafka's jars, fetched by Maven the first time (43 MB); see `JavaServer.home`."""
+    return _KAFKA.home(cache, _fetch)
 
-    `cache` is the folder to keep them in; by default `liberator` in XDG_CACHE_HOME or ~/.cache.
-    """
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liberator"
-    jars = cache / f"kafka-{KAFKA_VERSION}"
-    if jars.exists():
-        return jars
-    cache.mkdir(parents=True, exist_ok=True)
-    fetched = Path(tempfile.mkdtemp(prefix="kafka-", dir=cache))
-    try:
-        (fetched / "pom.xml").write_text(_POM)
-        _maven(fetched)
-        with contextlib.suppress(OSError):  # another process was faster: its jars are as good
-            (fetched / "jars").rename(jars)
-    finally:
-        shutil.rmtree(fetched)
+
+def _fetch(folder: Path) -> Path:
+    (folder / "pom.xml").write_text(_POM)
+    jars = folder / "jars"
+    goal = "dependency:copy-dependencies"
+    _KAFKA.maven(folder, [goal, "-DincludeScope=runtime", f"-DoutputDirectory={jars}"])
     return jars
-
-
-def _maven(folder: Path) -> None:
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'jars'}"]
-    fetched = subprocess.run(
-        [_program("mvn"), "-B", "-q", "-ntp", "-f", str(folder / "pom.xml"), *goal],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode:
-        raise ServerError(
-            f"Maven could not fetch Kafka:\n{fetched.stdout[-2000:]}",
-            code="server.missing",
-            fix="check that Maven reaches its repository, or set LIBERATOR_TEST_KAFKA to a broker's address",
-        )
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise ServerError(
-            f"{name} is not installed, so no Kafka of our own can run",
-            code="server.missing",
-            fix="install Java 17 or newer and Maven (Debian: apt-get install default-jre-headless maven), "
-            "or set LIBERATOR_TEST_KAFKA to a broker's address",
-        )
-    return path
 
 
 def answers(port: int, timeout: float = 2) -> bool:

@@ -12,11 +12,10 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from liberator.testing.servers.postgres import unprivileged
@@ -29,8 +28,7 @@ from liberator.testing.servers.process import (
     tail,
     wait_until,
 )
-
-_Server = TypeVar("_Server", bound="MariaDb")
+from liberator.testing.servers.server import Given, Server
 
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/usr/libexec")
 
@@ -46,7 +44,7 @@ SETTINGS = {
 }
 
 
-class MariaDb(ABC):
+class MariaDb(Server):
     """A MariaDB server that tests may make databases in."""
 
     @property
@@ -72,40 +70,14 @@ class MariaDb(ABC):
         """Drop a database."""
         self.execute(f"DROP DATABASE {urlsplit(url).path.lstrip('/')}")
 
-    @abstractmethod
-    def start(self: _Server) -> _Server:
-        """Start the server and wait until it takes connections."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give the server back; what was made for it is removed. Idempotent."""
-
-    def __enter__(self: _Server) -> _Server:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class GivenMariaDb(MariaDb):
+class GivenMariaDb(Given, MariaDb):
     """A server that somebody else runs, known by its URL."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
 
     @property
     def url(self) -> str:
         """The URL as given."""
-        return self._url
-
-    def start(self) -> GivenMariaDb:
-        """Nothing to do: it runs."""
-        return self
-
-    def close(self) -> None:
-        """Nothing to do: it stays."""
+        return self._address
 
 
 class MariaDbServer(MariaDb):

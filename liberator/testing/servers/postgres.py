@@ -16,11 +16,10 @@ import stat
 import subprocess
 import tempfile
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from liberator.testing.servers.process import (
@@ -34,8 +33,7 @@ from liberator.testing.servers.process import (
     tail,
     wait_until,
 )
-
-_Server = TypeVar("_Server", bound="Postgres")
+from liberator.testing.servers.server import Given, Server
 
 _STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -53,7 +51,7 @@ SETTINGS = {
 }
 
 
-class Postgres(ABC):
+class Postgres(Server):
     """A PostgreSQL server that tests may make databases in."""
 
     @property
@@ -90,10 +88,6 @@ class Postgres(ABC):
         )
         self.execute(f"DROP DATABASE {_identifier(name)} WITH (FORCE)")
 
-    @abstractmethod
-    def start(self: _Server) -> _Server:
-        """Start the server and wait until it takes connections."""
-
     def stop(self, mode: str = "fast", timeout: float = 60) -> None:
         """Shut down (smart, fast or immediate); `TimeoutError` when it still runs after `timeout` seconds."""
         raise not_ours()
@@ -107,36 +101,14 @@ class Postgres(ABC):
         self.stop(mode, timeout)
         self.start()
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give the server back; what was made for it is removed. Idempotent."""
 
-    def __enter__(self: _Server) -> _Server:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class GivenPostgres(Postgres):
+class GivenPostgres(Given, Postgres):
     """A server that somebody else runs, known by its URL: it cannot be stopped from here."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
 
     @property
     def dsn(self) -> str:
         """The URL as given."""
-        return self._dsn
-
-    def start(self) -> GivenPostgres:
-        """Nothing to do: it runs."""
-        return self
-
-    def close(self) -> None:
-        """Nothing to do: it stays."""
+        return self._address
 
 
 class PostgresServer(Postgres):
