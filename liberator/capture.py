@@ -413,6 +413,6 @@ def cut(events: EncodedBatch, size: int) -> bool:
     """Leave the first `size` events; True: some were cut off."""
     if len(events) <= size:
         return False
-    for column in (events.topics, events.keys, events.values, events.ids, events.headers):
+    for column in events.columns():
         del column[size:]
     return True

@@ -7,8 +7,9 @@ single records. `Change` objects exist only where a person, a test or Python cod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 State = Mapping[str, bytes]
@@ -86,6 +87,8 @@ class EncodedBatch:
     ids: the event id, published as header ``id``.
     headers: further headers, or None (the usual case).
     control: records for a broker that never go to standard output or a file.
+    timestamps: when events happened, milliseconds since the Unix epoch, 1 or more; None in the place of one, or of all (the
+    usual case): the time at which it is published. Neither standard output nor a file shows them.
     string_keys: keys are plain UTF-8 text instead of JSON (outbox aggregate ids).
     """
 
@@ -96,19 +99,40 @@ class EncodedBatch:
     headers: list[Headers | None] = field(default_factory=list)
     control: list[Record] = field(default_factory=list)
     string_keys: bool = False
+    timestamps: list[int | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def add(
-        self, topic: str, key: bytes | None, value: bytes | None, id: bytes, headers: Headers | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        id: bytes,
+        headers: Headers | None = None,
+        timestamp: int | None = None,
     ) -> None:
         """Append one event."""
+        if self.timestamps is not None:
+            self.timestamps.append(timestamp)
+        elif timestamp is not None:
+            self.timestamps = [*[None] * len(self.ids), timestamp]
         self.topics.append(topic)
         self.keys.append(key)
         self.values.append(value)
         self.ids.append(id)
         self.headers.append(headers)
+
+    def columns(self) -> Iterator[list[Any]]:
+        """Every column, for whoever takes events out of the batch."""
+        yield from (self.topics, self.keys, self.values, self.ids, self.headers)
+        if self.timestamps is not None:
+            yield self.timestamps
+
+    def times(self) -> Iterable[int | None]:
+        """The timestamp of every event."""
+        return repeat(None, len(self.ids)) if self.timestamps is None else self.timestamps
 
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""

@@ -131,13 +131,18 @@ def make_executor(
     return PythonExecutor(settings, planner, codec, invalid, now_us=lambda: time.time_ns() // 1000)
 
 
+def now_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
 def invalid_rows(config: SourceConfig, database: str, telemetry: Telemetry) -> InvalidRows:
     """What becomes of rows that break their contract."""
     return InvalidRows(
         config.schema_.on_invalid,
         config.name,
         config.publish.dead_letter_topic.render(name=config.name, db=database),
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=now_ms,
         count=telemetry.dead_letter,
     )
 

@@ -73,7 +73,12 @@ def outbox(
     script = OutboxScript(
         table=_one_table(given["table"], "--table") if given["table"] else _name(settings.table),
         columns=(columns.id, columns.aggregate_type, columns.aggregate_id, columns.type, columns.payload),
-        further=tuple(dict.fromkeys((*settings.headers, *settings.envelope))),
+        further=tuple(
+            name
+            for name in dict.fromkeys((*settings.headers, *settings.envelope))
+            if name != columns.timestamp
+        ),
+        timestamp=columns.timestamp,
         capture=given["capture"] or settings.capture,
         prefix=given["prefix"] or settings.prefix,
         publication=given["publication"] or publication,

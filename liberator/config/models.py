@@ -213,6 +213,9 @@ class OutboxColumns(Section):
     """What happened: header `type`, and which contract holds."""
     payload: Identifier = "payload"
     """The event's value: json, jsonb, text that holds JSON, or bytea."""
+    timestamp: Identifier | None = None
+    """When it happened: the time of the record in the stream. A time with a date, or milliseconds since 1970. Default: the
+    commit time with capture log or message, the time of publishing with poll."""
 
 
 class OutboxSettings(Section):

@@ -90,7 +90,7 @@ _LOCAL: dict[int, Key] = {
 }
 
 
-_Row = tuple[str, bytes | None, bytes | None, bytes, Headers | None]
+_Row = tuple[str, bytes | None, bytes | None, bytes, Headers | None, int | None]
 
 
 def failure_of(error: KafkaError) -> KafkaFailure:
@@ -181,14 +181,16 @@ class ConfluentProducer:
     def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
         """Hand over events from index `start`; returns the index of the first there is no room for."""
         report = _Reports(tally, self._refused).report
-        rows = zip(batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True)
+        rows = zip(
+            batch.topics, batch.keys, batch.values, batch.ids, batch.headers, batch.times(), strict=True
+        )
         waiting = islice(rows, start, None)
         try:
-            if b"" in batch.keys or batch.headers.count(None) != len(batch):
+            if b"" in batch.keys or batch.headers.count(None) != len(batch) or batch.timestamps is not None:
                 self._send_any(waiting, report)
             else:
                 produce = self._client.produce
-                for topic, key, value, id, _ in waiting:
+                for topic, key, value, id, _, _ in waiting:
                     produce(topic, value, key, -1, report, None, 0, [("id", id)])
         except BufferError:
             return len(batch) - 1 - len(list(waiting))
@@ -198,11 +200,13 @@ class ConfluentProducer:
         return len(batch)
 
     def _send_any(self, rows: Iterable[_Row], report: Callable[[KafkaError | None, Message], None]) -> None:
-        """Events with more headers than the id, or with a key of no bytes."""
-        for topic, key, value, id, more in rows:
+        """Events with more headers than the id, with a time of their own, or with a key of no bytes."""
+        for topic, key, value, id, more, timestamp in rows:
             # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
             partition = partition_of(b"", self._partitions(topic)) if key == b"" else -1
-            self._client.produce(topic, value, key, partition, report, None, 0, [("id", id), *(more or ())])
+            headers = [("id", id), *(more or ())]
+            # To the library 0 is the time at which it is given the event.
+            self._client.produce(topic, value, key, partition, report, None, timestamp or 0, headers)
 
     def serve(self, timeout: float, hurry: bool = False) -> None:
         """Count acknowledgements, waiting at most `timeout` seconds for one."""

@@ -107,6 +107,11 @@ TABLE: dict[Key, Verdict] = {
             "--operation IdempotentWrite --operation Create --cluster",
         ),
     ),
+    32: _stop(
+        "publish.timestamp",
+        "the topic refuses the time of an event",
+        "raise message.timestamp.before.max.ms of the topic, or correct the clocks",
+    ),
     33: _stop("publish.sasl_mechanism", "the broker does not offer this SASL mechanism", _LOGIN),
     34: _stop("publish.sasl_failed", "the broker expects another SASL dialogue", _LOGIN),
     35: _stop("publish.broker_version", "the broker is too old for this request", "use Kafka 2.5 or newer"),

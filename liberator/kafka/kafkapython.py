@@ -239,6 +239,7 @@ class KafkaPythonProducer:
             key,
             [("id", batch.ids[index]), *(more or ())],
             partition,
+            None if batch.timestamps is None else batch.timestamps[index],
         )
 
     # Called in the library's thread.

@@ -22,7 +22,7 @@ CREATE TABLE partitions (
 
 CREATE TABLE records (
     place INTEGER PRIMARY KEY,
-    timestamp INTEGER NOT NULL,            -- milliseconds since the Unix epoch, when it was appended
+    timestamp INTEGER NOT NULL,            -- milliseconds since the Unix epoch, when it was appended or happened
     key BLOB,
     value BLOB,
     headers BLOB                           -- see record.py; null: none

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from liberator.change import State, TopicPartition
@@ -39,19 +40,27 @@ class Transaction:
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
         headers: Sequence[bytes | None],
+        timestamps: Sequence[int | None] | None = None,
     ) -> None:
-        """Add events; those of a partition in the order of the columns. headers: packed.
+        """Add events; those of a partition in the order of the columns. headers: packed. timestamps: milliseconds since the
+        Unix epoch; None: now. Within a partition times never go back, nor ahead of the clock: one that would is the nearest
+        that does not.
 
         Raises unknown_topic, and record_refused for a null key in a compacted topic.
         """
         tails: dict[tuple[str, int], _Tail] = {}
         rows = []
-        for topic, number, key, value, packed in zip(topics, partitions, keys, values, headers, strict=True):
+        times = repeat(None, len(topics)) if timestamps is None else timestamps
+        columns = zip(topics, partitions, keys, values, headers, times, strict=True)
+        for topic, number, key, value, packed, time in columns:
             tail = tails.get((topic, number))
             if tail is None:
                 tail = tails[topic, number] = self._tail(TopicPartition(topic, number))
             if key is None and tail.compacted:
                 raise _no_key(topic)
+            newest = self._now_ms if time is None or time > self._now_ms else time
+            if newest > tail.timestamp:
+                tail.timestamp = newest
             rows.append((tail.place, tail.timestamp, key, value, packed))
             tail.place += 1
             tail.bytes += (
@@ -110,7 +119,7 @@ class Transaction:
         end, newest = self._connection.execute(
             "SELECT next, newest FROM partitions WHERE id = ?", (id,)
         ).fetchone()
-        return _Tail(id, end, max(newest, self._now_ms), topic.settings.compact)
+        return _Tail(id, end, newest, topic.settings.compact)
 
 
 class _Tail:

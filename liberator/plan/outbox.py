@@ -24,8 +24,9 @@ Form = Literal["json", "text", "bytes"]
 class OutboxSettings:
     """What of the configuration decides about events.
 
-    names: what id, aggregate type, aggregate id, type and payload are called. topic: (aggregate type, type) -> topic; None:
-    they can't be part of one. contract: (topic, type) -> what holds, None: nothing. headers, envelope: further parts.
+    names: what id, aggregate type, aggregate id, type and payload are called, and perhaps the time. topic: (aggregate type,
+    type) -> topic; None: they can't be part of one. contract: (topic, type) -> what holds, None: nothing. headers, envelope:
+    further parts.
     """
 
     names: OutboxNames
@@ -46,15 +47,17 @@ class OutboxNames:
     aggregate_id: str = "aggregateid"
     type: str = "type"
     payload: str = "payload"
+    timestamp: str | None = None
 
     def all(self) -> tuple[str, ...]:
-        """All of them."""
+        """All that every event has."""
         return (self.id, self.aggregate_type, self.aggregate_id, self.type, self.payload)
 
 
 @dataclass(slots=True)
 class Entry:
-    """One event as it was written. Text in UTF-8; None: NULL. extras: name as a JSON string, and the value's JSON."""
+    """One event as it was written. Text in UTF-8; None: NULL. extras: name as a JSON string, and the value's JSON.
+    timestamp: when it happened, milliseconds since the Unix epoch; None: the row does not say."""
 
     id: bytes | None
     aggregate_type: bytes | None
@@ -64,6 +67,7 @@ class Entry:
     form: Form
     headers: Headers = ()
     extras: tuple[tuple[bytes, bytes], ...] = ()
+    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +79,25 @@ class Destination:
 
 
 class Router:
-    """Turns entries into events. label: of the outbox, for messages."""
+    """Turns entries into events. label: of the outbox, for messages. now_ms: the time, milliseconds since the Unix epoch."""
 
-    def __init__(self, settings: OutboxSettings, invalid: InvalidRows, label: str) -> None:
+    def __init__(
+        self, settings: OutboxSettings, invalid: InvalidRows, label: str, now_ms: Callable[[], int]
+    ) -> None:
         self._settings = settings
         self._invalid = invalid
         self._label = label
+        self._now_ms = now_ms
 
-    def add(self, out: EncodedBatch, entry: Entry, spare_id: bytes) -> None:
-        """Append the event. spare_id: its id, should it have none. Raises `ContractError` when the policy is to stop."""
+    def add(self, out: EncodedBatch, entry: Entry, spare_id: bytes, committed_ms: int | None = None) -> None:
+        """Append the event. spare_id: its id, should it have none. committed_ms: its time, should it have none. Raises
+        `ContractError` when the policy is to stop."""
         names = self._settings.names
         kind, type = _text(entry.aggregate_type), _text(entry.type)
         headers = entry.headers if entry.type is None else (("type", entry.type), *entry.headers)
         topic = self._settings.topic(kind, type)
         id = entry.id or spare_id
+        timestamp = self._time(entry.timestamp or committed_ms)
         violation = None
         if topic is None:
             violation = Violation(
@@ -98,7 +107,7 @@ class Router:
             violation = Violation(f"/{names.id}", "id", "", "is empty, and the event has no other")
         if topic is None or violation is not None:
             assert violation is not None
-            self.refuse(out, violation, entry.payload, entry.aggregate_id, id, headers, topic)
+            self.refuse(out, violation, entry.payload, entry.aggregate_id, id, headers, topic, timestamp)
             return
         value, violation = self._value(entry)
         if (
@@ -114,7 +123,7 @@ class Router:
         elif value is not None and self._settings.envelope:
             parts = [b'"payload":' + value, *(b"%b:%b" % extra for extra in entry.extras)]
             value = b"{%b}" % b",".join(parts)
-        out.add(topic, entry.aggregate_id, value, id, headers)
+        out.add(topic, entry.aggregate_id, value, id, headers, timestamp)
 
     def refuse(
         self,
@@ -125,11 +134,16 @@ class Router:
         id: bytes,
         headers: Headers = (),
         topic: str | None = None,
+        timestamp: int | None = None,
     ) -> None:
         """What can't be an event: a dead letter, or the end."""
         meant = Destination(self._label, topic or self._label)
         to, more = self._invalid.handle(violation, meant, key, id, headers, publishable=False)
-        out.add(to, key, content, id, more)
+        out.add(to, key, content, id, more, timestamp)
+
+    def _time(self, timestamp: int | None) -> int | None:
+        """One that lies ahead would be refused by brokers, so it is the present."""
+        return None if timestamp is None or timestamp > self._now_ms() else timestamp
 
     def _value(self, entry: Entry) -> tuple[bytes | None, Violation | None]:
         """The payload as it goes out, and what is wrong with it. Without one it is null, or a tombstone."""

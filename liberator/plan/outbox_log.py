@@ -22,6 +22,7 @@ from liberator.contract.violation import Violation
 from liberator.errors import SourceError
 from liberator.plan.context import PREFIX as CONTEXT
 from liberator.plan.context import TransactionContext
+from liberator.plan.event_time import time_of
 from liberator.plan.outbox import Entry, OutboxSettings, Router
 from liberator.plan.outbox_rows import OutboxPlan, check_table, compile_outbox, entry_of_row, plain
 from liberator.plan.planner import Planner
@@ -83,6 +84,7 @@ class OutboxExecutor:
         self._inside = False
         self._copying = False
         self._commit_lsn = 0
+        self._commit_ms: int | None = None
         self._change = self._message = 0
         self._updates = 0
         self._cuts = Cuts()
@@ -154,6 +156,7 @@ class OutboxExecutor:
 
     def _begin(self, message: Begin) -> None:
         self._inside, self._commit_lsn = True, message.final_lsn
+        self._commit_ms = (message.committed_us + _EPOCH_US) // 1000
         self._change = self._message = 0
         self._context.forget()
         self._cuts.passed(message.final_lsn)
@@ -174,7 +177,7 @@ class OutboxExecutor:
         cut = self._cuts.cut
         if cut is not None and self._commit_lsn == cut.commit_lsn and change < cut.changes:
             return  # published before the restart
-        self._router.add(out, entry_of_row(plan, values), self._place(b"%d" % change))
+        self._router.add(out, entry_of_row(plan, values), self._place(b"%d" % change), self._commit_ms)
 
     def _updated(self) -> None:
         """Said at the first, the tenth, the hundredth."""
@@ -201,7 +204,8 @@ class OutboxExecutor:
             self._context.said(message.content, out)
         elif message.prefix == self._log.prefix and not self._is_published(message, number):
             place = b"m%d" % number if message.transactional else None
-            self._written(message.content, self._place(place, message.lsn), out)
+            committed = self._commit_ms if message.transactional else None
+            self._written(message.content, self._place(place, message.lsn), committed, out)
 
     def _is_published(self, message: LogicalMessage, number: int) -> bool:
         cut = self._cuts.cut
@@ -212,7 +216,7 @@ class OutboxExecutor:
             return message.lsn < cut.commit_lsn
         return self._commit_lsn == cut.commit_lsn and number < cut.messages
 
-    def _written(self, content: bytes, id: bytes, out: EncodedBatch) -> None:
+    def _written(self, content: bytes, id: bytes, committed_ms: int | None, out: EncodedBatch) -> None:
         """A message that is an event."""
         try:
             is_object = isinstance(read(content), dict)
@@ -220,7 +224,7 @@ class OutboxExecutor:
             is_object = False
         if not is_object:
             violation = Violation("", "json", "", "is no JSON object")
-            self._router.refuse(out, violation, content, None, id)
+            self._router.refuse(out, violation, content, None, id, timestamp=committed_ms)
             return
         found = dict(members(content))
         names, settings = self._settings.names, self._settings
@@ -239,8 +243,9 @@ class OutboxExecutor:
                 (n, text) for n in settings.headers if (text := _said_text(found.get(n))) is not None
             ),
             extras=tuple((orjson.dumps(n), found.get(n, b"null")) for n in settings.envelope),
+            timestamp=None if names.timestamp is None else time_of(found.get(names.timestamp)),
         )
-        self._router.add(out, entry, id)
+        self._router.add(out, entry, id, committed_ms)
 
     def _plan(self, oid: int) -> OutboxPlan | None:
         try:

@@ -15,6 +15,7 @@ from liberator.errors import PreconditionError
 from liberator.plan.compile import Converter, TablePlan
 from liberator.plan.context import header_text
 from liberator.plan.driver_values import any_value
+from liberator.plan.event_time import time_of
 from liberator.plan.outbox import Entry, Form, OutboxSettings
 from liberator.postgres.model import PgType, Table
 from liberator.postgres.values import ConversionError
@@ -28,23 +29,29 @@ _FORMS: dict[str, Form] = {
 }
 """By the names of PostgreSQL's types, and of the kinds of other databases' columns."""
 
+_TIMES = ("timestamptz", "timestamp", "int8", "instant", "datetime", "bigint", "integer")
+"""Likewise: columns that may tell when an event happened. SQLite knows one kind of integer."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxPlan:
-    """Where in a row of one table version the parts of an event are. headers, extras: (name, index, converter)."""
+    """Where in a row of one table version the parts of an event are. headers, extras: (name, index, converter). time:
+    (index, converter); None: no column tells it."""
 
     table: TablePlan
     parts: tuple[int, int, int, int, int]
     form: Form
     headers: tuple[tuple[str, int, Converter | None], ...]
     extras: tuple[tuple[bytes, int, Converter | None], ...]
+    time: tuple[int, Converter | None] | None
 
 
 def check_table(table: Table, settings: OutboxSettings) -> Form:
     """The form of the payload. Raises `PreconditionError` for a table that lacks a column, or whose payload is of no type
     that could hold one."""
     columns = {column.name: column.type for column in table.columns}
-    wanted = (*settings.names.all(), *settings.headers, *settings.envelope)
+    time = settings.names.timestamp
+    wanted = (*settings.names.all(), *([] if time is None else [time]), *settings.headers, *settings.envelope)
     if missing := [name for name in wanted if name not in columns]:
         raise PreconditionError(
             f"the outbox {table.qualified} has no column {', '.join(missing)}",
@@ -52,6 +59,8 @@ def check_table(table: Table, settings: OutboxSettings) -> Form:
             where="source.outbox.columns",
             fix="add it, or say in source.outbox what it is called; `liberate init outbox` prints a table that fits",
         )
+    if time is not None:
+        _check_time(table, time, _base(columns[time]).name)
     return _form(table, settings.names.payload, columns[settings.names.payload])
 
 
@@ -61,6 +70,7 @@ def compile_outbox(plan: TablePlan, settings: OutboxSettings) -> OutboxPlan:
     index = {column.name: place for place, column in enumerate(plan.table.columns)}
     converters = dict(plan.conversions)
     at = [index[name] for name in settings.names.all()]
+    time = settings.names.timestamp
     return OutboxPlan(
         table=plan,
         parts=(at[0], at[1], at[2], at[3], at[4]),
@@ -69,12 +79,28 @@ def compile_outbox(plan: TablePlan, settings: OutboxSettings) -> OutboxPlan:
         extras=tuple(
             (plan.names[index[name]], index[name], converters.get(index[name])) for name in settings.envelope
         ),
+        time=None if time is None else (index[time], converters.get(index[time])),
     )
 
 
-def _form(table: Table, column: str, type: PgType) -> Form:
+def _base(type: PgType) -> PgType:
     while type.kind == "domain" and type.element is not None:
         type = type.element
+    return type
+
+
+def _check_time(table: Table, column: str, type: str) -> None:
+    if type not in _TIMES:
+        raise PreconditionError(
+            f"column {column} of the outbox {table.qualified} is of type {type}, which holds no time",
+            code="outbox.timestamp_type",
+            where="source.outbox.columns.timestamp",
+            fix="name a column of a time with a date, or of milliseconds since 1970 as bigint",
+        )
+
+
+def _form(table: Table, column: str, type: PgType) -> Form:
+    type = _base(type)
     if type.name in _FORMS:
         return _FORMS[type.name]
     raise PreconditionError(
@@ -103,6 +129,7 @@ def entry_of_row(plan: OutboxPlan, values: Sequence[Any]) -> Entry:
             if values[index] is not None
         ),
         extras=tuple((name, _json(values[index], convert)) for name, index, convert in plan.extras),
+        timestamp=_time(plan, values),
     )
 
 
@@ -129,7 +156,12 @@ def entry_of_values(plan: OutboxPlan, values: Sequence[Any]) -> Entry:
             if values[index] is not None
         ),
         extras=tuple((name, _json(values[index], convert)) for name, index, convert in plan.extras),
+        timestamp=_time(plan, values),
     )
+
+
+def _time(plan: OutboxPlan, values: Sequence[Any]) -> int | None:
+    return None if plan.time is None else time_of(_json(values[plan.time[0]], plan.time[1]))
 
 
 def _text_of(value: Any) -> bytes | None:

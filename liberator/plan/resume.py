@@ -61,7 +61,7 @@ class Cut:
     def drop_published(self, batch: EncodedBatch, id_prefix: bytes) -> None:
         """Leave out what is published already: events of the transaction whose ids begin with `id_prefix`."""
         published = [index for index, id in enumerate(batch.ids) if self._is_published(id, id_prefix)]
-        for column in (batch.topics, batch.keys, batch.values, batch.ids, batch.headers):
+        for column in batch.columns():
             for index in reversed(published):
                 del column[index]
         # The mark of the transaction's begin went out with its first events.

@@ -36,7 +36,8 @@ class CapturedTable:
 class OutboxScript:
     """What is asked for.
 
-    columns: id, aggregate type, aggregate id, type, payload. further: more columns, of type text. prefix: with capture
+    columns: id, aggregate type, aggregate id, type, payload. further: more columns, of type text. timestamp: the column that
+    tells when it happened; None: none does. prefix: with capture
     message. publication: to be made, since only an owner of the table may. writers: roles that write events; reader: the
     connector's, None: no grants for it.
     """
@@ -44,6 +45,7 @@ class OutboxScript:
     table: Name
     columns: tuple[str, str, str, str, str]
     further: tuple[str, ...] = ()
+    timestamp: str | None = None
     capture: Literal["log", "message", "poll"] = "log"
     prefix: str = "outbox"
     publication: str = "outbox"
@@ -73,6 +75,9 @@ class OutboxScript:
             sql.SQL("    {} jsonb").format(payload),
             *(sql.SQL("    {} text").format(sql.Identifier(name)) for name in self.further),
         ]
+        if self.timestamp is not None:
+            column = sql.Identifier(self.timestamp)
+            lines.append(sql.SQL("    {} timestamptz NOT NULL DEFAULT now()").format(column))
         if self.capture == "poll":
             lines.append(sql.SQL("    position bigint GENERATED ALWAYS AS IDENTITY UNIQUE"))
         table = sql.SQL("CREATE TABLE {} (\n{}\n);").format(

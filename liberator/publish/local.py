@@ -174,6 +174,7 @@ class LocalPublisher:
                 *map(_packed, batch.ids, batch.headers),
                 *(_packed(record.id, record.headers) for record in batch.control),
             ],
+            None if batch.timestamps is None else [*batch.timestamps, *[None] * len(batch.control)],
         )
 
     @contextmanager

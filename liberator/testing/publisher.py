@@ -6,6 +6,7 @@ the same conformance suite as the real ones.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from liberator.errors import PublishError
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One event as its reader sees it. headers: with ``id``."""
+    """One event as its reader sees it. headers: with ``id``. timestamp: milliseconds since the Unix epoch; 0: not known."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes] = field(default_factory=dict)
     partition: int = 0
+    timestamp: int = 0
 
     @property
     def id(self) -> bytes:
@@ -98,10 +100,12 @@ class MemoryPublisher:
         self._failure = error
 
     def _deliver(self, batch: EncodedBatch) -> None:
-        for topic, key, value, id, headers in zip(
-            batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True
+        now = time.time_ns() // 1_000_000
+        for topic, key, value, id, headers, timestamp in zip(
+            batch.topics, batch.keys, batch.values, batch.ids, batch.headers, batch.times(), strict=True
         ):
-            self.events.append(Published(topic, key, value, {"id": id, **dict(headers or ())}))
+            named = {"id": id, **dict(headers or ())}
+            self.events.append(Published(topic, key, value, named, timestamp=timestamp or now))
         for record in batch.control:
             headers_of = {"id": record.id, **dict(record.headers)}
             self.control.append(Published(record.topic, record.key, record.value, headers_of))

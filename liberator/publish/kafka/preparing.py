@@ -47,6 +47,7 @@ def with_control(batch: EncodedBatch) -> EncodedBatch:
     whole = EncodedBatch(
         list(batch.topics), list(batch.keys), list(batch.values), list(batch.ids), list(batch.headers)
     )
+    whole.timestamps = None if batch.timestamps is None else list(batch.timestamps)
     for record in batch.control:
         whole.add(record.topic, record.key, record.value, record.id, record.headers or None)
     return whole

@@ -45,12 +45,12 @@ def divert(
     limit: of a topic, in bytes. Raises `PublishError` (publish.too_large) when there is no dead letter topic.
     """
     diverted = EncodedBatch(string_keys=batch.string_keys)
-    for topic, key, value, id, headers in zip(
-        batch.topics, batch.keys, batch.values, batch.ids, batch.headers, strict=True
+    for topic, key, value, id, headers, timestamp in zip(
+        batch.topics, batch.keys, batch.values, batch.ids, batch.headers, batch.times(), strict=True
     ):
         size = record_batch_bytes(key, value, id, headers)
         if size <= limit(topic):
-            diverted.add(topic, key, value, id, headers)
+            diverted.add(topic, key, value, id, headers, timestamp)
             continue
         if dead_letters is None:
             raise _refused(topic, size, limit(topic))
@@ -63,7 +63,7 @@ def divert(
         letter = _fitting(key, value, id, own, why, limit(dead_letters.topic))
         if letter is None:
             raise _refused(dead_letters.topic, size, limit(dead_letters.topic))
-        diverted.add(dead_letters.topic, letter[0], letter[1], id, letter[2])
+        diverted.add(dead_letters.topic, letter[0], letter[1], id, letter[2], timestamp)
     return diverted
 
 

@@ -2,12 +2,14 @@
 
 Enters: an `Outlet`, from the fixture ``outlet`` that a subclass gives. Leaves: verdicts. Subclass
 `PublisherConformance` for a destination that always takes what it is given, `StallingConformance` for one that may
-stop answering for a while, and with either of them `OwningConformance` for exactly once.
+stop answering for a while, and with either of them `OwningConformance` for exactly once and `TimekeepingConformance` for
+a destination that keeps the times of events.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
@@ -198,6 +200,29 @@ class PublisherConformance:
         publish_all(publisher, batch_of(outlet.topic, range(3)), None)
         publisher.close()
         publisher.close()
+
+
+class TimekeepingConformance(PublisherConformance):
+    """A destination whose events have a time."""
+
+    def test_events_keep_their_times_and_those_without_get_the_present(self, outlet: Outlet) -> None:
+        began = (
+            time.time_ns() // 1_000_000 - 1_000
+        )  # a broker's clock and ours need not agree to the millisecond
+        times = [began - 3_600_001, began - 3_600_000, None]
+        batch = EncodedBatch()
+        batch.add(outlet.topic, b'{"id":1}', b'{"n":0}', b"id/0", None, times[0])
+        batch.add(outlet.topic, b'{"id":1}', b'{"n":1}', b"id/1", (("kind", b"late"),), times[1])
+        batch.add(outlet.topic, b'{"id":1}', b'{"n":2}', b"id/2")
+        publisher = outlet.open()
+        publish_all(publisher, batch, {"slot": b"1"})
+        publish_all(publisher, batch_of(outlet.topic, range(3, 4)), {"slot": b"2"})
+        assert publisher.flush(PATIENCE)
+        publisher.close()
+        arrived = {event.id: event.timestamp for event in outlet.published()}
+        assert [arrived[b"id/0"], arrived[b"id/1"]] == times[:2]
+        assert arrived[b"id/2"] >= began
+        assert arrived[b"suite/3"] >= began
 
 
 class StallingConformance(PublisherConformance):

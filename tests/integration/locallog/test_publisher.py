@@ -21,7 +21,7 @@ from liberator.testing.conformance.publisher import (
     Outlet,
     OwningConformance,
     OwningOutlet,
-    PublisherConformance,
+    TimekeepingConformance,
     assert_ordered_by_key,
     batch_of,
     numbers,
@@ -64,9 +64,10 @@ class LocalOutlet(Outlet):
         events = []
         for partition in range(len(known.partitions) if known else 0):
             batch = read(self.log, topic, partition)
-            for key, value, headers in zip(batch.keys, batch.values, batch.headers, strict=True):
+            columns = zip(batch.keys, batch.values, batch.headers, batch.timestamps, strict=True)
+            for key, value, headers, timestamp in columns:
                 named = {name: content or b"" for name, content in headers}
-                events.append(Published(topic, key, value, named, partition))
+                events.append(Published(topic, key, value, named, partition, timestamp))
         return events
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ def outlet(tmp_path: Path) -> Iterator[LocalOutlet]:
     outlet.close()
 
 
-class TestLocalPublisher(PublisherConformance):
+class TestLocalPublisher(TimekeepingConformance):
     @pytest.fixture
     def outlet(self, outlet: LocalOutlet) -> LocalOutlet:
         return outlet
@@ -206,7 +207,7 @@ class ExactlyOnceOutlet(OwningOutlet):
         return dict(LocalCheckpoint(self.plain.folder, "shop").load())
 
 
-class TestExactlyOnce(OwningConformance):
+class TestExactlyOnce(OwningConformance, TimekeepingConformance):
     @pytest.fixture
     def outlet(self, tmp_path: Path) -> Iterator[ExactlyOnceOutlet]:
         outlet = ExactlyOnceOutlet(tmp_path / "log")

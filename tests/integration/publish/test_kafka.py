@@ -21,6 +21,7 @@ from liberator.testing.conformance.publisher import (
     PATIENCE,
     StallingConformance,
     StallingOutlet,
+    TimekeepingConformance,
     assert_ordered_by_key,
     batch_of,
     numbers,
@@ -94,7 +95,7 @@ def outlet(request: pytest.FixtureRequest, broker: KafkaServer, unique: str) -> 
     outlet.close()
 
 
-class TestKafkaPublisher(StallingConformance):
+class TestKafkaPublisher(StallingConformance, TimekeepingConformance):
     @pytest.fixture
     def outlet(self, outlet: KafkaOutlet) -> KafkaOutlet:
         return outlet

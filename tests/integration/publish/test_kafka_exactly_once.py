@@ -19,6 +19,7 @@ from liberator.testing.conformance.publisher import (
     OwningOutlet,
     StallingConformance,
     StallingOutlet,
+    TimekeepingConformance,
     batch_of,
     numbers,
     publish_all,
@@ -95,7 +96,7 @@ def outlet(request: pytest.FixtureRequest, broker: KafkaServer, unique: str) -> 
     outlet.close()
 
 
-class TestTransactionalPublisher(StallingConformance, OwningConformance):
+class TestTransactionalPublisher(StallingConformance, OwningConformance, TimekeepingConformance):
     @pytest.fixture
     def outlet(self, outlet: ExactlyOnceOutlet) -> ExactlyOnceOutlet:
         return outlet

@@ -57,6 +57,7 @@ def _published(message: Message) -> Published:
         message.value(),
         {name: value for name, value in headers if isinstance(value, bytes)},
         partition,
+        message.timestamp()[1],
     )
 
 

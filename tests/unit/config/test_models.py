@@ -64,6 +64,7 @@ def test_defaults_are_those_of_the_reference(loaded: Load, tmp_path: Path) -> No
                     "aggregate_id": "aggregateid",
                     "type": "type",
                     "payload": "payload",
+                    "timestamp": None,
                 },
                 "headers": (),
                 "envelope": (),

@@ -31,6 +31,7 @@ TABLE = Table(
     OID, "public", "outbox", tuple(Column(n, JSONB if n == "payload" else TEXT) for n in NAMES), ("id",)
 )
 COMMIT = 256
+NOW_MS = 1_800_000_000_000
 
 
 class CatalogueAsked(Exception):
@@ -41,9 +42,9 @@ def no_catalogue() -> psycopg.Connection[Any]:
     raise CatalogueAsked
 
 
-def executor(prefix: str | None = None) -> OutboxExecutor:
+def executor(prefix: str | None = None, timestamp: str | None = None) -> OutboxExecutor:
     settings = OutboxSettings(
-        names=OutboxNames(),
+        names=OutboxNames(timestamp=timestamp),
         topic=lambda aggregate_type, type: f"event.{aggregate_type}" if aggregate_type else None,
         contract=lambda topic, type: None,
     )
@@ -53,7 +54,7 @@ def executor(prefix: str | None = None) -> OutboxExecutor:
     planner = Planner(plans, DebeziumCodec("shop", "db"), None, no_catalogue)
     planner.restore({f"relation:{OID}": table_to_json(TABLE)})
     invalid = InvalidRows("dead_letter", "shop", "dead", now_ms=lambda: 5)
-    router = Router(settings, invalid, "public.outbox")
+    router = Router(settings, invalid, "public.outbox", now_ms=lambda: NOW_MS)
     log = LogOutboxSettings("slot", "7001", "public.outbox", prefix)
     return OutboxExecutor(log, settings, planner, router)
 
@@ -82,6 +83,36 @@ def test_inserts_are_events_and_nothing_else_is() -> None:
     assert out.headers == [(("type", b"Paid"),)]
     assert out.string_keys
     assert it.committed_us > 0
+
+
+def test_the_time_of_an_event_is_that_of_its_commit() -> None:
+    it = executor()
+    committed = begin(COMMIT, committed_us=60_000_000)  # a minute after the year 2000 began
+    out = run(it, committed, ANNOUNCED, event(b"a"), insert(OID, b"b", None, b"7", b"Paid", b"{}"))
+    assert (out.topics, out.timestamps) == (["event.order", "dead"], [946_684_860_000] * 2)
+
+
+def test_a_commit_that_lies_ahead_of_our_clock_is_of_the_present() -> None:
+    """Brokers refuse times that lie ahead."""
+    ahead = begin(COMMIT, committed_us=(NOW_MS - 946_684_800_000 + 1) * 1000)
+    assert run(executor(), ahead, ANNOUNCED, event(b"a")).timestamps is None
+
+
+def test_messages_in_a_transaction_have_its_time_and_those_outside_none() -> None:
+    outside = message("outbox", b'{"aggregatetype":"order"}', transactional=False, lsn=250)
+    out = run(executor("outbox"), outside, begin(COMMIT, committed_us=0), said(240), commit(COMMIT, 264))
+    assert out.timestamps == [None, 946_684_800_000]
+
+
+def test_a_member_of_the_message_may_tell_the_time() -> None:
+    it = executor("outbox", timestamp="at")
+    said_at = [
+        message("outbox", b'{"aggregatetype":"order","at":%b}' % at, lsn=240)
+        for at in (b'"2023-11-14T22:13:20Z"', b"1700000000001", b"null", b'"no time"')
+    ]
+    out = run(it, begin(COMMIT, committed_us=0), *said_at, commit(COMMIT, 264))
+    commit_ms = 946_684_800_000
+    assert out.timestamps == [1_700_000_000_000, 1_700_000_000_001, commit_ms, commit_ms]
 
 
 def test_a_row_without_an_id_is_a_dead_letter_called_by_its_place() -> None:

@@ -6,7 +6,12 @@ import pytest
 
 from liberator.change import EncodedBatch, Record
 from liberator.errors import PublishError
-from liberator.testing.conformance.publisher import StallingConformance, StallingOutlet, batch_of
+from liberator.testing.conformance.publisher import (
+    StallingConformance,
+    StallingOutlet,
+    TimekeepingConformance,
+    batch_of,
+)
 from liberator.testing.publisher import MemoryPublisher, Published
 
 
@@ -31,7 +36,7 @@ class MemoryOutlet(StallingOutlet):
         self.publishers[-1].go_on()
 
 
-class TestMemoryPublisher(StallingConformance):
+class TestMemoryPublisher(StallingConformance, TimekeepingConformance):
     @pytest.fixture
     def outlet(self) -> MemoryOutlet:
         return MemoryOutlet()
