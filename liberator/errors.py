@@ -86,6 +86,12 @@ class ContractError(LiberatorError):
     default_code = "contract.violated"
 
 
+class EvaluationError(LiberatorError):
+    """An expression does not fit the event that it is asked about."""
+
+    default_code = "expression.failed"
+
+
 class PublishError(LiberatorError):
     """The broker, file or pipe did not take events."""
 
