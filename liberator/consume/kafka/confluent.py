@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from liberator.change import ConsumedBatch, TopicPartition
@@ -172,8 +172,9 @@ class ConfluentGroupClient:
     # Called inside of the library's poll, and of its close
 
     def _assign(self, consumer: Any, places: list[Place]) -> None:
-        # Where to begin is asked after the poll: that may fail, and nobody can be told so in here.
-        consumer.incremental_assign([Place(*at, OFFSET_BEGINNING) for at in _partitions(places)])
+        # Where to begin is asked after the poll: that may fail, and nobody can be told so in here. Until then it is a
+        # number: the library would ask for the beginning, and go there whenever that is answered, after a seek too.
+        consumer.incremental_assign([Place(*at, 0) for at in _partitions(places)])
         consumer.pause(places)
         self._fresh.update(_partitions(places))
 
