@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from liberator.build.outbox import log_outbox
-from liberator.build.parts import log_settings, make_executor, make_planner
+from liberator.build.parts import log_settings, make_envelope, make_executor, make_planner
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
-from liberator.codec.debezium import DebeziumCodec
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.outbox_log import OutboxExecutor
 from liberator.plan.planner import Planner
@@ -63,9 +62,9 @@ class Connector(Running):
     def _make(self, system: System) -> tuple[Planner, PythonExecutor | OutboxExecutor]:
         if self.config.source.mode == "outbox":
             return log_outbox(self.config, system, self.source, self.telemetry)
-        codec = DebeziumCodec(self.config.name, system.database)
-        planner = make_planner(self.config, system.database, codec, self.source)
-        return planner, make_executor(self.config, system, planner, codec, self.telemetry)
+        envelope = make_envelope(self.config, system.database)
+        planner = make_planner(self.config, system.database, envelope, self.source)
+        return planner, make_executor(self.config, system, planner, envelope, self.telemetry)
 
     def _opened(self, state: State) -> Encoder:
         if self._executor is None or self._planner is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from liberator.build.outbox_rules import outbox_label, outbox_settings
 from liberator.build.parts import invalid_rows, now_ms, selection, type_options
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.debezium import Debezium
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.outbox import Router
 from liberator.plan.outbox_log import LogOutboxSettings, OutboxExecutor
@@ -29,7 +29,7 @@ def log_outbox(
         types=type_options(config),
         all_meant=lambda: source.publishes_selection,
     )
-    planner = Planner(plans, DebeziumCodec(config.name, system.database), None, source.connection)
+    planner = Planner(plans, Debezium(config.name, system.database), None, source.connection)
     settings, label = outbox_settings(config, system.database), outbox_label(config)
     router = Router(settings, invalid_rows(config, system.database, telemetry), label, now_ms)
     log_outbox_settings = LogOutboxSettings(

@@ -13,7 +13,7 @@ from liberator.build.parts import invalid_rows, now_ms, type_options
 from liberator.build.query import QueryConnector, default_schema, is_postgres
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.debezium import Debezium
 from liberator.config.patterns import TablePattern
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.compile import TablePlan, compile_plan
@@ -141,7 +141,7 @@ def _plan(config: SourceConfig, table: Table, raw: bool) -> TablePlan:
         key=None,
         options=types,
         gate=None,
-        source=DebeziumCodec(config.name, "").table(table.schema, table.name),
+        form=Debezium(config.name, "").table(table.schema, table.name),
         convert=None if raw else lambda column: value_converter(column, types),
     )
 

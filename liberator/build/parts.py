@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.debezium import Debezium
+from liberator.codec.envelope import Envelope
 from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.invalid import InvalidRows
@@ -85,7 +86,12 @@ def table_patterns(config: SourceConfig) -> Sequence[TablePattern]:
     return () if source.outbox.capture == "message" else (source.outbox.table,)
 
 
-def make_planner(config: SourceConfig, database: str, codec: DebeziumCodec, source: LogSource) -> Planner:
+def make_envelope(config: SourceConfig, database: str, kind: str = "postgresql") -> Envelope:
+    """The form of the events. database, kind: where the rows come from."""
+    return Debezium(config.name, database, kind)
+
+
+def make_planner(config: SourceConfig, database: str, envelope: Envelope, source: LogSource) -> Planner:
     """The planner, with the stored contracts."""
     settings = PlanSettings(
         topic=lambda schema, table: config.publish.topic.render(
@@ -96,7 +102,7 @@ def make_planner(config: SourceConfig, database: str, codec: DebeziumCodec, sour
         types=type_options(config),
         all_meant=lambda: source.publishes_selection,
     )
-    return Planner(settings, codec, Contracts(config), source.connection)
+    return Planner(settings, envelope, Contracts(config), source.connection)
 
 
 class Contracts:
@@ -112,7 +118,7 @@ class Contracts:
 
 
 def make_executor(
-    config: SourceConfig, system: System, planner: Planner, codec: DebeziumCodec, telemetry: Telemetry
+    config: SourceConfig, system: System, planner: Planner, envelope: Envelope, telemetry: Telemetry
 ) -> PythonExecutor:
     """The executor of this connector's plans."""
     options, name = config.source.log, config.name
@@ -128,7 +134,7 @@ def make_executor(
         context=options.context,
     )
     invalid = invalid_rows(config, system.database, telemetry)
-    return PythonExecutor(settings, planner, codec, invalid, now_us=lambda: time.time_ns() // 1000)
+    return PythonExecutor(settings, planner, envelope, invalid, now_us=lambda: time.time_ns() // 1000)
 
 
 def now_ms() -> int:

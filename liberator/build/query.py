@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from liberator.build.parts import Contracts, invalid_rows, selection, type_options
+from liberator.build.parts import Contracts, invalid_rows, make_envelope, selection, type_options
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
-from liberator.codec.debezium import DebeziumCodec
 from liberator.config.values import POSTGRES_SCHEMES
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.driver_values import value_converter, value_facts
@@ -153,8 +152,10 @@ def make_query_executor(config: SourceConfig, database: Database, telemetry: Tel
         tombstones=config.format.tombstones,
     )
     invalid = invalid_rows(config, database.name, telemetry)
-    codec = DebeziumCodec(name, database.name, database.kind)
-    return QueryExecutor(settings, codec, Contracts(config), invalid, now_us=lambda: time.time_ns() // 1000)
+    envelope = make_envelope(config, database.name, database.kind)
+    return QueryExecutor(
+        settings, envelope, Contracts(config), invalid, now_us=lambda: time.time_ns() // 1000
+    )
 
 
 class QueryWatcher(Watching):

@@ -1,129 +1,171 @@
 """The Debezium-shaped envelope, spliced from JSON that is already bytes. Field by field: docs/reference/events.md.
 
-Enters: the JSON of rows, and where a change comes from. Leaves: the JSON of the value. Called by the plan's executor, once
-per event, so what is the same for a table, a transaction or a batch is put together once. Never parses, never reads a
-clock.
+Enters and leaves: see `envelope`. Called by the plan's executors, once per event: THE HOT PATH. What is the same for a
+table, a transaction or a batch is put together once. Never parses, never reads a clock.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from liberator import __version__
+from liberator.change import Headers
+from liberator.codec.envelope import NO_ROW, Transaction
 
 _OPS = ("c", "u", "d", "r", "t", "m")
 
 
-@dataclass(slots=True)
-class Transaction:
-    """Where the changes that follow come from.
-
-    commit_lsn: LSN of the commit record, 0 in a snapshot. committed_us: microseconds since the Unix epoch.
-    last_commit: the LSN of the commit before, None for none. number: counts transactions, so that what was put together
-    for one is not used for another.
-    """
-
-    commit_lsn: int
-    committed_us: int
-    xid: int | None
-    last_commit: int | None
-    number: int
-
-
-@dataclass(slots=True)
-class TableSource:
-    """What the ``source`` object of one table begins and ends with, and the text for the current transaction: a bytes
-    template with two numbers left to fill in (the change's LSN, twice)."""
-
-    head: bytes
-    tail: bytes
-    template: bytes = b""
-    number: int = -1
-
-
-class DebeziumCodec:
-    """Builds values. `now` before each batch; `source` before each event of another table or transaction."""
+class Debezium:
+    """The envelope of a connector. name: its name. connector: the kind of database."""
 
     def __init__(self, name: str, database: str, connector: str = "postgresql") -> None:
-        self._head = b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":' % (
-            _text(__version__),
-            _text(connector),
-            _text(name),
-        )
-        self._database = _text(database)
+        head = b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":'
+        self._head = head % (_text(__version__), _text(connector), _text(name))
+        self._database = b',"db":%b,"sequence":' % _text(database)
         self._ends: dict[bytes, bytes] = {}
         self.now(0)
 
     def now(self, now_us: int) -> None:
-        """Processing time of what follows, microseconds since the Unix epoch."""
+        """See `Envelope.now`."""
         times = b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_us // 1000, now_us, now_us * 1000)
-        self._times = times
-        self._ends = {op.encode(): b'},"op":"%b",%b,"transaction":' % (op.encode(), times) for op in _OPS}
+        for op in _OPS:
+            self._ends[op.encode()] = b'},"op":"%b",%b,"transaction":' % (op.encode(), times)
 
-    def table(self, schema: str, table: str) -> TableSource:
-        """The parts of ``source`` that are the same for all changes of a table."""
-        return TableSource(
-            head=_no_format(b',"db":%b,"sequence":"[' % self._database),
-            tail=_no_format(b',"schema":%b,"table":%b,"txId":' % (_text(schema), _text(table))),
-        )
+    def table(self, schema: str, table: str) -> DebeziumTable:
+        """See `Envelope.table`."""
+        tail = b',"schema":%b,"table":%b,"txId":' % (_text(schema), _text(table))
+        return DebeziumTable(self._head, self._database, tail, self._ends)
 
-    def template(self, table: TableSource, transaction: Transaction, mark: bytes = b'"false"') -> bytes:
-        """The ``source`` of a table's changes in a transaction, LSN left open. mark: the value of ``snapshot``."""
-        us = transaction.committed_us
-        last = b"null" if transaction.last_commit is None else b'\\"%d\\"' % transaction.last_commit
-        times = b'%d,"ts_us":%d,"ts_ns":%d,"snapshot":%b' % (us // 1000, us, us * 1000, mark)
-        xid = b"null" if transaction.xid is None else b"%d" % transaction.xid
-        return b"".join(
-            (
-                _no_format(self._head),
-                times,
-                table.head,
-                last,
-                b',\\"%d\\"]"',
-                table.tail,
-                xid,
-                b',"lsn":%d,"xmin":null',
-            )
-        )
 
-    def read(self, table: TableSource, read_us: int, mark: bytes) -> bytes:
-        """The ``source`` of rows that a query read, which knows no place in a log; the transaction id (JSON) left open."""
-        times = b'%d,"ts_us":%d,"ts_ns":%d,"snapshot":%b' % (read_us // 1000, read_us, read_us * 1000, mark)
-        database = b',"db":%b,"sequence":null' % _no_format(self._database)
-        return b"".join(
-            (_no_format(self._head), times, database, table.tail, b'%b,"lsn":null,"xmin":null'),
-        )
+class DebeziumTable:
+    """What ``source`` begins and ends with. ends: of values, by op; they change with the processing time."""
 
-    def value(
+    __slots__ = ("_ends", "_logged", "_queried")
+
+    def __init__(self, head: bytes, database: bytes, tail: bytes, ends: Mapping[bytes, bytes]) -> None:
+        head, database, tail = (_no_format(_no_format(part)) for part in (head, database, tail))
+        head += b'%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b"' + database
+        self._logged = head + b'"[%b,\\"%%d\\"]"' + tail + b'%b,"lsn":%%d,"xmin":null'
+        self._queried = head + b"null" + tail + b'%%b,"lsn":null,"xmin":null'
+        self._ends = ends
+
+    def logged(self, transaction: Transaction, mark: bytes = b"false") -> DebeziumLog:
+        """See `TableForm.logged`."""
+        us, last_commit, xid = transaction.committed_us, transaction.last_commit, transaction.xid
+        last = b"null" if last_commit is None else b'\\"%d\\"' % last_commit
+        told = b"null" if xid is None else b"%d" % xid
+        source = self._logged % (us // 1000, us, us * 1000, mark, last, told)
+        return DebeziumLog(source, transaction.number, self._ends)
+
+    def queried(self, read_us: int, mark: bytes) -> DebeziumQuery:
+        """See `TableForm.queried`. A query knows no place in a log."""
+        return DebeziumQuery(self._queried % (read_us // 1000, read_us, read_us * 1000, mark), self._ends)
+
+
+class DebeziumLog:
+    """See `LogForm`. source: with two places left for the LSN of a change."""
+
+    __slots__ = ("_ends", "_source", "number")
+
+    def __init__(self, source: bytes, number: int, ends: Mapping[bytes, bytes]) -> None:
+        self._source = source
+        self._ends = ends
+        self.number = number
+
+    def row(
         self,
         op: bytes,
         before: bytes,
         after: bytes,
-        source: bytes,
-        transaction: bytes = b"null",
-    ) -> bytes:
-        """The envelope. before, after: JSON. source: a filled template (plus `unchanged`, `truncate`)."""
-        return b'{"before":%b,"after":%b%b%b%b}' % (before, after, source, self._ends[op], transaction)
+        lsn: int,
+        key: bytes | None,
+        id: bytes,
+        unchanged: tuple[bytes, ...] = (),
+        metadata: bytes = NO_ROW,
+    ) -> tuple[bytes, Headers | None]:
+        """See `LogForm.row`."""
+        source = self._source % (lsn, lsn)
+        if unchanged:
+            source += b',"unchanged":[%b]' % b",".join(unchanged)
+        return b'{"before":%b,"after":%b%b%b%b}' % (before, after, source, self._ends[op], metadata), None
 
-    def message(self, source: bytes, prefix: bytes, content: bytes, transaction: bytes = b"null") -> bytes:
-        """A logical message. prefix: JSON string; content: base64 as a JSON string."""
-        body = b'%b,"message":{"prefix":%b,"content":%b}' % (transaction, prefix, content)
-        return self.value(b"m", b"null", b"null", source, body)
+    def removed(
+        self, before: bytes, lsn: int, key: bytes | None, id: bytes, forget: bool, metadata: bytes = NO_ROW
+    ) -> tuple[bytes, Headers | None]:
+        """See `LogForm.removed`."""
+        parts = (before, self._source % (lsn, lsn), self._ends[b"d"], metadata)
+        return b'{"before":%b,"after":null%b%b%b}' % parts, None
+
+    def tombstone(self, lsn: int, key: bytes | None, id: bytes) -> Headers | None:
+        """See `LogForm.tombstone`."""
+        return None
+
+    def truncated(
+        self, options: Sequence[str], lsn: int, id: bytes, metadata: bytes = NO_ROW
+    ) -> tuple[bytes, Headers | None]:
+        """See `LogForm.truncated`."""
+        named = b",".join(map(_text, options))
+        source = b'%b,"truncate":[%b]' % (self._source % (lsn, lsn), named)
+        return self._value(b"t", NO_ROW, source, metadata), None
+
+    def message(
+        self, prefix: bytes, content: bytes, lsn: int, key: bytes, id: bytes
+    ) -> tuple[bytes, Headers | None]:
+        """See `LogForm.message`."""
+        body = b'null,"message":{"prefix":%b,"content":%b}' % (prefix, content)
+        return self._value(b"m", NO_ROW, self._source % (lsn, lsn), body), None
+
+    def _value(self, op: bytes, before: bytes, source: bytes, end: bytes) -> bytes:
+        return b'{"before":%b,"after":null%b%b%b}' % (before, source, self._ends[op], end)
 
 
-def unchanged(names: Sequence[bytes]) -> bytes:
-    """To follow a filled source: the columns (JSON strings) whose value the server did not send."""
-    return b',"unchanged":[%b]' % b",".join(names)
+class DebeziumQuery:
+    """See `QueryForm`. source: with a place left for the transaction that wrote a row."""
 
+    __slots__ = ("_ends", "_source")
 
-def truncated(cascade: bool, restart_identity: bool) -> bytes:
-    """To follow a filled source: the options of a truncate."""
-    options = [
-        name for name, on in ((b'"cascade"', cascade), (b'"restart_identity"', restart_identity)) if on
-    ]
-    return b',"truncate":[%b]' % b",".join(options)
+    def __init__(self, source: bytes, ends: Mapping[bytes, bytes]) -> None:
+        self._source = source
+        self._ends = ends
+
+    def row(
+        self, op: bytes, after: bytes, key: bytes | None, id: bytes, version: bytes = NO_ROW
+    ) -> tuple[bytes, Headers | None]:
+        """See `QueryForm.row`."""
+        return b'{"before":null,"after":%b%b%bnull}' % (after, self._source % version, self._ends[op]), None
+
+    def rows(
+        self,
+        ops: Sequence[bytes],
+        template: bytes,
+        cells: Iterable[tuple[bytes, ...]],
+        keys: Sequence[bytes | None],
+        ids: Sequence[bytes],
+        *,
+        versions: bool,
+    ) -> tuple[list[bytes], list[Headers | None]]:
+        """See `QueryForm.rows`."""
+        source = self._source if versions else _no_format(self._source % b"null")
+        parts = {op: (template, source, self._ends[op]) for op in set(ops)}
+        values = {op: b'{"before":null,"after":%b%b%bnull}' % each for op, each in parts.items()}
+        if len(values) == 1:
+            [only] = values.values()
+            made = list(map(only.__mod__, cells))
+        else:
+            made = [values[op] % row for op, row in zip(ops, cells, strict=True)]
+        return made, [None] * len(made)
+
+    def removed(
+        self, before: bytes, key: bytes | None, id: bytes, forget: bool, version: bytes = NO_ROW
+    ) -> tuple[bytes, Headers | None]:
+        """See `QueryForm.removed`."""
+        parts = (before, self._source % version, self._ends[b"d"])
+        return b'{"before":%b,"after":null%b%bnull}' % parts, None
+
+    def tombstone(self, key: bytes | None, id: bytes, version: bytes = NO_ROW) -> Headers | None:
+        """See `QueryForm.tombstone`."""
+        return None
 
 
 def _text(value: str) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liberator.codec.debezium import TableSource
+from liberator.codec.envelope import LogForm, TableForm
 from liberator.contract.gate import Gate
 from liberator.errors import PreconditionError
 from liberator.postgres.model import Column, Identity, Table
@@ -31,7 +31,8 @@ class TablePlan:
     its values from a row; None: no key. key_columns: their indexes. id_template, id_of: the same for the identity's key,
     which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
     FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
-    explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense.
+    explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
+    events; logged: the one for the transaction under way, which the log's executor keeps here.
     """
 
     table: Table
@@ -48,7 +49,8 @@ class TablePlan:
     unique_key: bool
     checks: tuple[tuple[int, Check], ...]
     gate: Gate | None
-    source: TableSource
+    form: TableForm
+    logged: LogForm | None = None
 
     @property
     def label(self) -> str:
@@ -63,7 +65,7 @@ def compile_plan(
     key: Sequence[str] | None,
     options: TypeOptions,
     gate: Gate | None,
-    source: TableSource,
+    form: TableForm,
     convert: Callable[[Column], Converter] | None = None,
 ) -> TablePlan:
     """The plan of one table version. key: configured key columns, None: those of the identity. convert: what makes JSON of
@@ -98,7 +100,7 @@ def compile_plan(
         unique_key=bool(table.key) and set(key_names) >= set(table.key),
         checks=tuple((index[name], check) for name, check in checks.items() if name in index),
         gate=gate,
-        source=source,
+        form=form,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from liberator.change import State
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.envelope import Envelope
 from liberator.contract.gate import ColumnFacts
 from liberator.errors import CheckpointError
 from liberator.plan.compile import TablePlan, compile_plan, resolve_key
@@ -57,12 +57,12 @@ class Planner:
     def __init__(
         self,
         settings: PlanSettings,
-        codec: DebeziumCodec,
+        envelope: Envelope,
         contracts: Contracts | None,
         connection: Callable[[], psycopg.Connection[Any]],
     ) -> None:
         self._settings = settings
-        self._codec = codec
+        self._envelope = envelope
         self._contracts = contracts
         self._connection = connection
         self._known: dict[int, Table] = {}
@@ -178,7 +178,7 @@ class Planner:
             gate=stored_gate(
                 self._contracts, topic, table.qualified, lambda: column_facts(table, self._settings.types)
             ),
-            source=self._codec.table(table.schema, table.name),
+            form=self._envelope.table(table.schema, table.name),
         )
         self._plans[table.oid] = plan
         if self._known.get(table.oid) != table:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liberator.change import Batch, EncodedBatch, Headers, Record, State
-from liberator.codec.debezium import DebeziumCodec, TableSource, Transaction, truncated, unchanged
+from liberator.codec.envelope import NO_ROW, Envelope, LogForm, Transaction
 from liberator.contract.violation import Violation
 from liberator.plan.compile import TablePlan
 from liberator.plan.context import PREFIX as CONTEXT
@@ -73,13 +73,13 @@ class PythonExecutor:
         self,
         settings: StreamSettings,
         planner: Planner,
-        codec: DebeziumCodec,
+        envelope: Envelope,
         invalid: InvalidRows,
         now_us: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._planner = planner
-        self._codec = codec
+        self._envelope = envelope
         self._invalid = invalid
         self._now_us = now_us
         self._relations: dict[int, Relation] = {}
@@ -92,14 +92,18 @@ class PythonExecutor:
         self._change = 0
         self._message = 0
         self._counts: dict[str, int] = {}
+        self._tombstones = settings.tombstones
+        self._is_counted = settings.transaction_topic is not None
         self._lenient = False
         self._copying = False
         self._unfit: Violation | None = None
-        self._message_source = codec.table("", "")
+        self._messages = envelope.table("", "")
+        self._said: LogForm | None = None
         self._inside = False
         self._begun = 0
         self._cuts = Cuts()
         self._context = TransactionContext()
+        self._place = f"{settings.system}/{settings.slot}"
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
         self.committed_us = 0
         """Commit time of the newest transaction, microseconds since the Unix epoch; 0: none yet."""
@@ -108,7 +112,7 @@ class PythonExecutor:
         """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
         out = EncodedBatch()
         self._lenient, self._copying, self._unfit = False, False, None
-        self._codec.now(self._now_us())
+        self._envelope.now(self._now_us())
         try:
             if isinstance(batch, SnapshotBatch):
                 self._copy(batch, out)
@@ -197,8 +201,11 @@ class PythonExecutor:
         else:
             after, missing = self._convert(plan, values)
         id = b"%b%d" % (self._id_prefix, change)
-        source = self._source(plan.source, _U64(frame, 1)[0])
-        self._emit(out, plan, b"c", b"null", (after, values, missing), key_of(plan, values), id, source)
+        form = plan.logged
+        if form is None or form.number != self._transaction.number:
+            form = self._form(plan)
+        row = (after, values, missing)
+        self._emit(out, plan, b"c", NO_ROW, row, key_of(plan, values), id, form, _U64(frame, 1)[0])
 
     def _update(self, frame: bytes, out: EncodedBatch) -> None:
         plan = self._plan(_U32(frame, 26)[0])
@@ -214,20 +221,21 @@ class PythonExecutor:
         width = len(plan.names)
         if frame[pos] != 78 or end != len(frame) or len(values) != width or len(old or values) != width:
             raise malformed("an update that does not fit its table", pos)
-        before, old_key = b"null", None
+        before, old_key = NO_ROW, None
         if old is not None:
             _fill(plan, values, old, whole_row=kind == 79)
             before, old_key = self._old(plan, old, is_key=kind == 75)
         after, missing = self._convert(plan, values)
         key = key_of(plan, values)
         id = b"%b%d" % (self._id_prefix, change)
-        source = self._source(plan.source, _U64(frame, 1)[0])
+        form, lsn = self._form(plan), _U64(frame, 1)[0]
         row = (after, values, missing)
         if old_key is None or old_key == key:
-            self._emit(out, plan, b"u", before, row, key, id, source)
+            self._emit(out, plan, b"u", before, row, key, id, form, lsn)
             return
-        self._remove(out, plan, before, old_key, id, source, (("__debezium.newkey", key or b"null"),))
-        self._emit(out, plan, b"c", b"null", row, key, id + b"/c", source, (("__debezium.oldkey", old_key),))
+        new_key, id_after = (("__debezium.newkey", key or b"null"),), id + b"/c"
+        self._remove(out, plan, before, old_key, id, form, lsn, new_key)
+        self._emit(out, plan, b"c", NO_ROW, row, key, id_after, form, lsn, (("__debezium.oldkey", old_key),))
 
     def _delete(self, frame: bytes, out: EncodedBatch) -> None:
         plan = self._plan(_U32(frame, 26)[0])
@@ -240,8 +248,8 @@ class PythonExecutor:
         if kind not in b"KO" or end != len(frame) or len(old) != len(plan.names):
             raise malformed("a delete that does not fit its table", 30)
         before, key = self._old(plan, old, is_key=kind == 75)
-        source = self._source(plan.source, _U64(frame, 1)[0])
-        self._remove(out, plan, before, key, b"%b%d" % (self._id_prefix, change), source)
+        id = b"%b%d" % (self._id_prefix, change)
+        self._remove(out, plan, before, key, id, self._form(plan), _U64(frame, 1)[0])
 
     def _other(self, frame: bytes, out: EncodedBatch) -> None:
         message = decode(frame, _BODY)
@@ -269,11 +277,11 @@ class PythonExecutor:
     def _begin(self, message: Begin, out: EncodedBatch) -> None:
         before = self._transaction
         self._transaction = Transaction(
-            commit_lsn=message.final_lsn,
-            committed_us=message.committed_us + _EPOCH_US,
-            xid=message.xid,
-            last_commit=before.commit_lsn or None,
-            number=before.number + 1,
+            message.final_lsn,
+            message.committed_us + _EPOCH_US,
+            message.xid,
+            before.commit_lsn or None,
+            before.number + 1,
         )
         self._id_prefix = self._prefix_of(message.final_lsn)
         self._change = self._message = 0
@@ -291,19 +299,20 @@ class PythonExecutor:
             self._mark(out, "END", self._counts)
 
     def _prefix_of(self, commit_lsn: int) -> bytes:
-        settings = self._settings
-        return f"{settings.system}/{settings.slot}/{format_lsn(commit_lsn)}/".encode()
+        return f"{self._place}/{format_lsn(commit_lsn)}/".encode()
 
     def _truncate(self, message: Truncate, lsn: int, out: EncodedBatch) -> None:
+        told = (("cascade", message.cascade), ("restart_identity", message.restart_identity))
+        options = [name for name, is_given in told if is_given]
         for oid in message.relations:
             plan = self._plan(oid)
             change = self._change
             self._change = change + 1
             if plan is None:
                 continue
-            source = self._source(plan.source, lsn) + truncated(message.cascade, message.restart_identity)
-            value = self._codec.value(b"t", b"null", b"null", source, self._metadata(plan))
-            out.add(plan.topic, None, value, b"%b%d" % (self._id_prefix, change))
+            id = b"%b%d" % (self._id_prefix, change)
+            value, headers = self._form(plan).truncated(options, lsn, id, self._metadata(plan))
+            out.add(plan.topic, None, value, id, headers)
 
     def _logical_message(self, message: LogicalMessage, out: EncodedBatch) -> None:
         number = self._message
@@ -314,17 +323,18 @@ class PythonExecutor:
         if message.prefix not in self._settings.messages:
             return
         if message.transactional:
-            id = b"%bm%d" % (self._id_prefix, number)
-            source = self._source(self._message_source, message.lsn)
+            id, form = b"%bm%d" % (self._id_prefix, number), self._said
+            if form is None or form.number != self._transaction.number:
+                form = self._said = self._messages.logged(self._transaction)
         else:
-            place = f"{self._settings.system}/{self._settings.slot}/{format_lsn(message.lsn)}/m"
-            id = place.encode()
+            id = self._prefix_of(message.lsn) + b"m"
             now = Transaction(message.lsn, self._now_us(), None, self._transaction.commit_lsn or None, -1)
-            source = self._codec.template(self._message_source, now) % (message.lsn, message.lsn)
+            form = self._messages.logged(now)
         prefix = json.dumps(message.prefix, ensure_ascii=False).encode()
         content = b'"%b"' % base64.b64encode(message.content)
-        value = self._codec.message(source, prefix, content)
-        out.add(self._settings.message_topic, b'{"prefix":%b}' % prefix, value, id)
+        key = b'{"prefix":%b}' % prefix
+        value, headers = form.message(prefix, content, message.lsn, key, id)
+        out.add(self._settings.message_topic, key, value, id, headers)
 
     # -- parts of events
 
@@ -350,7 +360,8 @@ class PythonExecutor:
         row: tuple[bytes, Sequence[Any], tuple[bytes, ...]],
         key: bytes | None,
         id: bytes,
-        source: bytes,
+        form: LogForm,
+        lsn: int,
         headers: Headers | None = None,
     ) -> None:
         """One event with a row in ``after``, validated; it may go to the dead letters instead of its topic.
@@ -358,9 +369,10 @@ class PythonExecutor:
         row: its JSON, its columns' JSON, the names of columns that were not sent.
         """
         after, values, missing = row
-        if missing:
-            source += unchanged(missing)
-        value = self._codec.value(op, before, after, source, self._metadata(plan))
+        metadata = self._metadata(plan) if self._is_counted else NO_ROW
+        value, own = form.row(op, before, after, lsn, key, id, missing, metadata)
+        if own is not None:
+            headers = own if headers is None else own + headers
         violation = self._unfit
         if violation is None and plan.gate is not None:
             violation = find_violation(plan, plan.gate, values, after, missing)
@@ -377,14 +389,19 @@ class PythonExecutor:
         before: bytes,
         key: bytes | None,
         id: bytes,
-        source: bytes,
+        form: LogForm,
+        lsn: int,
         headers: Headers | None = None,
     ) -> None:
         """A delete and its tombstone."""
-        value = self._codec.value(b"d", before, b"null", source, self._metadata(plan))
-        out.add(plan.topic, key, value, id, headers)
-        if key is not None and plan.unique_key and self._settings.tombstones:
-            out.add(plan.topic, key, None, id + b"/t", headers)
+        forget = key is not None and plan.unique_key and self._tombstones
+        metadata = self._metadata(plan) if self._is_counted else NO_ROW
+        value, own = form.removed(before, lsn, key, id, forget, metadata)
+        out.add(plan.topic, key, value, id, headers if own is None else own + (headers or ()))
+        if forget and value is not None:
+            id += b"/t"
+            own = form.tombstone(lsn, key, id)
+            out.add(plan.topic, key, None, id, headers if own is None else own + (headers or ()))
 
     def _old(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> tuple[bytes, bytes | None]:
         """The old row's JSON as the server sent it, and its key. With a key only its columns mean something; what is null in
@@ -408,14 +425,11 @@ class PythonExecutor:
             self._padded[oid] = self._planner.pads(plan)
         return self._padded[oid]
 
-    def _source(self, table: TableSource, lsn: int) -> bytes:
-        if table.number != self._transaction.number:
-            self._use(table)
-        return table.template % (lsn, lsn)
-
-    def _use(self, table: TableSource) -> None:
-        table.template = self._codec.template(table, self._transaction)
-        table.number = self._transaction.number
+    def _form(self, plan: TablePlan) -> LogForm:
+        form = plan.logged
+        if form is None or form.number != self._transaction.number:
+            form = plan.logged = plan.form.logged(self._transaction)
+        return form
 
     def _convert(self, plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
         """As `row_json`; in a second attempt what does not fit stays text, and `_unfit` says so."""
@@ -433,8 +447,8 @@ class PythonExecutor:
 
     def _metadata(self, plan: TablePlan) -> bytes:
         """The ``transaction`` field; counts the event."""
-        if self._settings.transaction_topic is None or self._copying:
-            return b"null"
+        if self._copying or not self._is_counted:
+            return NO_ROW
         count = self._counts[plan.label] = self._counts.get(plan.label, 0) + 1
         document = {
             "id": self._transaction_id(),
@@ -470,12 +484,12 @@ class PythonExecutor:
         plan = self._planner.of_table(batch.table)
         lsn = batch.lsn
         read = Transaction(0, batch.taken_us, None, None, -1)
-        plain = self._codec.template(plan.source, read, b'"true"') % (lsn, lsn)
+        plain = plan.form.logged(read, b"true")
         prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
         marks = batch.marks
         if batch.afresh:
-            empty = self._codec.value(b"t", b"null", b"null", plain + truncated(False, False))
-            out.add(plan.topic, None, empty, prefix + b"t")
+            empty, headers = plain.truncated((), lsn, prefix + b"t")
+            out.add(plan.topic, None, empty, prefix + b"t", headers)
         self._lenient = self._copying = True
         for number, line in enumerate(batch.frames):
             fields = copy_fields(line, plan, int(batch.by_ctid))
@@ -483,12 +497,9 @@ class PythonExecutor:
             after, missing = self._convert(plan, fields)
             if plan.id_of is not None and plan.id_template is not None:
                 place = plan.id_template % plan.id_of(fields)
-            source = plain
-            if number in marks:
-                mark = b'"%b"' % marks[number].encode()
-                source = self._codec.template(plan.source, read, mark) % (lsn, lsn)
+            form = plan.form.logged(read, marks[number].encode()) if number in marks else plain
             row = (after, fields, missing)
-            self._emit(out, plan, b"r", b"null", row, key_of(plan, fields), prefix + place, source)
+            self._emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)
 
 
 def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> None:

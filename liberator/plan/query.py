@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from liberator.change import Batch, EncodedBatch, Headers, State
-from liberator.codec.debezium import DebeziumCodec
+from liberator.change import Batch, EncodedBatch, State
+from liberator.codec.envelope import NO_ROW, Envelope, QueryForm
 from liberator.contract.gate import ColumnFacts
 from liberator.plan.columns import Columns, columns_of, columns_of_rows
 from liberator.plan.compile import Converter, TablePlan, compile_plan
@@ -53,13 +53,13 @@ class QueryExecutor:
     def __init__(
         self,
         settings: QueryPlanSettings,
-        codec: DebeziumCodec,
+        envelope: Envelope,
         contracts: Contracts,
         invalid: InvalidRows,
         now_us: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._codec = codec
+        self._envelope = envelope
         self._contracts = contracts
         self._invalid = invalid
         self._now_us = now_us
@@ -91,7 +91,7 @@ class QueryExecutor:
         out = EncodedBatch()
         if not isinstance(batch, RowBatch) or batch.table is None or not (batch.frames or batch.rows):
             return out
-        self._codec.now(self._now_us())
+        self._envelope.now(self._now_us())
         self.committed_us = max(self.committed_us, batch.taken_us)
         plan = self._plan(batch.table)
         if batch.gone:
@@ -117,28 +117,28 @@ class QueryExecutor:
         own_key = [names.index(name) for name in plan.table.key]
         named = columns.front[1] if batch.by_place else columns.objects(plan.names, own_key)
         count = len(batch.frames) or len(batch.rows)
-        source = self._codec.read(plan.source, batch.taken_us, _mark(batch.op))
+        cells: Iterable[tuple[bytes, ...]]
         if batch.versions:
             versions = columns.front[0]
             row = columns.template(plan.names, range(len(names)))
-            rows = zip(*columns.values, versions, strict=True)
+            cells = zip(*columns.values, versions, strict=True)
         else:
             after = columns.objects(plan.names, range(len(names))) or []
             versions = list(map(_digest, after))
-            row, source = b"%b", (source % b"null").replace(b"%", b"%%")
-            rows = zip(after, strict=True)
-        value = {op: self._codec.value(op, b"null", row, source) for op in set(batch.ops or [batch.op])}
-        if batch.ops is None:
-            out.values += map(value[batch.op].__mod__, rows)
-        else:
-            out.values += [value[op] % row for op, row in zip(batch.ops, rows, strict=True)]
+            row, cells = b"%b", zip(after, strict=True)
         number = b"" if batch.number is None else b"%d." % batch.number
         place = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode().replace(b"%", b"%%"))
         id = place + b"%b/" + number + b"%b"
-        out.ids += map(id.__mod__, zip([b""] * count if named is None else named, versions, strict=True))
-        out.keys += [None] * count if keys is None else keys
+        ids = list(map(id.__mod__, zip([b""] * count if named is None else named, versions, strict=True)))
+        made = keys if keys is not None else [None] * count
+        form = plan.form.queried(batch.taken_us, _mark(batch.op))
+        ops = batch.ops or [batch.op] * count
+        values, headers = form.rows(ops, row, cells, made, ids, versions=batch.versions)
         out.topics += [plan.topic] * count
-        out.headers += [None] * count
+        out.keys += made
+        out.values += values
+        out.ids += ids
+        out.headers += headers
         return True
 
     def _keeps_contract(self, plan: TablePlan, columns: Columns) -> bool:
@@ -149,7 +149,7 @@ class QueryExecutor:
         return all(all(map(check, columns.json(index))) for index, check in plan.checks)
 
     def _rows(self, plan: TablePlan, batch: RowBatch, out: EncodedBatch) -> None:
-        source = self._codec.read(plan.source, batch.taken_us, _mark(batch.op))
+        form = plan.form.queried(batch.taken_us, _mark(batch.op))
         prefix = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode())
         number = b"" if batch.number is None else b"%d." % batch.number
         in_front = int(batch.versions) + int(batch.by_place)
@@ -162,7 +162,7 @@ class QueryExecutor:
             named = place or (key if plan.id_of is None else plan.id_template % plan.id_of(values))
             told = version if version is not None else _digest(after)
             id = b"%b%b/%b%b" % (prefix, named or b"", number, told)
-            where = source % (b"null" if version is None else version)
+            where = (form, NO_ROW if version is None else version)
             if batch.soft is not None and values[batch.soft] not in _ALIVE:
                 self._remove(out, plan, after, key, id, where)
                 continue
@@ -178,16 +178,16 @@ class QueryExecutor:
         values: Sequence[Any],
         key: bytes | None,
         id: bytes,
-        source: bytes,
+        where: tuple[QueryForm, bytes],
     ) -> None:
-        value = self._codec.value(op, b"null", after, source)
+        form, version = where
+        value, headers = form.row(op, after, key, id, version)
         violation, self._unfit = self._unfit, None
         if violation is None and plan.gate is not None:
             violation = find_violation(plan, plan.gate, values, after, ())
         topic = plan.topic
-        headers: Headers | None = None
         if violation is not None:
-            topic, headers = self._invalid.handle(violation, plan, key, id, None)
+            topic, headers = self._invalid.handle(violation, plan, key, id, headers)
         out.add(topic, key, value, id, headers)
 
     def _convert(self, plan: TablePlan, values: list[Any]) -> bytes:
@@ -207,7 +207,7 @@ class QueryExecutor:
         names = [column.name for column in plan.table.columns]
         places = [names.index(name) for name in plan.table.key]
         converters = dict(plan.conversions)
-        source = self._codec.read(plan.source, batch.taken_us, b'"false"') % b"null"
+        where = (plan.form.queried(batch.taken_us, b"false"), NO_ROW)
         prefix = b"%b/%b/" % (self._settings.name.encode(), plan.label.encode())
         for row in batch.frames or batch.rows:
             fields = split_line(row) if isinstance(row, bytes) else list(row)
@@ -219,16 +219,25 @@ class QueryExecutor:
             key = key_of(plan, values)
             named = plan.id_template % plan.id_of(values)  # type: ignore[misc]  # there is a key
             id = b"%b%b/d%d" % (prefix, named, batch.number or 0)
-            self._remove(out, plan, before, key, id, source)
+            self._remove(out, plan, before, key, id, where)
 
     def _remove(
-        self, out: EncodedBatch, plan: TablePlan, before: bytes, key: bytes | None, id: bytes, source: bytes
+        self,
+        out: EncodedBatch,
+        plan: TablePlan,
+        before: bytes,
+        key: bytes | None,
+        id: bytes,
+        where: tuple[QueryForm, bytes],
     ) -> None:
         """A delete and its tombstone."""
         self._unfit = None
-        out.add(plan.topic, key, self._codec.value(b"d", before, b"null", source), id)
-        if key is not None and plan.unique_key and self._settings.tombstones:
-            out.add(plan.topic, key, None, id + b"/t")
+        form, version = where
+        forget = key is not None and plan.unique_key and self._settings.tombstones
+        value, headers = form.removed(before, key, id, forget, version)
+        out.add(plan.topic, key, value, id, headers)
+        if forget and value is not None:
+            out.add(plan.topic, key, None, id + b"/t", form.tombstone(key, id + b"/t", version))
 
     # -- plans
 
@@ -244,7 +253,7 @@ class QueryExecutor:
                 gate=stored_gate(
                     self._contracts, topic, table.qualified, lambda: self._settings.facts(table)
                 ),
-                source=self._codec.table(table.schema, table.name),
+                form=self._envelope.table(table.schema, table.name),
                 convert=self._settings.convert,
             )
             self._plans[table.schema, table.name] = plan
@@ -252,8 +261,8 @@ class QueryExecutor:
 
 
 def _mark(op: bytes) -> bytes:
-    """The value of ``source.snapshot``."""
-    return b'"true"' if op == b"r" else b'"false"'
+    """Is it a snapshot?"""
+    return b"true" if op == b"r" else b"false"
 
 
 def _digest(row: bytes) -> bytes:

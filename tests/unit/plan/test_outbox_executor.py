@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liberator.change import Batch, EncodedBatch
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.debezium import Debezium
 from liberator.errors import DecodeError, LiberatorError
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.outbox import OutboxNames, OutboxSettings, Router
@@ -51,7 +51,7 @@ def executor(prefix: str | None = None, timestamp: str | None = None) -> OutboxE
     plans = PlanSettings(
         topic=lambda schema, table: table, selection=Selection(lambda s, t: t == "outbox", lambda s, t: False)
     )
-    planner = Planner(plans, DebeziumCodec("shop", "db"), None, no_catalogue)
+    planner = Planner(plans, Debezium("shop", "db"), None, no_catalogue)
     planner.restore({f"relation:{OID}": table_to_json(TABLE)})
     invalid = InvalidRows("dead_letter", "shop", "dead", now_ms=lambda: 5)
     router = Router(settings, invalid, "public.outbox", now_ms=lambda: NOW_MS)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liberator.change import Batch, EncodedBatch
-from liberator.codec.debezium import DebeziumCodec
+from liberator.codec.debezium import Debezium
 from liberator.errors import ContractError, DecodeError
 from liberator.plan.invalid import InvalidRows, OnInvalid
 from liberator.plan.planner import Planner, PlanSettings
@@ -64,7 +64,7 @@ def executor(
     types: TypeOptions | None = None,
     **settings: Any,
 ) -> PythonExecutor:
-    codec = DebeziumCodec("shop", "db")
+    codec = Debezium("shop", "db")
     plans = PlanSettings(
         topic=lambda schema, table: f"shop.{schema}.{table}",
         selection=selection or Selection(),
