@@ -3,10 +3,8 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
-TESTS := tests/unit tests/integration tests/acceptance
-FAULTS := tests/fault
-# Processes that share the test files. Most tests wait for servers, so three take a third of the time; but what must be over
-# within seconds of a fault would meet a busy machine, so the fault tests come after them, in one process.
+TESTS := tests/unit tests/integration tests/acceptance tests/fault
+# Processes that share the test files: most tests wait for servers. Those that are marked alone come after them, in one.
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
@@ -23,8 +21,8 @@ demo: $(INSTALLED)-demo ## legacy database -> events -> broker, on embedded part
 	$(BIN)/liberate demo
 
 test: setup ## unit, integration, acceptance and fault tests, on real servers
-	$(PYTEST) $(TESTS) -n $(WORKERS) --dist loadfile --durations=10
-	$(PYTEST) $(FAULTS) --durations=10
+	$(PYTEST) $(TESTS) -m "not soak and not alone" -n $(WORKERS) --dist loadfile --durations=10
+	$(PYTEST) tests/fault -m "alone and not soak" --durations=10
 
 check: lint formatting types imports ## what pre-commit and CI check: ruff, mypy, import-linter
 
@@ -48,7 +46,7 @@ bench: setup ## speed, CPU and memory beside the limits in the same run: about t
 	$(BIN)/python -m tests.benchmark
 
 soak: setup ## the long numbers: hours, not minutes
-	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) $(FAULTS) --timeout=0 --durations=10
+	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) -m "" --timeout=0 --durations=10
 
 dist: $(INSTALLED)-dev ## build the wheel and the source archive
 	$(BIN)/python -m build

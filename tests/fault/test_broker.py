@@ -22,6 +22,8 @@ from tests.fault.brokers import Cluster, FarBroker, Fortress
 from tests.fault.conftest import KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 
+pytestmark = pytest.mark.alone
+
 Make = Callable[..., KafkaConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"

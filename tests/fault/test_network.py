@@ -13,6 +13,8 @@ from liberator.testing.proxy import Proxy
 from tests.fault.conftest import FaultConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 
+pytestmark = pytest.mark.alone
+
 Make = Callable[..., FaultConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"

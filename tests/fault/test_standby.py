@@ -31,6 +31,8 @@ from tests.fault.conftest import address
 from tests.fault.writers import TABLES, Writers, prepare
 from tests.unit.locallog.events import read
 
+pytestmark = pytest.mark.alone
+
 TAKEN_OVER = 30.0
 """Seconds within which the standby works when the first instance has died."""
 HANDED_OVER = 10.0

@@ -15,6 +15,8 @@ from liberator.testing.servers import PostgresServer
 from tests.fault.conftest import FaultConnector
 from tests.fault.writers import TABLES, Writers, prepare
 
+pytestmark = pytest.mark.alone
+
 Make = Callable[..., FaultConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
