@@ -4,6 +4,7 @@
 """
 
 from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas, register_schemas
+from liberator.build.init import connector_file
 from liberator.build.operate import (
     checkpoint_adopt,
     checkpoint_reset,
@@ -20,6 +21,7 @@ __all__ = [
     "checkpoint_adopt",
     "checkpoint_reset",
     "checkpoint_show",
+    "connector_file",
     "derive_schemas",
     "diff_schemas",
     "register_schemas",

@@ -1,25 +1,69 @@
-"""`liberate init`: what has to be there before a connector can run."""
+"""`liberate init`: what has to be there before a connector can run: its file, or an outbox."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from liberator.cli.options import logging_options, option
+from liberator.cli.options import connector_choice, logging_options, option, written
+from liberator.cli.session import Session
 
 if TYPE_CHECKING:
     from liberator.postgres.outbox_sql import CapturedTable
 
 
-@click.group(no_args_is_help=False)
-def init() -> None:
-    """Print what has to be there before a connector can run.
+_OWN = ("source", "mode", "table", "exclude", "publish", "name", "output")
+
+
+@click.group(no_args_is_help=False, invoke_without_command=True)
+@connector_choice
+@option("--mode", type=click.Choice(["log", "query"]), help="Default: log where it can be had.")
+@option("--publish", metavar="URL", help="Where events shall go (kafka://localhost:9092).")
+@option("--name", metavar="NAME", help="The connector's name. Default: the database's.")
+@option("--output", type=click.Path(), metavar="FILE", help="Write the file instead of printing it.")
+@logging_options
+@click.pass_context
+def init(context: click.Context, /, **given: Any) -> None:
+    """Look at a live database and write the file of a connector: the mode, and how each table is best read.
+
+    Comments tell the reasons, and what will not be seen. Nothing is changed on the server; the password does not get into
+    the file. `init outbox` prints the SQL for an outbox.
 
     \b
-    Example:
+    Examples:
+      liberate init --source postgresql://me@localhost/shop --output shop.yaml
+      liberate init --source mysql+pymysql://me:secret@localhost/legacy --table 'orders*' > legacy.yaml
       liberate init outbox --writer shop --reader liberator | psql
     """
+    if context.invoked_subcommand is not None:
+        if misplaced := written(context, _OWN):
+            context.fail(f"{', '.join(misplaced)} must not stand before `{context.invoked_subcommand}`")
+        return
+    if not given["source"]:
+        context.fail("--source is missing: which database shall be looked at?")
+    from liberator.config import from_options
+
+    asked = {name: given[name] for name in ("source", "table", "exclude", "publish", "name")}
+    config = from_options({**asked, "mode": "query"})
+    context.ensure_object(Session).start_logging()
+    from liberator.build import connector_file
+
+    text = connector_file(config, name=given["name"], publish=given["publish"], mode=given["mode"])
+    if given["output"] is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with Path(given["output"]).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        what = (
+            "is there already"
+            if isinstance(error, FileExistsError)
+            else f"can't be written: {error.strerror}"
+        )
+        context.fail(f"{given['output']} {what}")
 
 
 @init.command()

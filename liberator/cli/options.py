@@ -80,27 +80,33 @@ logging_options = together(
     ),
 )
 
+_source = option("--source", metavar="URL", help="The database: postgresql://USER:PASSWORD@HOST/DATABASE.")
+_table = option(
+    "--table",
+    type=_Patterns(),
+    multiple=True,
+    metavar="PATTERN",
+    help="Tables to capture: schema.table or globs; repeatable. Default: all user tables.",
+)
+_exclude = option(
+    "--exclude",
+    type=_Patterns(),
+    multiple=True,
+    metavar="PATTERN",
+    help="Tables to leave out; repeatable.",
+)
+connector_choice = together(_source, _table, _exclude)
+"""Which database, and what of it."""
+
 connector_options = together(
-    option("--source", metavar="URL", help="The database: postgresql://USER:PASSWORD@HOST/DATABASE."),
+    _source,
     option(
         "--mode",
         metavar="MODE",
         help="How changes are found: log reads the write-ahead log (the default), query asks the tables.",
     ),
-    option(
-        "--table",
-        type=_Patterns(),
-        multiple=True,
-        metavar="PATTERN",
-        help="Tables to capture: schema.table or globs; repeatable. Default: all user tables.",
-    ),
-    option(
-        "--exclude",
-        type=_Patterns(),
-        multiple=True,
-        metavar="PATTERN",
-        help="Tables to leave out; repeatable.",
-    ),
+    _table,
+    _exclude,
     option(
         "--publish",
         metavar="URL",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from liberator.postgres.model import Table
+from liberator.source.query.advice import TableSeen
 from liberator.source.query.settings import TableSettings
 
 Place = list[Any]
@@ -152,6 +153,9 @@ class Database(Protocol):
 
     def shape(self, relation: Relation, settings: TableSettings) -> Shape | None:
         """How it is read; None: it is gone. Raises `PreconditionError` for a strategy that it can't have."""
+
+    def seen(self, relation: Relation) -> TableSeen:
+        """What advice on how to read it needs."""
 
     def mark(self, shape: Shape) -> Mark:
         """The greatest cursor value, then who runs. Outside of a view."""

@@ -23,6 +23,7 @@ from liberator.postgres.copying import copy_chunks
 from liberator.postgres.replication import identifier
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
 from liberator.postgres.sql import as_literal, statement
+from liberator.source.query.advice import TableSeen
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
 from liberator.source.query.postgres_pages import (
     fields_of,
@@ -160,6 +161,10 @@ class PostgresDatabase:
         return self._guarded(
             lambda: self._known().shape(relation, settings), f"looking up {relation.qualified}"
         )
+
+    def seen(self, relation: Relation) -> TableSeen:
+        """See `Database.seen`."""
+        return self._guarded(lambda: self._known().seen(relation), f"looking at {relation.qualified}")
 
     def mark(self, shape: Shape) -> Mark:
         """See `Database.mark`. In this order: a transaction that took a value below the greatest one before that was asked

@@ -18,7 +18,9 @@ from liberator.errors import PreconditionError
 from liberator.postgres.model import Column, Identity, PgType, Table
 from liberator.postgres.sql import as_literal, statement
 from liberator.postgres.types import load_types
+from liberator.source.query.advice import TableSeen
 from liberator.source.query.database import Relation, Shape
+from liberator.source.query.postgres_seen import seen_of
 from liberator.source.query.settings import TableSettings
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,11 @@ class Catalogue:
         denied = [relation for relation in known if not self._facts[relation.oid].readable]
         hidden = [relation for relation in known if self._facts[relation.oid].hides_rows]
         return denied, hidden
+
+    def seen(self, relation: Relation) -> TableSeen:
+        """See `Database.seen`."""
+        facts = self._facts[relation.oid]
+        return seen_of(self._connection, relation, facts.key, facts.indexed)
 
     def shape(self, relation: Relation, settings: TableSettings) -> Shape | None:
         """See `Database.shape`."""

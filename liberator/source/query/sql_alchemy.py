@@ -20,10 +20,12 @@ from sqlalchemy import exc
 
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.source.query import dialects
+from liberator.source.query.advice import TableSeen
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
 from liberator.source.query.engine import make_engine
 from liberator.source.query.packing import at_least, pack, unpack
 from liberator.source.query.settings import TableSettings
+from liberator.source.query.sql_alchemy_seen import seen_of
 from liberator.source.query.sql_alchemy_shape import plain_text, shape_of
 
 log = logging.getLogger(__name__)
@@ -164,6 +166,13 @@ class SqlAlchemyDatabase:
         doing = f"looking up {relation.qualified}"
         return self._guarded(
             lambda: shape_of(self._live, relation, self._at(relation.schema), settings, self.kind), doing
+        )
+
+    def seen(self, relation: Relation) -> TableSeen:
+        """See `Database.seen`."""
+        schema = self._at(relation.schema)
+        return self._guarded(
+            lambda: seen_of(self._live, relation, schema), f"looking at {relation.qualified}"
         )
 
     # -- reading
