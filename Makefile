@@ -44,6 +44,7 @@ format: $(INSTALLED)-dev ## mend what can be mended by machine
 
 bench: setup ## speed, CPU and memory beside the limits in the same run: about three minutes
 	$(BIN)/python -m tests.benchmark
+	$(BIN)/python -m tests.benchmark.query
 
 soak: setup ## the long numbers: hours, not minutes
 	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) -m "" --timeout=0 --durations=10

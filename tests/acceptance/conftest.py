@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -17,65 +17,73 @@ from tests.acceptance.stream import Stream
 
 
 class SharedConnectors:
-    """Streaming connectors on one database per server, started when the first test asks, and anew when one has died."""
+    """Streaming connectors on one database of a server, started when the first test asks, and anew when one has died."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        self._server = server
         self._folder = folder
-        self._databases: dict[Postgres, str] = {}
-        self._running: dict[tuple[Postgres, bool], Connector] = {}
+        self._running: dict[bool, Connector] = {}
         self._used: list[Connector] = []
+        self._dsn = server.database()
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute("create table first (id int primary key)")
+            connection.execute("create extension hstore")
 
-    def on(self, server: Postgres, *, via_root: bool = True) -> Connector:
+    def streaming(self, *, via_root: bool = True) -> Connector:
         """The one that streams all tables. via_root: partitions under the name of their root."""
-        connector = self._running.get((server, via_root))
+        connector = self._running.get(via_root)
         if connector is None or not connector.running:
             name = f"shared_{uuid.uuid4().hex[:8]}"
             options = ["source.log.publication_autocreate=all_tables"]
             options += [f"source.log.publish_via_partition_root={str(via_root).lower()}"]
             given = [word for option in options for word in ("--set", option)]
-            connector = Connector(self._database(server), self._folder / name, name, *given, calm=True)
+            connector = Connector(self._dsn, self._folder / name, name, *given, calm=True)
             self._used.append(connector)
-            self._running[server, via_root] = connector.start()
+            self._running[via_root] = connector.start()
         return connector
 
     def close(self) -> None:
         """End them; those that still run must end well."""
         with ExitStack() as stack:
-            for server, dsn in self._databases.items():
-                stack.callback(server.drop, dsn)
+            stack.callback(self._server.drop, self._dsn)
             for connector in self._used:
                 stack.callback(connector.close)
                 if connector.running:
                     stack.callback(connector.stop)
 
-    def _database(self, server: Postgres) -> str:
-        if server not in self._databases:
-            self._databases[server] = dsn = server.database()
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("create table first (id int primary key)")
-                connection.execute("create extension hstore")
-        return self._databases[server]
+
+@pytest.fixture(scope="session")
+def shared18(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedConnectors]:
+    """The streaming connectors of the session on PostgreSQL 18."""
+    with closing(SharedConnectors(postgres18, tmp_path_factory.mktemp("acceptance"))) as connectors:
+        yield connectors
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedConnectors]:
-    """The streaming connectors of the session."""
-    connectors = SharedConnectors(tmp_path_factory.mktemp("acceptance"))
-    yield connectors
-    connectors.close()
+def shared15(postgres15: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedConnectors]:
+    """The same on PostgreSQL 15."""
+    with closing(SharedConnectors(postgres15, tmp_path_factory.mktemp("acceptance"))) as connectors:
+        yield connectors
+
+
+@pytest.fixture(params=[18, 15], ids=["pg18", "pg15"])
+def shared(request: pytest.FixtureRequest) -> SharedConnectors:
+    """Those on each server version in turn."""
+    connectors: SharedConnectors = request.getfixturevalue(f"shared{request.param}")
+    return connectors
 
 
 @pytest.fixture
-def stream(postgres: Postgres, shared: SharedConnectors, unique: str) -> Iterator[Stream]:
+def stream(shared: SharedConnectors, unique: str) -> Iterator[Stream]:
     """A connector that streams all tables of a database, on each server version in turn, and a schema of it."""
-    with Stream(shared.on(postgres), unique) as stream:
+    with Stream(shared.streaming(), unique) as stream:
         yield stream
 
 
 @pytest.fixture
-def leafwise(postgres: Postgres, shared: SharedConnectors, stream: Stream) -> Iterator[Stream]:
+def leafwise(shared: SharedConnectors, stream: Stream) -> Iterator[Stream]:
     """The same schema of the same database, as a connector shows it that names partitions by themselves."""
-    with stream.leafwise(shared.on(postgres, via_root=False)) as leafwise:
+    with stream.leafwise(shared.streaming(via_root=False)) as leafwise:
         yield leafwise
 
 
