@@ -70,13 +70,17 @@ class Change:
 
 @dataclass(slots=True)
 class Record:
-    """One event that is not row data: transaction marker, heartbeat."""
+    """One event that is not row data: transaction marker, change of a schema.
+
+    before: index of the event of its batch that it stands before; None: behind all of them.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     id: bytes
     headers: Headers = ()
+    before: int | None = None
 
 
 @dataclass(slots=True)
@@ -137,6 +141,32 @@ class EncodedBatch:
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""
         return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+
+    def with_control(self) -> EncodedBatch:
+        """All that a broker gets: the control records at their places among the events. Itself when it has none."""
+        if not self.control:
+            return self
+        end = len(self)
+        whole = EncodedBatch(string_keys=self.string_keys, timestamps=None if self.timestamps is None else [])
+        done = 0
+        for record in sorted(
+            self.control, key=lambda record: end if record.before is None else record.before
+        ):
+            place = end if record.before is None else min(record.before, end)
+            whole._take(self, done, place)
+            whole.add(record.topic, record.key, record.value, record.id, record.headers or None)
+            done = place
+        whole._take(self, done, end)
+        return whole
+
+    def _take(self, other: EncodedBatch, first: int, end: int) -> None:
+        self.topics += other.topics[first:end]
+        self.keys += other.keys[first:end]
+        self.values += other.values[first:end]
+        self.ids += other.ids[first:end]
+        self.headers += other.headers[first:end]
+        if self.timestamps is not None and other.timestamps is not None:
+            self.timestamps += other.timestamps[first:end]
 
 
 @dataclass(slots=True)

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from liberator.build.parts import selection, type_options
 from liberator.codec.debezium_schema import key_schema, value_schema
-from liberator.contract.compatibility import compatible_with
-from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.derive import derive
 from liberator.contract.diff import Difference, differences
 from liberator.contract.gate import ColumnFacts
-from liberator.contract.migration import Break, Contract, breaks, readers, successor
+from liberator.contract.migration import Break, Contract, breaks, objections, readers, successor
 from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, embedded, subject
 from liberator.contract.registry.subjects import Part
 from liberator.contract.store import ContractStore
 from liberator.errors import ConfigError, ContractError
+from liberator.plan.tables import column_schemas
 from liberator.postgres.catalogue import list_tables, load_table
 from liberator.postgres.model import Table
 from liberator.postgres.session import connect
-from liberator.postgres.values import TypeOptions, schema
+from liberator.postgres.values import TypeOptions
 from liberator.source.tables import choose
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def register_schemas(
 
 def _following(topic: str, table: Table, options: TypeOptions) -> Contract:
     """The schema that holds for a stream without a stored contract."""
-    return derive(topic, _columns(table, options), table.key, strict=False)
+    return derive(topic, column_schemas(table, options), table.key, strict=False)
 
 
 def _version(stream: _Stream, number: int, folder: Path) -> Contract:
@@ -226,14 +226,7 @@ def _refuse_breaks(config: SourceConfig, streams: list[_Stream], following: dict
     for stream in streams:
         if not stream.versions:
             continue
-        found = [
-            str(each) for each in compatible_with(stream.versions, following[stream.topic], mode, rows=True)
-        ]
-        found += [
-            f"{each.field}: {each.message}"
-            for each in breaks(stream.versions, stream.derived, stream.columns, "none")
-            if each.rule == "consumer" or each.consumers
-        ]
+        found = objections(stream.versions, following[stream.topic], stream.derived, stream.columns, mode)
         if found:
             raise ContractError(
                 f"the next version of {stream.topic} would break what is promised ({mode}): {'; '.join(found)}",
@@ -270,20 +263,10 @@ def _stream(config: SourceConfig, store: ContractStore, table: Table, database: 
     names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
     published = config.publish.topic.render(**names)
     topic = config.without_stage(published)
-    columns = _columns(table, type_options(config))
+    columns = column_schemas(table, type_options(config))
     facts = tuple(
         ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
         for column in columns
     )
     derived = derive(topic, columns, table.key, strict=True)
     return _Stream(topic, published, table, derived, facts, store.versions(topic))
-
-
-def _columns(table: Table, options: TypeOptions) -> list[ColumnSchema]:
-    columns = []
-    for column in table.columns:
-        fragment, definitions = schema(column.type, column.typmod, options)
-        columns.append(
-            ColumnSchema(column.name, fragment, definitions, column.not_null, column.can_be_toasted)
-        )
-    return columns

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liberator.codec.debezium import Debezium
 from liberator.codec.envelope import Envelope
 from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
+from liberator.plan.announce import Announcer
+from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
+from liberator.plan.tables import column_facts, column_schemas
 from liberator.postgres.replication import System
 from liberator.postgres.selection import Selection
 from liberator.postgres.values import TypeOptions
@@ -102,7 +105,27 @@ def make_planner(config: SourceConfig, database: str, envelope: Envelope, source
         types=type_options(config),
         all_meant=lambda: source.publishes_selection,
     )
-    return Planner(settings, envelope, Contracts(config), source.connection)
+    return Planner(settings, envelope, table_evolution(config), source.connection)
+
+
+def table_evolution(config: SourceConfig) -> Evolution:
+    """What is done when a table of PostgreSQL changes."""
+    types, rules = type_options(config), config.schema_
+    return Evolution(
+        Contracts(config),
+        lambda table: column_schemas(table, types),
+        lambda table: column_facts(table, types),
+        rules.on_change,
+        rules.compatibility,
+    )
+
+
+def make_announcer(config: SourceConfig, database: str) -> Announcer:
+    """What announces changes of tables. A topic that is neither asked for nor may be made is left alone."""
+    topic, asked = config.schema_.change_topic, "change_topic" in config.schema_.model_fields_set
+    if topic is None or (config.publish.create_topics is None and not asked):
+        return Announcer()
+    return Announcer(topic.render(name=config.name, db=database), config.name, database)
 
 
 class Contracts:
@@ -113,8 +136,17 @@ class Contracts:
         self._store = ContractStore(config.schema_.dir)
 
     def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """See `plan.planner.Contracts`."""
+        """See `plan.tables.Contracts`, as for the others."""
         return self._store.load(self._config.without_stage(topic))
+
+    def newest(self, topic: str) -> int | None:
+        return self._store.newest(self._config.without_stage(topic))
+
+    def versions(self, topic: str) -> Mapping[int, dict[str, Any]]:
+        return self._store.versions(self._config.without_stage(topic))
+
+    def add(self, topic: str, contract: dict[str, Any]) -> int:
+        return int(self._store.write(self._config.without_stage(topic), contract).stem)
 
 
 def make_executor(
@@ -134,7 +166,8 @@ def make_executor(
         context=options.context,
     )
     invalid = invalid_rows(config, system.database, telemetry)
-    return PythonExecutor(settings, planner, envelope, invalid, now_us=lambda: time.time_ns() // 1000)
+    announcer = make_announcer(config, system.database)
+    return PythonExecutor(settings, planner, envelope, invalid, lambda: time.time_ns() // 1000, announcer)
 
 
 def now_ms() -> int:

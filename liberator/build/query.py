@@ -10,13 +10,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from liberator.build.parts import Contracts, invalid_rows, make_envelope, selection, type_options
+from liberator.build.parts import (
+    Contracts,
+    invalid_rows,
+    make_announcer,
+    make_envelope,
+    selection,
+    table_evolution,
+    type_options,
+)
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
 from liberator.config.values import POSTGRES_SCHEMES
 from liberator.observe.telemetry import Telemetry
-from liberator.plan.driver_values import value_converter, value_facts
-from liberator.plan.planner import column_facts
+from liberator.plan.driver_values import value_converter, value_facts, value_schemas
+from liberator.plan.evolution import Evolution
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
 from liberator.protocols import Encoder
 from liberator.source.query.database import Database, Shape
@@ -51,6 +59,7 @@ class QueryConnector(Running):
 
     def _opened(self, state: State) -> Encoder:
         assert self._executor is not None
+        self._executor.restore(state)
         self.telemetry.version("server", self.source.database.version)
         return self._executor
 
@@ -146,16 +155,22 @@ def make_query_executor(config: SourceConfig, database: Database, telemetry: Tel
         name=name,
         topic=lambda schema, table: config.publish.topic.render(**names, schema=schema, table=table),
         key=lambda schema, table: config.publish.key_columns(schema, table, default),
-        facts=value_facts if convert else lambda table: column_facts(table, types),
         convert=convert,
         types=types,
         tombstones=config.format.tombstones,
     )
     invalid = invalid_rows(config, database.name, telemetry)
     envelope = make_envelope(config, database.name, database.kind)
-    return QueryExecutor(
-        settings, envelope, Contracts(config), invalid, now_us=lambda: time.time_ns() // 1000
-    )
+    evolution = _value_evolution(config) if convert else table_evolution(config)
+    announcer = make_announcer(config, database.name)
+    return QueryExecutor(settings, envelope, evolution, invalid, lambda: time.time_ns() // 1000, announcer)
+
+
+def _value_evolution(config: SourceConfig) -> Evolution:
+    """As `table_evolution`, where a driver may give anything."""
+    rules = config.schema_
+    contracts = Contracts(config)
+    return Evolution(contracts, value_schemas, value_facts, rules.on_change, rules.compatibility)
 
 
 class QueryWatcher(Watching):

@@ -311,9 +311,15 @@ class SchemaSettings(Section):
     old events (`backward`), readers with the old one new events (`forward`), both (`full`), nothing (`none`)."""
     on_invalid: Literal["dead_letter", "stop", "warn"] = "dead_letter"
     """A row that breaks its contract goes to the dead letters, stops the connector, or is published with a warning."""
-    on_change: Literal["compatible"] = "compatible"
-    """What happens when a table with a stored contract changes. This version goes on judging every row by the stored
-    contract: rows that no longer fit go where `on_invalid` says."""
+    on_change: Literal["compatible", "any", "stop", "dead_letter"] = "compatible"
+    """When a table changes so that no stored contract is for it any more: write the next version and go on if that is
+    `compatible`, else stop; do so whatever it breaks (`any`); `stop`; or send its rows to the dead letters until a version
+    for it is written (`dead_letter`). Streams without a stored contract follow their tables."""
+    change_topic: ConnectorTopic | None = Field(
+        default=TopicTemplate("{name}.schema-changes"), json_schema_extra={"default": "{name}.schema-changes"}
+    )
+    """Where changes of tables are announced, in order with their rows; null: nowhere. It never goes to a file or to standard
+    output. Where `publish.create_topics` is false, changes are announced only if this is set."""
 
 
 class FormatSettings(Section):

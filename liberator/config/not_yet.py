@@ -25,11 +25,6 @@ NOT_YET = (
     NotYet(("connector",), "sink", "this version runs source connectors"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
-    NotYet(
-        ("schema", "on_change"),
-        "[asd]*",
-        "leave it out; every row is judged by the stored contract, see on_invalid",
-    ),
     NotYet(("format", "envelope"), "cloudevents", "use debezium"),
     NotYet(("format", "envelope"), "flat", "use debezium"),
     NotYet(("format", "cloudevents_mode"), None, "leave it out"),

@@ -14,7 +14,12 @@ from liberator.config.values import OUTBOX_TOPIC, default_slot_name
 from liberator.errors import ConfigError
 
 _STAGE = re.compile(r"[A-Za-z0-9._-]{1,50}")
-_TOPICS = (("publish",), "topic"), (("publish",), "dead_letter_topic"), (("source", "log"), "message_topic")
+_TOPICS = (
+    (("publish",), "topic"),
+    (("publish",), "dead_letter_topic"),
+    (("source", "log"), "message_topic"),
+    (("schema",), "change_topic"),
+)
 
 
 def check_stage(stage: str) -> None:

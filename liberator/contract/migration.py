@@ -1,7 +1,8 @@
 """What a table as it is now means for its stored contract: what breaks, and what the next version would be.
 
 Enters: the stored versions, the contract that was derived from the table as it is now, and what its columns' types
-guarantee. Leaves: breaks, or a next version. Called by the commands about schemas. It sees no row, and writes nothing.
+guarantee. Leaves: breaks, or a next version. Called by the commands about schemas, and by the plan when a table changes
+while its rows flow. It sees no row, and writes nothing.
 """
 
 from __future__ import annotations
@@ -95,6 +96,60 @@ def successor(held: Contract, derived: Contract) -> Contract:
     return (
         following if following["$defs"] else {word: following[word] for word in following if word != "$defs"}
     )
+
+
+def describes(held: Contract, derived: Contract) -> bool:
+    """Was `held` made for a table of this shape? derived: from that shape.
+
+    One that was derived once, and perhaps made stricter since, says for which columns, types and key. One that was written
+    from scratch speaks of what it names.
+    """
+    named, live = held.get("properties", {}), derived["properties"]
+    if _DERIVED in held and (named.keys() != live.keys() or list(held[_DERIVED]) != derived[_DERIVED]):
+        return False
+    if held.get("additionalProperties") is False and not live.keys() <= named.keys():
+        return False
+    if not live.keys() >= set(held.get("required", ())):
+        return False
+    return all(
+        _of_this_type(Rooted(held, schema), Rooted(derived, live[name]))
+        for name, schema in named.items()
+        if name in live
+    )
+
+
+def _of_this_type(held: Rooted, live: Rooted) -> bool:
+    was, now = held.schema, live.schema
+    if not isinstance(was, bool) and not isinstance(now, bool) and "x-pg-type" in was:
+        return bool(was["x-pg-type"] == now.get("x-pg-type"))
+    return _column(held, live) == was
+
+
+def is_derived(held: Contract) -> bool:
+    """Was it derived from a table once, so that it says which shape it is for?"""
+    return _DERIVED in held
+
+
+def objections(
+    versions: Mapping[int, Contract],
+    following: Contract,
+    derived: Contract,
+    columns: Sequence[ColumnFacts],
+    mode: Mode,
+) -> list[str]:
+    """What speaks against `following` as the next version: what it breaks of `mode`, and what a consumer reads that is gone
+    or has become something else."""
+    found = [str(each) for each in compatible_with(versions, following, mode, rows=True)]
+    return found + [
+        f"{each.field}: {each.message}"
+        for each in breaks(versions, derived, columns, "none")
+        if each.rule == "consumer" or each.consumers
+    ]
+
+
+def allows_null(schema: Schema, held: Contract) -> bool:
+    """May a value of this schema, a part of `held`, be null?"""
+    return "null" in types_of(Rooted(held, schema))
 
 
 def _column(held: Rooted, live: Rooted) -> Schema:

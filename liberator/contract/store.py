@@ -44,6 +44,10 @@ class ContractStore:
         newest = max(self._versions(folder), default=None)
         return (newest, _read(folder / f"{newest}.json")) if newest else None
 
+    def newest(self, topic: str) -> int | None:
+        """The number of the version that holds, which is not read; None: there is none. Raises `ContractError`."""
+        return max(self._versions(self._topic_folder(topic)), default=None)
+
     def topics(self) -> list[str]:
         """The topics that have a contract, in order. Folders of other names are not looked at."""
         try:

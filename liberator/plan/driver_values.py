@@ -18,6 +18,7 @@ from uuid import UUID
 
 import orjson
 
+from liberator.contract.derive import ColumnSchema
 from liberator.contract.gate import ColumnFacts
 from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
@@ -40,6 +41,11 @@ def value_converter(column: Column, options: TypeOptions) -> AnyConverter:
 def value_facts(table: Table) -> list[ColumnFacts]:
     """What is certain of a table's columns: that they are there. A driver may give anything."""
     return [ColumnFacts(column.name, {}, column.name not in table.key) for column in table.columns]
+
+
+def value_schemas(table: Table) -> list[ColumnSchema]:
+    """The schemas of a table's columns: anything."""
+    return [ColumnSchema(column.name, {}) for column in table.columns]
 
 
 def text(value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Which plan a table version gets: topic, key, contract; and the history of table versions that the checkpoint keeps.
+"""Which plan a table version gets: topic, key, contract.
 
 Enters: table versions (from a snapshot) and Relation messages (from the stream). Leaves: compiled plans, None for tables
 that are not captured. Called by the executors when a version is first seen; asks the catalogue then, never per row.
@@ -14,26 +14,23 @@ import psycopg
 
 from liberator.change import State
 from liberator.codec.envelope import Envelope
-from liberator.contract.gate import ColumnFacts
-from liberator.errors import CheckpointError
 from liberator.plan.compile import TablePlan, compile_plan, resolve_key
-from liberator.plan.tables import Contracts, TopicOwners, stored_gate
+from liberator.plan.evolution import Evolution
+from liberator.plan.tables import TopicOwners
+from liberator.plan.versions import Announced, TableVersions
 from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
     fits,
     logs_less,
-    table_from_json,
     table_of_relation,
-    table_to_json,
 )
-from liberator.postgres.model import Column, PgType, Table
+from liberator.postgres.model import PgType, Table
 from liberator.postgres.pgoutput import Relation
 from liberator.postgres.selection import Selection
 from liberator.postgres.session import source_error
 from liberator.postgres.types import load_types
-from liberator.postgres.values import TypeOptions, schema
-from liberator.source.position import RELATION_PREFIX
+from liberator.postgres.values import TypeOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +55,43 @@ class Planner:
         self,
         settings: PlanSettings,
         envelope: Envelope,
-        contracts: Contracts | None,
+        evolution: Evolution | None,
         connection: Callable[[], psycopg.Connection[Any]],
     ) -> None:
         self._settings = settings
         self._envelope = envelope
-        self._contracts = contracts
+        self._evolution = evolution
         self._connection = connection
-        self._known: dict[int, Table] = {}
-        self._unsaved: dict[str, bytes] = {}
+        self._versions = TableVersions(evolution)
         self._owners = TopicOwners(settings.topic)
         self._plans: dict[int, TablePlan] = {}
 
     def restore(self, state: State) -> None:
-        """Take the table versions out of a checkpoint."""
-        for partition, data in state.items():
-            if partition.startswith(RELATION_PREFIX):
-                try:
-                    table = table_from_json(data)
-                except (ValueError, KeyError, TypeError) as error:
-                    raise CheckpointError(
-                        f"the schema history in the checkpoint can't be read ({type(error).__name__})",
-                        code="checkpoint.corrupt",
-                        where=f"partition {partition}",
-                        fix="`liberate checkpoint reset` starts again with a new snapshot",
-                    ) from None
-                self._known[table.oid] = table
+        """Know the table versions of a checkpoint, and no others."""
+        self._versions.restore(state)
+        self._plans.clear()
 
     def history(self) -> dict[str, bytes]:
         """The table versions that came since the last call, to be saved with the state of their first rows."""
-        unsaved, self._unsaved = self._unsaved, {}
-        return unsaved
+        return self._versions.history()
+
+    def changes(self) -> list[Announced]:
+        """The changes of tables that were seen since the last call."""
+        return self._versions.changes()
+
+    def to_settle_again(self) -> list[int]:
+        """The oids of tables whose rows were refused, and whose contract has a newer version by now."""
+        again = [int(name) for name in self._versions.to_settle_again()]
+        for oid in again:
+            self._plans.pop(oid, None)
+        return again
 
     def prepare(self, tables: Iterable[TableInfo]) -> None:
         """Find out at the start what would go wrong later: one topic for two tables, impossible keys, broken contracts."""
         for info in tables:
             topic = self._owners.topic_of(info.schema, info.name)
-            if self._contracts is not None:
-                self._contracts.load(topic)
+            if self._evolution is not None:
+                self._evolution.look(topic)
             configured = self._settings.key(info.schema, info.name)
             if configured is not None:
                 resolve_key(info.qualified, info.identity, info.key, configured, configured)
@@ -118,7 +114,7 @@ class Planner:
     def _of_relation(self, relation: Relation, fresh_types: bool) -> TablePlan | None:
         if not self._wants(relation):
             return None
-        known = self._known.get(relation.oid)
+        known = self._versions.table(str(relation.oid))
         if known is not None and fits(known, relation) and not fresh_types:
             table = known
         else:
@@ -175,28 +171,13 @@ class Planner:
             topic=topic,
             key=self._settings.key(table.schema, table.name),
             options=self._settings.types,
-            gate=stored_gate(
-                self._contracts, topic, table.qualified, lambda: column_facts(table, self._settings.types)
-            ),
+            gate=self._versions.settle(str(table.oid), topic, table).gate,
             form=self._envelope.table(table.schema, table.name),
         )
         self._plans[table.oid] = plan
-        if self._known.get(table.oid) != table:
-            self._known[table.oid] = table
-            self._unsaved[f"{RELATION_PREFIX}{table.oid}"] = table_to_json(table)
         return plan
 
 
 def _is_composite(type: PgType) -> bool:
     """Is it, or is it made of, a composite type?"""
     return type.kind == "composite" or (type.element is not None and _is_composite(type.element))
-
-
-def column_facts(table: Table, options: TypeOptions) -> list[ColumnFacts]:
-    """What the types of a table's columns guarantee of their JSON. A backlog may be older than a NOT NULL."""
-    return [_facts(column, options, nullable=column.name not in table.key) for column in table.columns]
-
-
-def _facts(column: Column, options: TypeOptions, *, nullable: bool) -> ColumnFacts:
-    fragment, definitions = schema(column.type, column.typmod, options)
-    return ColumnFacts(column.name, {**fragment, "$defs": definitions} if definitions else fragment, nullable)

@@ -19,6 +19,7 @@ from typing import Any
 from liberator.change import Batch, EncodedBatch, Headers, Record, State
 from liberator.codec.envelope import NO_ROW, Envelope, LogForm, Transaction
 from liberator.contract.violation import Violation
+from liberator.plan.announce import Announcer, Place
 from liberator.plan.compile import TablePlan
 from liberator.plan.context import PREFIX as CONTEXT
 from liberator.plan.context import TransactionContext
@@ -76,12 +77,15 @@ class PythonExecutor:
         envelope: Envelope,
         invalid: InvalidRows,
         now_us: Callable[[], int],
+        announcer: Announcer | None = None,
     ) -> None:
         self._settings = settings
+        self._announcer = announcer or Announcer()
         self._planner = planner
         self._envelope = envelope
         self._invalid = invalid
         self._now_us = now_us
+        self._out = EncodedBatch()
         self._relations: dict[int, Relation] = {}
         self._plans: dict[int, TablePlan | None] = {}
         self._varying: dict[int, TablePlan] = {}
@@ -110,14 +114,14 @@ class PythonExecutor:
 
     def encode(self, batch: Batch) -> EncodedBatch:
         """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
-        out = EncodedBatch()
+        out = self._out = EncodedBatch()
         self._lenient, self._copying, self._unfit = False, False, None
         self._envelope.now(self._now_us())
         try:
             if isinstance(batch, SnapshotBatch):
                 self._copy(batch, out)
             else:
-                for oid in self._varying:
+                for oid in (*self._varying, *self._planner.to_settle_again()):
                     self._plans.pop(oid, None)
                 self._context.next_batch()
                 self._stream(batch.frames, out)
@@ -258,21 +262,18 @@ class PythonExecutor:
         elif isinstance(message, Commit):
             self._commit(message, out)
         elif isinstance(message, Relation):
-            self._announce(message, self._planner.of_relation(message))
+            self._announce(message)
         elif isinstance(message, Truncate):
             self._truncate(message, _U64(frame, 1)[0], out)
         elif isinstance(message, LogicalMessage):
             self._logical_message(message, out)
 
-    def _announce(self, relation: Relation, plan: TablePlan | None) -> None:
-        """From here on the rows of a table have this shape. One with composite types is looked at again in every batch."""
+    def _announce(self, relation: Relation) -> None:
+        """From here on the rows of a table have this shape; what that means is found out when the first of them comes."""
         oid = relation.oid
-        self._relations[oid], self._plans[oid] = relation, plan
-        for told in (self._varying, self._former, self._padded):
+        self._relations[oid] = relation
+        for told in (self._plans, self._varying, self._former, self._padded):
             told.pop(oid, None)
-        if plan is not None and self._planner.varies(plan):
-            self._varying[oid] = plan
-            del self._plans[oid]
 
     def _begin(self, message: Begin, out: EncodedBatch) -> None:
         before = self._transaction
@@ -342,14 +343,29 @@ class PythonExecutor:
         try:
             return self._plans[oid]
         except KeyError:
-            plan = self._varying.get(oid)
+            pass
+        plan = self._varying.get(oid)
         if plan is None:
-            raise malformed("a change of a table that it did not announce", 26)
+            return self._plan_of_first_row(oid)
         now = self._planner.as_of_now(plan)
         if now is not plan:
             self._former[oid] = plan
         self._varying[oid] = self._plans[oid] = now
         return now
+
+    def _plan_of_first_row(self, oid: int) -> TablePlan | None:
+        """A table with composite types is looked at again in every batch."""
+        relation = self._relations.get(oid)
+        if relation is None:
+            raise malformed("a change of a table that it did not announce", 26)
+        plan = self._plans[oid] = self._planner.of_relation(relation)
+        if plan is not None and self._planner.varies(plan):
+            self._varying[oid] = plan
+        now = self._transaction
+        id = b"%b%d/schema" % (self._id_prefix, self._change)
+        place = Place(now.commit_lsn, now.committed_us, now.xid)
+        self._announcer.add(self._out, self._planner.changes(), id, place)
+        return plan
 
     def _emit(
         self,
@@ -486,6 +502,8 @@ class PythonExecutor:
         read = Transaction(0, batch.taken_us, None, None, -1)
         plain = plan.form.logged(read, b"true")
         prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
+        place_of_change = Place(lsn, batch.taken_us, None)
+        self._announcer.add(out, self._planner.changes(), prefix + b"schema", place_of_change)
         marks = batch.marks
         if batch.afresh:
             empty, headers = plain.truncated((), lsn, prefix + b"t")

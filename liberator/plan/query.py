@@ -14,12 +14,15 @@ from typing import Any
 
 from liberator.change import Batch, EncodedBatch, State
 from liberator.codec.envelope import NO_ROW, Envelope, QueryForm
-from liberator.contract.gate import ColumnFacts
+from liberator.contract.gate import Gate
+from liberator.plan.announce import Announcer, Place
 from liberator.plan.columns import Columns, columns_of, columns_of_rows
 from liberator.plan.compile import Converter, TablePlan, compile_plan
+from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
-from liberator.plan.tables import Contracts, TopicOwners, stored_gate
+from liberator.plan.tables import TopicOwners
+from liberator.plan.versions import TableVersions
 from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
 from liberator.source.query.batch import RowBatch
@@ -34,14 +37,13 @@ _ALIVE = frozenset(
 class QueryPlanSettings:
     """What of the configuration decides about plans and events.
 
-    topic: (schema, table) -> topic. key: (schema, table) -> configured key columns, None: those of the table. facts: what
-    the types of a table's columns guarantee. convert: what makes JSON of a column's values; None: of PostgreSQL's text.
+    topic: (schema, table) -> topic. key: (schema, table) -> configured key columns, None: those of the table. convert: what
+    makes JSON of a column's values; None: of PostgreSQL's text.
     """
 
     name: str
     topic: Callable[[str, str], str]
     key: Callable[[str, str], Sequence[str] | None]
-    facts: Callable[[Table], list[ColumnFacts]]
     convert: Callable[[Column], Converter] | None = None
     types: TypeOptions = field(default_factory=TypeOptions)
     tombstones: bool = True
@@ -54,13 +56,16 @@ class QueryExecutor:
         self,
         settings: QueryPlanSettings,
         envelope: Envelope,
-        contracts: Contracts,
+        evolution: Evolution,
         invalid: InvalidRows,
         now_us: Callable[[], int],
+        announcer: Announcer | None = None,
     ) -> None:
         self._settings = settings
         self._envelope = envelope
-        self._contracts = contracts
+        self._evolution = evolution
+        self._versions = TableVersions(evolution)
+        self._announcer = announcer or Announcer()
         self._invalid = invalid
         self._now_us = now_us
         self._plans: dict[tuple[str, str], TablePlan] = {}
@@ -72,15 +77,22 @@ class QueryExecutor:
     def prepare(self, tables: Iterable[Table]) -> None:
         """Find out at the start what would go wrong later. Raises `PreconditionError`, `ContractError`."""
         for table in tables:
-            self._plan(table)
+            topic = self._owners.topic_of(table.schema, table.name)
+            self._evolution.look(topic)
+            self._compile(table, topic, None)
+
+    def restore(self, state: State) -> None:
+        """Know the table versions of a checkpoint, and no others."""
+        self._versions.restore(state)
+        self._plans.clear()
 
     def topics(self) -> dict[str, str]:
         """Topic -> ``schema.table``, of all tables seen so far."""
         return self._owners.tables()
 
     def history(self) -> State:
-        """Nothing: tables are read as they are."""
-        return {}
+        """The shapes that tables had when they were read."""
+        return self._versions.history()
 
     def inside(self) -> State:
         """What has no state yet comes again, with the same ids: a row is whole by itself."""
@@ -94,6 +106,8 @@ class QueryExecutor:
         self._envelope.now(self._now_us())
         self.committed_us = max(self.committed_us, batch.taken_us)
         plan = self._plan(batch.table)
+        label = b"%b/%b/schema/" % (self._settings.name.encode(), plan.label.encode().replace(b"%", b"%%"))
+        self._announcer.add(out, self._versions.changes(), label + b"%d", Place(None, batch.taken_us, None))
         if batch.gone:
             self._gone(plan, batch, out)
         elif not self._all_at_once(plan, batch, out):
@@ -242,22 +256,25 @@ class QueryExecutor:
     # -- plans
 
     def _plan(self, table: Table) -> TablePlan:
+        """Made anew when the table has another shape, or rows of it were refused that a contract is for by now."""
+        name = f"{table.schema}.{table.name}"
         plan = self._plans.get((table.schema, table.name))
-        if plan is None or (plan.table is not table and plan.table != table):
+        if plan is None or (plan.table is not table and plan.table != table) or self._versions.is_due(name):
             topic = self._owners.topic_of(table.schema, table.name)
-            plan = compile_plan(
-                table,
-                topic=topic,
-                key=self._settings.key(table.schema, table.name),
-                options=self._settings.types,
-                gate=stored_gate(
-                    self._contracts, topic, table.qualified, lambda: self._settings.facts(table)
-                ),
-                form=self._envelope.table(table.schema, table.name),
-                convert=self._settings.convert,
-            )
+            plan = self._compile(table, topic, self._versions.settle(name, topic, table).gate)
             self._plans[table.schema, table.name] = plan
         return plan
+
+    def _compile(self, table: Table, topic: str, gate: Gate | None) -> TablePlan:
+        return compile_plan(
+            table,
+            topic=topic,
+            key=self._settings.key(table.schema, table.name),
+            options=self._settings.types,
+            gate=gate,
+            form=self._envelope.table(table.schema, table.name),
+            convert=self._settings.convert,
+        )
 
 
 def _mark(op: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from liberator.change import EncodedBatch, State
+from liberator.change import EncodedBatch, Record, State
 from liberator.errors import CheckpointError
 from liberator.postgres.lsn import format_lsn, parse_lsn
 
@@ -64,8 +64,16 @@ class Cut:
         for column in batch.columns():
             for index in reversed(published):
                 del column[index]
-        # The mark of the transaction's begin went out with its first events.
-        batch.control[:] = [record for record in batch.control if record.id != id_prefix + b"begin"]
+        batch.control[:] = [record for record in batch.control if not self._has_gone(record, id_prefix)]
+        for record in batch.control:
+            if record.before is not None:
+                record.before -= sum(index < record.before for index in published)
+
+    def _has_gone(self, record: Record, id_prefix: bytes) -> bool:
+        """The mark of the transaction's begin went out with its first events, the word of a change with the row after it."""
+        if record.before is not None:
+            return self._is_published(record.id, id_prefix)
+        return record.id == id_prefix + b"begin"
 
     def _is_published(self, id: bytes, id_prefix: bytes) -> bool:
         if id.endswith(_OUTSIDE):

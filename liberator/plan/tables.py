@@ -1,17 +1,20 @@
-"""What every planner of tables shares: one topic a table, and the gate of the contract that is stored for it.
+"""What every planner of tables shares: one topic a table, what its columns' types say, and where its contracts are.
 
-Enters: tables and their topics. Leaves: topics that nobody else has, compiled gates. Called when a table is first seen,
-never per row.
+Enters: tables and their topics. Leaves: topics that nobody else has, schemas and facts of columns. Called when a table is
+first seen, never per row.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from liberator.contract.gate import ColumnFacts, Gate, compile_gate
+from liberator.contract.derive import ColumnSchema
+from liberator.contract.gate import ColumnFacts, Gate
 from liberator.errors import PreconditionError
+from liberator.postgres.model import Column, Table
+from liberator.postgres.values import TypeOptions, schema
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,16 @@ class Contracts(Protocol):
     """Where stored contracts are."""
 
     def load(self, topic: str) -> tuple[int, dict[str, Any]] | None:
-        """The version that holds and its schema; None: there is none."""
+        """The newest version and its schema; None: there is none."""
+
+    def newest(self, topic: str) -> int | None:
+        """The number of the newest version. Reads none."""
+
+    def versions(self, topic: str) -> Mapping[int, dict[str, Any]]:
+        """All of them."""
+
+    def add(self, topic: str, contract: dict[str, Any]) -> int:
+        """Keep the next version, durably; its number. Where the newest says the same, that is it."""
 
 
 class TopicOwners:
@@ -48,15 +60,8 @@ class TopicOwners:
         return {topic: ".".join(table) for topic, table in self._owners.items()}
 
 
-def stored_gate(
-    contracts: Contracts | None, topic: str, qualified: str, facts: Callable[[], Sequence[ColumnFacts]]
-) -> Gate | None:
-    """What is left to check of the contract of a topic; None: there is none. facts: what the table's types guarantee."""
-    stored = contracts.load(topic) if contracts is not None else None
-    if stored is None:
-        return None
-    version, contract = stored
-    gate = compile_gate(contract, list(facts()))
+def warn_if_impossible(gate: Gate, qualified: str, topic: str, version: int) -> None:
+    """Say it once when all rows of a table will be refused."""
     if gate.impossible is not None:
         log.warning(
             "no row of %s as it is now can satisfy contract %s version %d: %s",
@@ -65,4 +70,24 @@ def stored_gate(
             version,
             gate.impossible,
         )
-    return gate
+
+
+def column_schemas(table: Table, options: TypeOptions) -> list[ColumnSchema]:
+    """The schemas of the values of a table's columns."""
+    columns = []
+    for column in table.columns:
+        fragment, definitions = schema(column.type, column.typmod, options)
+        columns.append(
+            ColumnSchema(column.name, fragment, definitions, column.not_null, column.can_be_toasted)
+        )
+    return columns
+
+
+def column_facts(table: Table, options: TypeOptions) -> list[ColumnFacts]:
+    """What the types of a table's columns guarantee of their JSON. A backlog may be older than a NOT NULL."""
+    return [_facts(column, options, nullable=column.name not in table.key) for column in table.columns]
+
+
+def _facts(column: Column, options: TypeOptions, *, nullable: bool) -> ColumnFacts:
+    fragment, definitions = schema(column.type, column.typmod, options)
+    return ColumnFacts(column.name, {**fragment, "$defs": definitions} if definitions else fragment, nullable)

@@ -159,22 +159,18 @@ class LocalPublisher:
 
     def _append(self, transaction: Transaction, batch: EncodedBatch) -> None:
         self._keyless += 1  # events without a key stay together within a batch, as Kafka's clients do it
-        topics = [*batch.topics, *(record.topic for record in batch.control)]
-        keys = [*batch.keys, *(record.key for record in batch.control)]
+        batch = batch.with_control()
         known, keyless = self._known, self._keyless
         transaction.append(
-            topics,
+            batch.topics,
             [
                 keyless % known[topic] if key is None else partition_of(key, known[topic])
-                for topic, key in zip(topics, keys, strict=True)
+                for topic, key in zip(batch.topics, batch.keys, strict=True)
             ],
-            keys,
-            [*batch.values, *(record.value for record in batch.control)],
-            [
-                *map(_packed, batch.ids, batch.headers),
-                *(_packed(record.id, record.headers) for record in batch.control),
-            ],
-            None if batch.timestamps is None else [*batch.timestamps, *[None] * len(batch.control)],
+            batch.keys,
+            batch.values,
+            list(map(_packed, batch.ids, batch.headers)),
+            batch.timestamps,
         )
 
     @contextmanager

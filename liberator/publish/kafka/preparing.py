@@ -1,6 +1,6 @@
 """What is done to a batch before a transaction takes it: topics that exist, events that fit.
 
-Enters: encoded batches. Leaves: the same, control records behind the events, too large events turned into dead letters.
+Enters: encoded batches. Leaves: the same, control records among the events, too large events turned into dead letters.
 Called by `transactional`. What brokers refuse in spite of that is remembered for the next attempt: nothing that failed is
 sent again as it was.
 """
@@ -40,19 +40,6 @@ def weight_of(batch: EncodedBatch) -> int:
     return 2 * batch.size() + _EVENT_BYTES * len(batch)
 
 
-def with_control(batch: EncodedBatch) -> EncodedBatch:
-    """Control records go behind the batch's events."""
-    if not batch.control:
-        return batch
-    whole = EncodedBatch(
-        list(batch.topics), list(batch.keys), list(batch.values), list(batch.ids), list(batch.headers)
-    )
-    whole.timestamps = None if batch.timestamps is None else list(batch.timestamps)
-    for record in batch.control:
-        whole.add(record.topic, record.key, record.value, record.id, record.headers or None)
-    return whole
-
-
 class Preparing:
     """Makes batches ready. largest: the largest event that the client can send, in bytes."""
 
@@ -77,7 +64,7 @@ class Preparing:
     def prepare(self, batch: EncodedBatch) -> EncodedBatch | None:
         """The batch as it is sent; None: no broker answers. Raises `PublishError`, also (retryable) when requests must
         become smaller first."""
-        batch = with_control(batch)
+        batch = batch.with_control()
         names = set(batch.topics)
         if not self._topics.ensure(names):
             return None

@@ -21,7 +21,7 @@ from liberator.kafka.client import Cluster, Driver, Producer, Tally
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.size import fits, too_large
 from liberator.kafka.topics import Topics
-from liberator.publish.kafka.preparing import BATCH_BYTES, LEAST_BATCH_BYTES, weight_of, with_control
+from liberator.publish.kafka.preparing import BATCH_BYTES, LEAST_BATCH_BYTES, weight_of
 from liberator.publish.kafka.too_large import DeadLetters, divert
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class KafkaPublisher:
 
     def _make_ready(self, waiting: _Waiting) -> EncodedBatch | None:
         """The batch as it is sent; None: no broker answers, or earlier batches must be durable first."""
-        batch = with_control(waiting.batch)
+        batch = waiting.batch.with_control()
         names = set(batch.topics)
         if not self._topics.ensure(names):
             return None

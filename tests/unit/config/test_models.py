@@ -81,6 +81,7 @@ def test_defaults_are_those_of_the_reference(loaded: Load, tmp_path: Path) -> No
             "compatibility": "backward",
             "on_invalid": "dead_letter",
             "on_change": "compatible",
+            "change_topic": "{name}.schema-changes",
         },
         "format": {"envelope": "debezium", "tombstones": True},
         "publish": {

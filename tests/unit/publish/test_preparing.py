@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from liberator.change import EncodedBatch, Record
-from liberator.publish.kafka.preparing import with_control
 from liberator.publish.kafka.too_large import DeadLetters, divert
 
 
 def test_control_records_behind_events_with_times_are_of_the_present() -> None:
     batch = EncodedBatch(control=[Record("t", b"k", b"v", b"id/1")])
     batch.add("t", b"k", b"v", b"id/0", None, 1_700_000_000_001)
-    assert with_control(batch).timestamps == [1_700_000_000_001, None]
+    assert batch.with_control().timestamps == [1_700_000_000_001, None]
     assert batch.timestamps == [1_700_000_000_001]
 
 
 def test_batches_whose_events_have_no_times_carry_no_column_of_them() -> None:
     batch = EncodedBatch(control=[Record("t", b"k", b"v", b"id/1")])
     batch.add("t", b"k", b"v", b"id/0")
-    assert with_control(batch).timestamps is None
+    assert batch.with_control().timestamps is None
     assert list(batch.times()) == [None]
 
 
