@@ -99,6 +99,7 @@ COLUMN = {"outbox": {"columns": {"timestamp": "at"}}}
         ("timestamp", f"'{AN_HOUR_AGO.replace(tzinfo=None)}'"),
         ("bigint", str(AN_HOUR_AGO_MS)),
     ],
+    ids=["timestamptz", "timestamp", "bigint"],
 )
 def test_a_column_may_tell_the_time(
     postgres18: Postgres, reading: Reading, unique: str, type: str, value: str
