@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import liberator
 from liberator.errors import ConfigError, LiberatorError, PreconditionError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Control = Callable[[Mapping[str, Any]], object]
 """A control function: takes the request's JSON object, returns what can be written as JSON."""
+
+_Listening = TypeVar("_Listening", bound=socketserver.TCPServer)
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +81,8 @@ class ObserveServer:
         # Loads prometheus_client: only when the endpoint is on.
         from liberator.observe.metrics import Exposition
 
-        host, port = parse_listen(listen)
-        self._server = _bind(listen, host, port)
-        self._server.pages = _Pages(telemetry, Exposition(telemetry), dict(control or {}))
+        self._server = bind(listen, _Server)
+        self._server.pages = Pages(telemetry, Exposition(telemetry), dict(control or {}))
         bound = self._server.server_address
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
         self._thread: threading.Thread | None = None
@@ -118,7 +119,7 @@ class ObserveServer:
         self.close()
 
 
-class _Pages:
+class Pages:
     """What is to be said, apart from how HTTP says it."""
 
     def __init__(self, telemetry: Telemetry, exposition: Any, control: dict[str, Control]) -> None:
@@ -165,7 +166,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = _MAX_CONNECTIONS
-    pages: _Pages
+    pages: Pages
 
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
         self.address_family = family
@@ -193,7 +194,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP's side of `_Pages`."""
+    """HTTP's side of `Pages`."""
 
     server: _Server
     server_version = f"liberator/{liberator.__version__}"
@@ -252,25 +253,30 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug("request from %s: " + format, self.client_address[0], *args)
 
 
-def _bind(listen: str, host: str, port: int) -> _Server:
+def bind(
+    listen: str, make: Callable[[tuple[str, int], socket.AddressFamily], _Listening], part: str = "observe"
+) -> _Listening:
+    """A server that listens at `listen`. part: what errors are called after. Raises `ConfigError`, `PreconditionError`."""
+    host, port = parse_listen(listen)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, address = found[0][0], found[0][4]
-        return _Server((str(address[0]), int(address[1])), family)
+        return make((str(address[0]), int(address[1])), family)
     except OSError as error:
-        raise _refused(listen, port, error) from None
+        raise _refused(listen, port, error, part) from None
 
 
-def _refused(listen: str, port: int, error: OSError) -> PreconditionError:
+def _refused(listen: str, port: int, error: OSError, part: str) -> PreconditionError:
+    key = "observe.listen" if part == "observe" else "listen"
     if error.errno == errno.EADDRINUSE:
-        what, fix = f"port {port} is in use by another program", "choose another port in observe.listen"
+        what, fix = f"port {port} is in use by another program", f"choose another port in {key}"
     elif error.errno == errno.EACCES:
-        what, fix = f"this user may not open port {port}", "choose a port above 1023 in observe.listen"
+        what, fix = f"this user may not open port {port}", f"choose a port above 1023 in {key}"
     else:
         what = f"can't listen on {listen!r}: {error.strerror or error}"
-        fix = "give an address of this machine in observe.listen, for example 127.0.0.1:9464"
-    code = "observe.port_in_use" if error.errno == errno.EADDRINUSE else "observe.listen"
-    return PreconditionError(what, code=code, where=f"observe.listen: {listen}", fix=fix)
+        fix = f"give an address of this machine in {key}, for example 127.0.0.1:9464"
+    code = f"{part}.port_in_use" if error.errno == errno.EADDRINUSE else f"{part}.listen"
+    return PreconditionError(what, code=code, where=f"{key}: {listen}", fix=fix)
 
 
 def _json(status: HTTPStatus, report: Mapping[str, Any]) -> tuple[HTTPStatus, bytes, str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from liberator.change import EncodedBatch, Headers
 from liberator.contract.payload import PayloadGate, is_json
 from liberator.contract.violation import Violation
-from liberator.plan.invalid import InvalidRows
+from liberator.plan.invalid import Meant
 
 Form = Literal["json", "text", "bytes"]
 """Of a payload: JSON for sure, text that must be JSON, bytes that may be anything."""
@@ -78,11 +78,27 @@ class Destination:
     topic: str
 
 
+class Invalid(Protocol):
+    """What becomes of events that break their contract. `plan.invalid.InvalidRows` is for what nobody waits for."""
+
+    def handle(
+        self,
+        violation: Violation,
+        plan: Meant,
+        key: bytes | None,
+        id: bytes,
+        headers: Headers | None,
+        *,
+        publishable: bool = True,
+    ) -> tuple[str, Headers | None]:
+        """The topic and headers with which the event goes out."""
+
+
 class Router:
     """Turns entries into events. label: of the outbox, for messages. now_ms: the time, milliseconds since the Unix epoch."""
 
     def __init__(
-        self, settings: OutboxSettings, invalid: InvalidRows, label: str, now_ms: Callable[[], int]
+        self, settings: OutboxSettings, invalid: Invalid, label: str, now_ms: Callable[[], int]
     ) -> None:
         self._settings = settings
         self._invalid = invalid
