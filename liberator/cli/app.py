@@ -17,6 +17,7 @@ from liberator.cli.options import CONNECTOR_OPTIONS, connector_options, logging_
 from liberator.cli.run import run
 from liberator.cli.schema import schema
 from liberator.cli.session import Session
+from liberator.cli.sidecar import sidecar
 from liberator.cli.slot import slot
 from liberator.cli.status import status
 from liberator.cli.validate import validate
@@ -84,5 +85,5 @@ def _one_liner(context: click.Context, once: bool, max_events: int | None, optio
     return run_source(config, once=once, max_events=max_events, trial=config.trial)
 
 
-for _command in (run, validate, status, checkpoint, slot, schema, init, demo):
+for _command in (run, validate, status, checkpoint, slot, schema, init, sidecar, demo):
     app.add_command(_command)

@@ -23,10 +23,10 @@ def validate(files: tuple[str, ...], stage: str | None, as_json: bool) -> int:
     Example:
       liberate validate connectors/*.yaml
     """
-    from liberator.config import ConfigErrors, load_together
+    from liberator.config import ConfigErrors, load_all
 
     try:
-        configs = load_together(files, stage=stage)
+        configs = load_all(files, stage=stage)
     except ConfigErrors as errors:
         if not as_json:
             raise

@@ -8,21 +8,25 @@ only when it needs a configuration.
 
 from liberator.config.editor_schema import connector_schema
 from liberator.config.faults import ConfigErrors
-from liberator.config.load import load, load_together
+from liberator.config.load import load, load_all, load_sidecar, load_together
 from liberator.config.models import SourceConfig
 from liberator.config.options import from_options
 from liberator.config.patterns import TablePattern, TopicTemplate
 from liberator.config.secrets import RedactingFilter, redact
+from liberator.config.sidecar import SidecarConfig
 
 __all__ = [
     "ConfigErrors",
     "RedactingFilter",
+    "SidecarConfig",
     "SourceConfig",
     "TablePattern",
     "TopicTemplate",
     "connector_schema",
     "from_options",
     "load",
+    "load_all",
+    "load_sidecar",
     "load_together",
     "redact",
 ]

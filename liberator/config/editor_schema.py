@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from liberator.config.models import SourceConfig
+from liberator.config.section import ConnectorConfig
+from liberator.config.sidecar import SidecarConfig
 
 _NOT_A_RULE = ("title", "description", "default", "propertyNames")
 """What is told otherwise, or by some versions of pydantic only."""
@@ -16,18 +18,40 @@ _NOT_A_RULE = ("title", "description", "default", "propertyNames")
 _FILLED_IN = {"type": "string", "pattern": r"\$\{[^{}]+\}"}
 
 
+_OTHERS: dict[str, type[ConnectorConfig]] = {"sidecar": SidecarConfig}
+"""Kinds of connectors that say which they are; without a word it is a source."""
+
+
 def connector_schema() -> dict[str, Any]:
     """What a connector file may hold. Every value may also be filled in with ``${...}``."""
-    schema = SourceConfig.model_json_schema(by_alias=True, mode="validation")
-    for section in (schema, *schema["$defs"].values()):
-        for name, value in section["properties"].items():
-            section["properties"][name] = _or_filled_in(value)
-    head = {
+    parts = _sections(SourceConfig)
+    chosen: dict[str, Any] = {"$ref": f"#/$defs/{SourceConfig.__name__}"}
+    for kind, config in _OTHERS.items():
+        parts |= _sections(config)
+        chosen = {
+            "if": {"properties": {"connector": {"const": kind}}, "required": ["connector"]},
+            "then": {"$ref": f"#/$defs/{config.__name__}"},
+            "else": chosen,
+        }
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A liberator connector",
-        "description": schema["description"],
+        "description": "What a connector file holds; its key connector says which kind it is.",
+        "type": "object",
+        **chosen,
+        "$defs": parts,
     }
-    return {**head, **{key: value for key, value in schema.items() if key not in head}}
+
+
+def _sections(kind: type[ConnectorConfig]) -> dict[str, Any]:
+    """The connector and all its sections, by name."""
+    schema = kind.model_json_schema(by_alias=True, mode="validation")
+    parts = {**schema.pop("$defs"), kind.__name__: schema}
+    for section in parts.values():
+        section.pop("title")
+        for name, value in section["properties"].items():
+            section["properties"][name] = _or_filled_in(value)
+    return parts
 
 
 def _or_filled_in(value: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from liberator.config.models import SourceConfig
 from liberator.config.not_yet import take_out
 from liberator.config.outbox import outbox_faults
 from liberator.config.secrets import redact
+from liberator.config.sidecar import SidecarConfig
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
 from liberator.config.together import contradictions
@@ -26,6 +27,7 @@ from liberator.config.values import FOLDER, kind_of_place
 from liberator.errors import ConfigError
 
 FIELDS = Fields(SourceConfig)
+SIDECAR_FIELDS = Fields(SidecarConfig)
 
 
 def load(
@@ -65,6 +67,10 @@ def _read(
     documents, faults = read_file(path)
     configs = []
     for document in documents:
+        if _is_sidecar(document):
+            what = "a sidecar is run by itself"
+            faults.append(document.fault(("connector",), "sidecar", what, f"run `liberate sidecar {path}`"))
+            continue
         config, found = check(document, substitute(document, env, redact), stage)
         faults += found
         if config is not None:
@@ -89,6 +95,80 @@ def check(
             config = SourceConfig.model_validate(document.data, context={FOLDER: document.folder})
         except ValidationError as error:
             faults += explain(error, document, FIELDS)
+    if config is None or faults:
+        return None, in_order(faults, document)
+    config._document, config._stage = document, stage
+    return config, []
+
+
+def _is_sidecar(document: Document) -> bool:
+    return document.data.get("connector") == "sidecar"
+
+
+def load_all(
+    paths: Iterable[str | Path], env: Mapping[str, str] | None = None, *, stage: str | None = None
+) -> list[SourceConfig | SidecarConfig]:
+    """As `load_together`, with sidecars, each of which has a file of its own. Raises `ConfigErrors`."""
+    configs: list[SourceConfig | SidecarConfig] = []
+    faults: list[ConfigError] = []
+    others: list[str | Path] = []
+    for path in paths:
+        if any(map(_is_sidecar, read_file(Path(path))[0])):
+            config, found = _read_sidecar(Path(path), os.environ if env is None else env, stage)
+            configs += [] if config is None else [config]
+            faults += found
+        else:
+            others.append(path)
+    try:
+        configs += load_together(others, env, stage=stage)
+    except ConfigErrors as errors:
+        faults += errors.faults
+    if faults:
+        raise ConfigErrors(faults)
+    return configs
+
+
+def load_sidecar(
+    path: str | Path, env: Mapping[str, str] | None = None, *, stage: str | None = None
+) -> SidecarConfig:
+    """The sidecar of a file, which holds nothing else. env: default `os.environ`. Raises `ConfigErrors`."""
+    config, faults = _read_sidecar(Path(path), os.environ if env is None else env, stage)
+    if config is None or faults:
+        raise ConfigErrors(faults)
+    return config
+
+
+def _read_sidecar(
+    path: Path, env: Mapping[str, str], stage: str | None
+) -> tuple[SidecarConfig | None, list[ConfigError]]:
+    documents, faults = read_file(path)
+    if len(documents) > 1:
+        what = f"{path} holds {len(documents)} connectors; a sidecar has a file of its own"
+        faults.append(ConfigError(what, code="config.documents", where=str(path)))
+    config = None
+    for document in documents[:1]:
+        if not _is_sidecar(document):
+            what = "this is no sidecar"
+            faults.append(document.fault(("connector",), "sidecar", what, f"run `liberate run {path}`"))
+            continue
+        config, found = check_sidecar(document, substitute(document, env, redact), stage)
+        faults += found
+    return config, faults
+
+
+def check_sidecar(
+    document: Document, faults: list[tuple[KeyPath, ConfigError]], stage: str | None
+) -> tuple[SidecarConfig | None, list[ConfigError]]:
+    """The sidecar that `document` describes, or everything that is wrong with it. faults: what is known already."""
+    if stage:
+        check_stage(stage)
+        apply_stage(document, stage)
+    config = None
+    faults = [*faults, *take_out(document)]
+    try:
+        config = SidecarConfig.model_validate(document.data, context={FOLDER: document.folder})
+    except ValidationError as error:
+        faults += explain(error, document, SIDECAR_FIELDS)
     if config is None or faults:
         return None, in_order(faults, document)
     config._document, config._stage = document, stage

@@ -47,7 +47,7 @@ def apply_stage(document: Document, stage: str) -> None:
         section = document.get(path)
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = topic_prefix(stage) + section[key].replace("{name}", name)
-    if document.get(("source", "mode")) == "outbox":
+    if document.get(("source", "mode")) == "outbox" or document.data.get("connector") == "sidecar":
         _outbox_topic(document, stage)
     document.data["name"] = topic_prefix(stage) + name
     log = document.get(("source", "log"))

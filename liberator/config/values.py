@@ -217,6 +217,12 @@ TableTopic = Annotated[
 OUTBOX_TOPIC = "outbox.event.{aggregatetype}"
 """Where the events of an outbox go unless something else is configured."""
 
+EventTopic = Annotated[
+    TopicTemplate,
+    PlainValidator(_template("name", *EVENT_PLACES)),
+    PlainSerializer(str),
+    WithJsonSchema(_TEXT),
+]
 ConnectorTopic = Annotated[
     TopicTemplate,
     PlainValidator(_template("name")),

@@ -95,6 +95,7 @@ def test_the_commands_are_those_that_exist() -> None:
         "init",
         "run",
         "schema",
+        "sidecar",
         "slot",
         "status",
         "validate",

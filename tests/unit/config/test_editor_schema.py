@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from liberator.config import connector_schema, load
+from liberator.config import connector_schema, load, load_all
 from liberator.config.document import show_path
-from liberator.config.load import FIELDS
+from liberator.config.fields import Fields
+from liberator.config.load import FIELDS, SIDECAR_FIELDS
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))
@@ -37,7 +38,7 @@ def test_the_schema_is_a_schema() -> None:
 def test_sample_connectors_are_valid(path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
         jsonschema.Draft202012Validator(connector_schema()).validate(document)
-    assert load(path, ENV)
+    assert load_all([path], ENV)
 
 
 def test_there_are_sample_connectors() -> None:
@@ -48,6 +49,7 @@ def test_there_are_sample_connectors() -> None:
         "outbox-poll.yaml",
         "postgres-log.yaml",
         "postgres-query.yaml",
+        "sidecar.yaml",
     ]
 
 
@@ -111,10 +113,17 @@ def test_an_editor_takes_what_is_right(change: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(connector_schema()).validate({**MINIMAL, **change})
 
 
-def test_every_key_has_a_description() -> None:
-    assert [show_path(path) for path, info in FIELDS if not info.description] == []
+@pytest.mark.parametrize("fields", [FIELDS, SIDECAR_FIELDS], ids=["source", "sidecar"])
+def test_every_key_has_a_description(fields: Fields) -> None:
+    assert [show_path(path) for path, info in fields if not info.description] == []
 
 
-def test_the_reference_names_every_key() -> None:
-    reference = (ROOT / "docs" / "reference" / "configuration.md").read_text()
-    assert [show_path(path) for path, _ in FIELDS if f"`{show_path(path)}`" not in reference] == []
+@pytest.mark.parametrize(
+    ("fields", "heading"),
+    [(FIELDS, "## Keys\n"), (SIDECAR_FIELDS, "## Keys of a sidecar\n")],
+    ids=["source", "sidecar"],
+)
+def test_the_reference_names_every_key(fields: Fields, heading: str) -> None:
+    whole = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    reference = whole.partition(heading)[2].partition("\n## ")[0]
+    assert [show_path(path) for path, _ in fields if f"`{show_path(path)}`" not in reference] == []

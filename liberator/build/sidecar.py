@@ -1,0 +1,193 @@
+"""A sidecar, wired: server, judge, writer, publisher, window and telemetry.
+
+Enters: a checked `SidecarConfig`. Leaves: a sidecar to run. Called by the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from liberator.build.outbox_rules import contract_of_event, topic_of_event
+from liberator.build.running import Signals, Watching
+from liberator.change import Batch
+from liberator.checkpoint import open_checkpoint
+from liberator.config.sidecar import is_loopback
+from liberator.observe.metrics import Exposition
+from liberator.observe.server import ObserveServer, Pages
+from liberator.observe.telemetry import Telemetry
+from liberator.plan.outbox import OutboxNames, OutboxSettings
+from liberator.policy import Backoff
+from liberator.protocols import Publisher
+from liberator.sidecar.judge import Judge
+from liberator.sidecar.request import Reading
+from liberator.sidecar.server import ServerSettings, SidecarServer
+from liberator.sidecar.window import Window
+from liberator.sidecar.writer import Writer, WriterSettings
+
+if TYPE_CHECKING:
+    from liberator.config.sidecar import SidecarConfig
+    from liberator.kafka import Client
+
+log = logging.getLogger(__name__)
+
+DRAIN = 8.0
+"""Seconds for the way out."""
+
+_LAST = 1.0
+"""Seconds for a writer that has nothing to do."""
+
+_PAUSE_MOST = 2.0
+
+
+class Sidecar:
+    """Listens when constructed; `run` answers requests until it is stopped. publisher: makes the publisher of a session;
+    None: as configured."""
+
+    def __init__(self, config: SidecarConfig, publisher: Callable[[], Publisher] | None = None) -> None:
+        self.config = config
+        self.telemetry = Telemetry(config.name)
+        self._stopped = threading.Event()
+        self._failure: BaseException | None = None
+        events, limits = config.events, config.limits
+        self._writer = Writer(
+            publisher or publishers(config),
+            lambda: Window(config.idempotency.file, config.idempotency.ttl),
+            _Watcher(self.telemetry, dict),
+            WriterSettings(patience=events.timeout, memory=limits.memory, drain=DRAIN),
+            backoff=lambda: Backoff(max=_PAUSE_MOST, random=random.random, tick=time.monotonic),
+        )
+        self.server = SidecarServer(
+            config.listen,
+            Judge(event_settings(config), config.name, now_ms=lambda: time.time_ns() // 1_000_000),
+            self._writer,
+            Pages(self.telemetry, Exposition(self.telemetry), {}),
+            ServerSettings(Reading(events.headers, events.tombstones), limits.event, events.timeout),
+        )
+
+    def stop(self) -> None:
+        """End soon: requests under way are answered first."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Until stopped, by a signal too. Raises the `LiberatorError` that ends it. Main thread only."""
+        with Signals(self.stop):
+            self.serve()
+
+    def serve(self) -> None:
+        """As `run`, in any thread."""
+        with ExitStack() as stack:
+            stack.callback(self.server.close)
+            if self.config.observe is not None:
+                stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
+            # A thread of its own: a client that waits for a broker can't be interrupted, and must not keep us.
+            writer = threading.Thread(target=self._write, name="writer", daemon=True)
+            writer.start()
+            self.server.start()
+            log.info("listening", extra={"url": self.server.url})
+            if not is_loopback(self.config.listen):
+                log.warning("the sidecar can be reached from other machines and has no password")
+            self._stopped.wait()
+            self._drain(writer)
+
+    def _drain(self, writer: threading.Thread) -> None:
+        end = time.monotonic() + DRAIN
+        self.telemetry.state("draining")
+        answered = self.server.drain(DRAIN)
+        self._writer.stop()
+        writer.join(_LAST)
+        if self._writer.owes:  # else it waits for a broker, and nobody for it
+            writer.join(max(0.0, end - time.monotonic()) + _LAST)
+        if self._failure is not None:
+            raise self._failure
+        if not answered:
+            log.warning("some requests were not answered in time: their clients send them again")
+
+    def _write(self) -> None:
+        try:
+            self._writer.run()
+        except BaseException as error:  # it is raised in the thread that waits
+            self._failure = error
+        finally:
+            self.stop()
+
+
+def run_sidecar(config: SidecarConfig) -> int:
+    """Run a sidecar until it is stopped. Returns the exit code; raises `LiberatorError`."""
+    Sidecar(config).run()
+    return 0
+
+
+def event_settings(config: SidecarConfig) -> OutboxSettings:
+    """What of the configuration decides about events: the rules of an outbox."""
+    return OutboxSettings(
+        names=OutboxNames(),
+        topic=topic_of_event(config.publish.topic, name=config.name),
+        contract=contract_of_event(config, config.schema_.dir),
+        tombstones=config.events.tombstones,
+    )
+
+
+def publishers(config: SidecarConfig, client: Client = "auto") -> Callable[[], Publisher]:
+    """What makes the publisher of a session. An event that is too large for its topic has no dead letter: whoever sent it
+    hears of it."""
+    return (lambda: _local(config)) if config.publish.kind == "local" else _kafka(config, client)
+
+
+def _local(config: SidecarConfig) -> Publisher:
+    from liberator.publish.local import LocalPublisher
+
+    publish = config.publish
+    topics = publish.create_topics
+    return LocalPublisher(
+        publish.path,
+        partitions=None if topics is None else max(topics.partitions, 1),
+        settings=None if topics is None else topics.config,
+        exactly_once=config.name if publish.delivery == "exactly_once" else None,
+        memory=config.limits.memory,
+    )
+
+
+def _kafka(config: SidecarConfig, client: Client) -> Callable[[], Publisher]:
+    from liberator.checkpoint.kafka import KafkaCheckpoint
+    from liberator.kafka import TopicSettings
+    from liberator.publish.kafka import Lessons, kafka_publisher, transactional_publisher
+
+    publish = config.publish
+    topics = publish.create_topics
+    wanted = None if topics is None else TopicSettings(topics.partitions, topics.replication, topics.config)
+    memory = config.limits.memory
+    if publish.delivery == "at_least_once":
+        return lambda: kafka_publisher(
+            publish.url,
+            options=publish.options,
+            create_topics=wanted,
+            memory=memory,
+            client=client,
+            name=config.name,
+        )
+    positions = open_checkpoint("kafka", config.name, kafka_url=publish.url, options=publish.options)
+    assert isinstance(positions, KafkaCheckpoint)
+    lessons = Lessons()
+    return lambda: transactional_publisher(
+        publish.url,
+        options=publish.options,
+        create_topics=wanted,
+        memory=memory,
+        client=client,
+        name=config.name,
+        positions=positions,
+        lessons=lessons,
+    )
+
+
+class _Watcher(Watching):
+    """What requests brought. There is no source to be behind of."""
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """See `Watch.received`."""

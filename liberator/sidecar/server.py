@@ -1,0 +1,329 @@
+"""HTTP's side of the sidecar: connections that are kept, bodies with a limit, answers.
+
+Enters: requests. Leaves: answers; posts for the writer. Started by `build`; a thread a connection, which waits until its
+event is durable. Serves the pages of `observe` too, so that an application's supervisor needs one address only.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import socketserver
+import threading
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import liberator
+from liberator.errors import LiberatorError
+from liberator.observe.server import Pages, bind
+from liberator.plan.outbox import Entry
+from liberator.sidecar.answer import Answer, Refused, refused
+from liberator.sidecar.judge import Judge
+from liberator.sidecar.post import Post
+from liberator.sidecar.request import ROOT, HttpHeaders, Reading, read_event
+from liberator.sidecar.writer import Writer
+
+log = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 512
+_IDLE = 75.0
+"""Seconds without a request after which a connection is closed; longer than clients keep theirs as a rule."""
+
+_RETRY_AFTER = 2
+"""Seconds."""
+
+_JSON = "application/json"
+_LONGEST_CHUNK_LINE = 1024
+_MOST_DISCARDED = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """reading: of requests. largest: bytes of a body. timeout: seconds that a request waits until its event is durable."""
+
+    reading: Reading = field(default_factory=Reading)
+    largest: int = 1_000_000
+    timeout: float = 10.0
+
+
+class SidecarServer:
+    """Listens when constructed, answers between `start` and `close`. Raises `PreconditionError` when the address can't be
+    had."""
+
+    def __init__(
+        self, listen: str, judge: Judge, writer: Writer, pages: Pages, settings: ServerSettings
+    ) -> None:
+        self._server = bind(listen, _Server, "sidecar")
+        self._server.judge, self._server.writer = judge, writer
+        self._server.pages, self._server.settings = pages, settings
+        bound = self._server.server_address
+        self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as a URL without a path."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self) -> None:
+        """Answer from now on. Once only."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="sidecar", daemon=True
+        )
+        self._thread.start()
+
+    def drain(self, timeout: float) -> bool:
+        """Take no new connections, and wait until the requests under way are answered; True: they are. What comes through
+        connections that are there already is told to come again."""
+        self._server.draining = True
+        self._stop_listening()
+        return self._server.busy.wait_for_none(timeout)
+
+    def close(self) -> None:
+        """Free the port. Idempotent."""
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+
+
+class _Busy:
+    """How many requests are under way."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            if not self._count:
+                self._changed.notify_all()
+
+    def wait_for_none(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, timeout)
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread a connection, at most `_MOST_CONNECTIONS` at a time; further ones are turned away at once."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = _MOST_CONNECTIONS
+    judge: Judge
+    writer: Writer
+    pages: Pages
+    settings: ServerSettings
+
+    def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
+        self.address_family = family
+        self.draining = False
+        self.busy = _Busy()
+        self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks DNS for the host's name, which can take seconds and is of no use here.
+        socketserver.TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            log.warning("more than %d connections: one is turned away", _MOST_CONNECTIONS)
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("a request failed", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Reads a request, and writes its answer at once."""
+
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = f"liberator/{liberator.__version__}"
+    sys_version = ""
+    timeout = _IDLE
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        path, _, _ = self.path.partition("?")
+        if path == ROOT or path.startswith(f"{ROOT}/"):
+            answer = refused(405, "method", "events are sent with POST", close=self._has_body()).answer
+            return self._answer(answer)
+        status, body, content_type = self.server.pages.get(path, self.headers.get("Accept", ""))
+        return self._write(status, body, content_type, close=self._has_body())
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        with self.server.busy:
+            try:
+                answer = self._post()
+            except Refused as refusal:
+                answer = refusal.answer
+            except LiberatorError as error:  # a contract that can't be read
+                log.error("%s", error)
+                answer = Answer(500, {"error": error.what, "code": error.code})
+            self._answer(answer)
+
+    def do_PUT(self) -> None:
+        self._answer(refused(405, "method", "events are sent with POST", close=True).answer)
+
+    do_DELETE = do_PATCH = do_OPTIONS = do_PUT
+
+    def _post(self) -> Answer:
+        began = time.monotonic()
+        if "Origin" in self.headers:
+            # A browser on this machine may be steered by a foreign page: it always says Origin.
+            raise refused(403, "origin", "requests of web pages are not taken", close=True)
+        body = self._body()
+        server = self.server
+        if server.draining:
+            raise refused(503, "stopping", "the sidecar is stopping", retry_after=_RETRY_AFTER, close=True)
+        entry = read_event(self.path, self._http_headers(), body, server.settings.reading)
+        post = server.judge.judge(entry)
+        if not server.writer.submit(post):
+            what = "the broker does not answer at the moment, or too much waits for it; nothing was done"
+            raise refused(503, "unavailable", what, retry_after=_RETRY_AFTER)
+        post.wait(server.settings.timeout - (time.monotonic() - began))
+        return self._answer_to(post, entry)
+
+    def _answer_to(self, post: Post, entry: Entry) -> Answer:
+        about: dict[str, Any] = {"id": post.id.decode(), "topic": post.topic}
+        if post.verdict == "accepted":
+            return Answer(202, about)
+        if post.verdict == "repeated":
+            return Answer(200, {**about, "repeated": True})
+        if post.verdict == "conflict":
+            what = "this id was given to another event already"
+            return refused(409, "conflict", what, **about).answer
+        if post.verdict == "refused":
+            return _refused_by_topic(post.error, about)
+        self.server.writer.withdraw(post)
+        what = "the broker has not confirmed the event yet: send it again with the same id to learn what became of it"
+        return refused(503, "unconfirmed", what, retry_after=_RETRY_AFTER, **about).answer
+
+    def _http_headers(self) -> HttpHeaders:
+        return self.headers
+
+    # -- bodies
+
+    def _has_body(self) -> bool:
+        return self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
+
+    def _body(self) -> bytes:
+        encoding = self.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise refused(415, "content_encoding", "compressed bodies are not supported", close=True)
+        if self.headers.get_all("Transfer-Encoding"):
+            if self.headers["Transfer-Encoding"].lower() != "chunked" or "Content-Length" in self.headers:
+                raise refused(400, "framing", "the length of the body can't be told", close=True)
+            return self._chunks()
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
+        if lengths or not (length.isascii() and length.isdigit()):
+            raise refused(400, "framing", "the length of the body can't be told", close=True)
+        self._may_be(int(length), int(length))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise refused(400, "framing", "the body ended too early", close=True)
+        return body
+
+    def _chunks(self) -> bytes:
+        """RFC 9112, section 7.1."""
+        body = bytearray()
+        while True:
+            line = self.rfile.readline(_LONGEST_CHUNK_LINE)
+            size = line.partition(b";")[0].strip()
+            if (
+                not line.endswith(b"\r\n")
+                or not size
+                or len(size) > 8
+                or size.strip(b"0123456789abcdefABCDEF")
+            ):
+                raise refused(400, "framing", "the body's chunks can't be read", close=True)
+            length = int(size, 16)
+            if not length:
+                break
+            self._may_be(len(body) + length)
+            chunk = self.rfile.read(length + 2)
+            if len(chunk) < length + 2 or not chunk.endswith(b"\r\n"):
+                raise refused(400, "framing", "the body's chunks can't be read", close=True)
+            body += chunk[:-2]
+        while self.rfile.readline(_LONGEST_CHUNK_LINE).rstrip(b"\r\n"):
+            continue  # trailers mean nothing here
+        return bytes(body)
+
+    def _may_be(self, length: int, coming: int = 0) -> None:
+        """coming: bytes that are taken from the connection in spite of it, as a rule: whoever is still sending when the
+        connection ends does not see the answer."""
+        largest = self.server.settings.largest
+        if length > largest:
+            left = min(coming, _MOST_DISCARDED)
+            while left and (read := self.rfile.read(min(left, 1 << 16))):
+                left -= len(read)
+            raise refused(413, "too_large", f"an event may have {largest} bytes (limits.event)", close=True)
+
+    # -- answers
+
+    def _answer(self, answer: Answer) -> None:
+        self._write(HTTPStatus(answer.status), answer.text(), _JSON, answer.retry_after, close=answer.close)
+
+    def _write(
+        self,
+        status: HTTPStatus,
+        body: bytes,
+        content_type: str,
+        retry_after: int | None = None,
+        *,
+        close: bool = False,
+    ) -> None:
+        """All of it with one call: two would be two packets."""
+        if close or self.server.draining:
+            self.close_connection = True
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            f"Server: {self.server_version}",
+            f"Content-Type: {content_type}",
+            f"Content-Length: {len(body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+        ]
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            head.append("Allow: POST")
+        if retry_after is not None:
+            head.append(f"Retry-After: {retry_after}")
+        if self.close_connection:
+            head.append("Connection: close")
+        text = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
+        self.wfile.write(text if self.command == "HEAD" else text + body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("request from %s: " + format, self.client_address[0], *args)
+
+
+def _refused_by_topic(error: LiberatorError | None, about: dict[str, Any]) -> Answer:
+    assert error is not None
+    status = 413 if error.code == "publish.too_large" else 422
+    return Answer(status, {"error": error.what, "code": error.code, **about})
