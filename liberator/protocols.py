@@ -172,6 +172,41 @@ class Watch(Protocol):
         """The source was lost and is opened again."""
 
 
+class DispatchWatch(Protocol):
+    """Who watches the loop of a sink: called once per batch or invocation. One implementation shows it to people, a twin to
+    tests."""
+
+    def beat(self) -> None:
+        """The loop turns."""
+
+    def state(self, name: LoopState) -> None:
+        """What the loop does from now on."""
+
+    def received(self, batch: ConsumedBatch) -> None:
+        """Events were read."""
+
+    def begun(self, events: int, attempt: int) -> None:
+        """An invocation began."""
+
+    def ended(self, seconds: float, failures: Mapping[int, FunctionError]) -> None:
+        """An invocation ended after `seconds`. failures: see `Outcome`."""
+
+    def done(self, count: int) -> None:
+        """`count` more events are done, or durably given up."""
+
+    def given_up(self, topic: str) -> None:
+        """An event of `topic` is not tried any more."""
+
+    def lag(self, events: int) -> None:
+        """So many events of the stream are not done, whoever reads them."""
+
+    def committed(self) -> None:
+        """Offsets were committed."""
+
+    def error(self, code: str) -> None:
+        """Something failed; it may be tried again."""
+
+
 class SnapshotProgress(Protocol):
     """Who wants to know how a snapshot goes. Called from several threads."""
 
@@ -206,12 +241,13 @@ class Rebalance(Protocol):
 @dataclass(frozen=True, slots=True)
 class Output:
     """What a function gives to be published. topic: None: the one that is configured. key, value: as a record carries
-    them."""
+    them. event: index of the event it came of; None: nobody says."""
 
     topic: str | None
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    event: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +318,9 @@ class Consumer(Protocol):
 
         Where nothing is committed, they count from the start. Asked before the first `poll`, it does not join the group.
         """
+
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """The offsets behind the last events of all partitions of the subscribed topics. Does not join the group."""
 
     def close(self) -> None:
         """Leave the group at once; what is not committed comes again. Tells nobody. Idempotent."""

@@ -1,6 +1,6 @@
 """Configuration -> wired loops: the only place that knows every class.
 
-`run_source` runs a connector; the rest is what the commands about a connector need of the live systems.
+`run_source` and `run_sink` run a connector; the rest is what the commands about a connector need of the live systems.
 """
 
 from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas, register_schemas
@@ -15,6 +15,7 @@ from liberator.build.operate import (
     status,
 )
 from liberator.build.run import run_source
+from liberator.build.sink import run_sink
 
 __all__ = [
     "check_schemas",
@@ -25,6 +26,7 @@ __all__ = [
     "derive_schemas",
     "diff_schemas",
     "register_schemas",
+    "run_sink",
     "run_source",
     "slot_create",
     "slot_drop",

@@ -12,7 +12,7 @@ from liberator.cli.session import Session
 from liberator.cli.target import pick
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import AnyConfig
 
 
 @click.command()
@@ -39,6 +39,7 @@ def run(
     Examples:
       liberate run connectors/postgres-log.yaml
       liberate run shop.yaml billing.yaml --stage test
+      liberate run shop.yaml notify-shipping.yaml
     """
     from liberator.config import load_together
 
@@ -50,13 +51,20 @@ def run(
 
     end_with_supervisor()
     session.start_logging()
+    from liberator.config import SinkConfig
+
+    config = configs[0]
+    if isinstance(config, SinkConfig):
+        from liberator.build import run_sink
+
+        return run_sink(config, once=once, max_events=max_events)
     from liberator.build import run_source
 
-    return run_source(configs[0], once=once, max_events=max_events, trial=False)
+    return run_source(config, once=once, max_events=max_events, trial=False)
 
 
 def _side_by_side(
-    configs: list[SourceConfig], session: Session, once: bool, max_events: int | None, stage: str | None
+    configs: list[AnyConfig], session: Session, once: bool, max_events: int | None, stage: str | None
 ) -> int:
     from liberator.cli.supervise import Child, supervise
 

@@ -6,7 +6,7 @@ Enters: a FILE argument and options. Leaves: `SourceConfig` objects. Never runs 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,7 +21,9 @@ from liberator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import AnyConfig, SourceConfig
+
+_Config = TypeVar("_Config", bound="AnyConfig")
 
 _BESIDE_A_FILE = ("name", "stage")
 
@@ -51,7 +53,7 @@ def connectors(context: click.Context, /, file: str | None, options: dict[str, A
     return pick(load(file, stage=stage), options["name"] if written(context, ["name"]) else None, stage)
 
 
-def pick(configs: list[SourceConfig], name: str | None, stage: str | None) -> list[SourceConfig]:
+def pick(configs: list[_Config], name: str | None, stage: str | None) -> list[_Config]:
     """The connector called `name`, with or without its stage; all without a name. Raises `click.UsageError`."""
     if name is None:
         return configs

@@ -1,24 +1,27 @@
 """YAML -> checked models. The JSON Schema of a configuration is made from them.
 
-Enters: files, or the options of the one-liner, and an environment. Leaves: `SourceConfig` objects whose values are
-ready to use, or one `ConfigErrors` with every fault at once, each with its place and a remedy. Called by the command
-line and the Python API before anything is connected to. Importing it loads pydantic, so the command line does that
-only when it needs a configuration.
+Enters: files, or the options of the one-liner, and an environment. Leaves: `SourceConfig` and `SinkConfig` objects whose
+values are ready to use, or one `ConfigErrors` with every fault at once, each with its place and a remedy. Called by the
+command line and the Python API before anything is connected to. Importing it loads pydantic, so the command line does
+that only when it needs a configuration.
 """
 
 from liberator.config.editor_schema import connector_schema
 from liberator.config.faults import ConfigErrors
-from liberator.config.load import load, load_all, load_sidecar, load_together
+from liberator.config.load import AnyConfig, load, load_all, load_sidecar, load_together
 from liberator.config.models import SourceConfig
 from liberator.config.options import from_options
 from liberator.config.patterns import TablePattern, TopicTemplate
 from liberator.config.secrets import RedactingFilter, redact
 from liberator.config.sidecar import SidecarConfig
+from liberator.config.sink import SinkConfig
 
 __all__ = [
+    "AnyConfig",
     "ConfigErrors",
     "RedactingFilter",
     "SidecarConfig",
+    "SinkConfig",
     "SourceConfig",
     "TablePattern",
     "TopicTemplate",

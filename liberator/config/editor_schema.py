@@ -11,6 +11,7 @@ from typing import Any
 from liberator.config.models import SourceConfig
 from liberator.config.section import ConnectorConfig
 from liberator.config.sidecar import SidecarConfig
+from liberator.config.sink import SinkConfig
 
 _NOT_A_RULE = ("title", "description", "default", "propertyNames")
 """What is told otherwise, or by some versions of pydantic only."""
@@ -18,7 +19,7 @@ _NOT_A_RULE = ("title", "description", "default", "propertyNames")
 _FILLED_IN = {"type": "string", "pattern": r"\$\{[^{}]+\}"}
 
 
-_OTHERS: dict[str, type[ConnectorConfig]] = {"sidecar": SidecarConfig}
+_OTHERS: dict[str, type[ConnectorConfig]] = {"sidecar": SidecarConfig, "sink": SinkConfig}
 """Kinds of connectors that say which they are; without a word it is a source."""
 
 

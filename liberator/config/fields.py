@@ -26,16 +26,21 @@ class Fields:
 
     def keys(self, path: KeyPath) -> list[str]:
         """The keys that the mapping at `path` may have."""
-        return [str(known[-1]) for known in self._fields if known[:-1] == path]
+        return [str(known[-1]) for known in self._fields if known[:-1] == _without_places(path)]
 
     def choices(self, path: KeyPath) -> tuple[str, ...]:
         """The values that the key at `path` may have, where they are a list."""
-        annotation = self._fields[path].annotation
+        annotation = self._fields[_without_places(path)].annotation
         return get_args(annotation) if get_origin(annotation) is Literal else ()
 
     def places_of(self, key: str) -> list[KeyPath]:
         """The paths at which a key of this name exists."""
         return [path for path in self._fields if path[-1] == key]
+
+
+def _without_places(path: KeyPath) -> KeyPath:
+    """The path without the places in lists: the sections of a list have the same keys."""
+    return tuple(key for key in path if isinstance(key, str))
 
 
 def _walk(section: type[Section], above: KeyPath) -> Iterator[tuple[KeyPath, FieldInfo]]:

@@ -1,6 +1,7 @@
 """From files to checked connectors.
 
-Enters: paths and an environment. Leaves: `SourceConfig` objects, or one `ConfigErrors` with every fault of every file.
+Enters: paths and an environment. Leaves: `SourceConfig` and `SinkConfig` objects, or one `ConfigErrors` with every fault of
+every file.
 Called by the command line and the Python API. Never connects to anything.
 """
 
@@ -20,6 +21,7 @@ from liberator.config.not_yet import take_out
 from liberator.config.outbox import outbox_faults
 from liberator.config.secrets import redact
 from liberator.config.sidecar import SidecarConfig
+from liberator.config.sink import SinkConfig
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
 from liberator.config.together import contradictions
@@ -28,16 +30,26 @@ from liberator.errors import ConfigError
 
 FIELDS = Fields(SourceConfig)
 SIDECAR_FIELDS = Fields(SidecarConfig)
+SINK_FIELDS = Fields(SinkConfig)
+
+AnyConfig = SourceConfig | SinkConfig
 
 
 def load(
     path: str | Path, env: Mapping[str, str] | None = None, *, stage: str | None = None
 ) -> list[SourceConfig]:
-    """The connectors of one file. env: default `os.environ`. Raises `ConfigErrors`."""
+    """The source connectors of one file; its sinks are looked at, and left out. env: default `os.environ`. Raises
+    `ConfigErrors`."""
     configs, faults = _read(Path(path), os.environ if env is None else env, stage)
+    sources = [config for config in configs if isinstance(config, SourceConfig)]
+    if not sources and not faults:
+        what = f"{path} holds sinks only, and this is about sources"
+        faults = [
+            ConfigError(what, code="config.no_source", where=str(path), fix="name the file of a source")
+        ]
     if faults:
         raise ConfigErrors(faults)
-    return configs
+    return sources
 
 
 def load_together(
@@ -46,10 +58,10 @@ def load_together(
     *,
     stage: str | None = None,
     one_machine: bool = False,
-) -> list[SourceConfig]:
+) -> list[AnyConfig]:
     """The connectors of files that belong together. one_machine: they are to run side by side on this one, so they
     can't share a port or a file either. Raises `ConfigErrors` for what is wrong in any of them, or between them."""
-    configs: list[SourceConfig] = []
+    configs: list[AnyConfig] = []
     faults: list[ConfigError] = []
     for path in paths:
         found, wrong = _read(Path(path), os.environ if env is None else env, stage)
@@ -61,17 +73,18 @@ def load_together(
     return configs
 
 
-def _read(
-    path: Path, env: Mapping[str, str], stage: str | None
-) -> tuple[list[SourceConfig], list[ConfigError]]:
+def _read(path: Path, env: Mapping[str, str], stage: str | None) -> tuple[list[AnyConfig], list[ConfigError]]:
     documents, faults = read_file(path)
-    configs = []
+    configs: list[AnyConfig] = []
     for document in documents:
         if _is_sidecar(document):
             what = "a sidecar is run by itself"
             faults.append(document.fault(("connector",), "sidecar", what, f"run `liberate sidecar {path}`"))
             continue
-        config, found = check(document, substitute(document, env, redact), stage)
+        is_sink = document.data.get("connector") == "sink"
+        found: list[ConfigError]
+        config: AnyConfig | None
+        config, found = (check_sink if is_sink else check)(document, substitute(document, env, redact), stage)
         faults += found
         if config is not None:
             configs.append(config)
@@ -81,20 +94,45 @@ def _read(
 def check(
     document: Document, faults: list[tuple[KeyPath, ConfigError]], stage: str | None
 ) -> tuple[SourceConfig | None, list[ConfigError]]:
-    """The connector that `document` describes, or everything that is wrong with it. faults: what is known already."""
+    """The source that `document` describes, or everything that is wrong with it. faults: what is known already."""
     if stage:
         check_stage(stage)
-    is_sink = document.data.get("connector") == "sink"
     faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
     faults += outbox_faults(document)
     config = None
-    if not is_sink:
-        if stage:
-            apply_stage(document, stage)
-        try:
-            config = SourceConfig.model_validate(document.data, context={FOLDER: document.folder})
-        except ValidationError as error:
-            faults += explain(error, document, FIELDS)
+    if stage:
+        apply_stage(document, stage)
+    try:
+        config = SourceConfig.model_validate(document.data, context={FOLDER: document.folder})
+    except ValidationError as error:
+        faults += explain(error, document, FIELDS)
+    if config is None or faults:
+        return None, in_order(faults, document)
+    config._document, config._stage = document, stage
+    return config, []
+
+
+def check_sink(
+    document: Document, faults: list[tuple[KeyPath, ConfigError]], stage: str | None
+) -> tuple[SinkConfig | None, list[ConfigError]]:
+    """The sink that `document` describes, or everything that is wrong with it. faults: what is known already."""
+    if stage:
+        check_stage(stage)
+    faults = [*faults, *take_out(document)]
+    if stage:
+        apply_stage(document, stage)
+    config = None
+    try:
+        config = SinkConfig.model_validate(document.data, context={FOLDER: document.folder})
+    except ValidationError as error:
+        # A section whose only key is not supported lacks it: that is no second fault.
+        lacking = {
+            path[:length]
+            for path, fault in faults
+            if fault.code == "config.not_supported"
+            for length in range(len(path))
+        }
+        faults += [each for each in explain(error, document, SINK_FIELDS) if each[0] not in lacking]
     if config is None or faults:
         return None, in_order(faults, document)
     config._document, config._stage = document, stage
@@ -107,9 +145,9 @@ def _is_sidecar(document: Document) -> bool:
 
 def load_all(
     paths: Iterable[str | Path], env: Mapping[str, str] | None = None, *, stage: str | None = None
-) -> list[SourceConfig | SidecarConfig]:
+) -> list[AnyConfig | SidecarConfig]:
     """As `load_together`, with sidecars, each of which has a file of its own. Raises `ConfigErrors`."""
-    configs: list[SourceConfig | SidecarConfig] = []
+    configs: list[AnyConfig | SidecarConfig] = []
     faults: list[ConfigError] = []
     others: list[str | Path] = []
     for path in paths:

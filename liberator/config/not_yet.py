@@ -14,15 +14,16 @@ from liberator.errors import ConfigError
 
 
 class NotYet(NamedTuple):
-    """path: of the key. value: glob of the values that are meant; None: any. instead: what can be done now."""
+    """path: of the key. value: glob of the values that are meant; None: any. instead: what can be done now. whole: the keys
+    beside it belong to it."""
 
     path: tuple[str, ...]
     value: str | None
     instead: str
+    whole: bool = False
 
 
 NOT_YET = (
-    NotYet(("connector",), "sink", "this version runs source connectors"),
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
     NotYet(("format", "envelope"), "cloudevents", "use debezium"),
@@ -31,21 +32,52 @@ NOT_YET = (
 )
 
 
+_FUNCTIONS = "call it with python, http, aws_lambda or command"
+_TRIGGERS = "start it on stream"
+NOT_YET_IN_SINKS = (
+    NotYet(("trigger", "on"), "lag", _TRIGGERS, whole=True),
+    NotYet(("trigger", "on"), "schedule", _TRIGGERS, whole=True),
+    NotYet(("trigger", "on"), "webhook", _TRIGGERS, whole=True),
+    NotYet(("trigger", "on"), "file", _TRIGGERS, whole=True),
+    NotYet(("trigger", "filter"), None, "leave events out in the function"),
+    NotYet(("function", "openfaas"), None, _FUNCTIONS),
+    NotYet(("function", "table"), None, _FUNCTIONS),
+    NotYet(("function", "steps"), None, _FUNCTIONS),
+    NotYet(("policy", "idempotency"), None, "leave it out; event.id is the same when an event comes again"),
+    NotYet(("state",), None, "let the function keep its state itself"),
+    NotYet(("scale", "lag_per_worker"), None, "leave it out; workers start while events wait"),
+)
+
+
 def take_out(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
     """Remove what this version does not have from `document`, and yield a fault for each use of it."""
-    for entry in NOT_YET:
-        section = document.get(entry.path[:-1])
-        key = entry.path[-1]
-        if not isinstance(section, dict) or key not in section:
-            continue
-        value = section[key]
-        if entry.value is not None and not (isinstance(value, str) and fnmatchcase(value, entry.value)):
-            continue
-        del section[key]
-        if _uses(value):
-            named = ".".join(entry.path) + (f": {entry.value}" if entry.value else "")
-            what = f"{named} is not supported by this version"
-            yield entry.path, document.fault(entry.path, "not_supported", what, entry.instead)
+    for entry in NOT_YET_IN_SINKS if document.data.get("connector") == "sink" else NOT_YET:
+        for path, section in _sections(document, entry.path[:-1]):
+            key = entry.path[-1]
+            if key not in section:
+                continue
+            value = section[key]
+            if entry.value is not None and not (isinstance(value, str) and fnmatchcase(value, entry.value)):
+                continue
+            if entry.whole:
+                section.clear()
+            else:
+                del section[key]
+            if _uses(value):
+                named = ".".join(entry.path) + (f": {entry.value}" if entry.value else "")
+                what = f"{named} is not supported by this version"
+                yield (*path, key), document.fault((*path, key), "not_supported", what, entry.instead)
+
+
+def _sections(document: Document, path: tuple[str, ...]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The mapping at `path`, or those of the list there."""
+    found = document.get(path)
+    if isinstance(found, dict):
+        yield path, found
+    elif isinstance(found, list):
+        for index, item in enumerate(found):
+            if isinstance(item, dict):
+                yield (*path, index), item
 
 
 def _uses(value: Any) -> bool:

@@ -1,12 +1,14 @@
 """The same files in test, staging and production: a stage's name goes before everything that connectors share.
 
 Enters: a `Document` as it is written. Leaves: the document with the names of the stage in it. This is the one place
-that decides what a stage changes: connector name (so checkpoint and consumer group too), topics, slot, publication.
+that decides what a stage changes: connector name (so checkpoint and consumer group too), topics, slot, publication. A
+sink's pattern is compared with what follows the stage in a topic.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from liberator.config.document import Document
 from liberator.config.patterns import split_names
@@ -19,6 +21,9 @@ _TOPICS = (
     (("publish",), "dead_letter_topic"),
     (("source", "log"), "message_topic"),
     (("schema",), "change_topic"),
+    (("output",), "topic"),
+    (("policy",), "dead_letter_topic"),
+    (("policy", "on_permanent"), "topic"),
 )
 
 
@@ -49,6 +54,9 @@ def apply_stage(document: Document, stage: str) -> None:
             section[key] = topic_prefix(stage) + section[key].replace("{name}", name)
     if document.get(("source", "mode")) == "outbox" or document.data.get("connector") == "sidecar":
         _outbox_topic(document, stage)
+    stream = document.get(("stream",))
+    if isinstance(stream, dict):
+        _stream_topics(stream, stage)
     document.data["name"] = topic_prefix(stage) + name
     log = document.get(("source", "log"))
     if not isinstance(log, dict):
@@ -61,6 +69,14 @@ def apply_stage(document: Document, stage: str) -> None:
         publication = split_names(publication)
     if isinstance(publication, list):
         log["publication"] = [prefix + item if isinstance(item, str) else item for item in publication]
+
+
+def _stream_topics(stream: dict[str, Any], stage: str) -> None:
+    topics = stream.get("topics")
+    if isinstance(topics, str):
+        topics = split_names(topics)
+    if isinstance(topics, list):
+        stream["topics"] = [topic_prefix(stage) + one if isinstance(one, str) else one for one in topics]
 
 
 def _outbox_topic(document: Document, stage: str) -> None:

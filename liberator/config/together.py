@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from liberator.config.models import SourceConfig
+from liberator.config.sink import SinkConfig
 from liberator.config.urls import split_url
 from liberator.errors import ConfigError
 
-_Share = Callable[[SourceConfig], Hashable | None]
+_Any = SourceConfig | SinkConfig
+_Share = Callable[[_Any], Hashable | None]
 
 
 def _server(config: SourceConfig) -> Hashable:
@@ -21,20 +23,24 @@ def _server(config: SourceConfig) -> Hashable:
     return hosts, tuple(parts.parameters()) if not parts.hosts[0][0] else ()
 
 
-def _slot(config: SourceConfig) -> Hashable | None:
-    if not config.source.reads_log:
+def _slot(config: _Any) -> Hashable | None:
+    if isinstance(config, SinkConfig) or not config.source.reads_log:
         return None
     return _server(config), config.source.log.slot
 
 
-def _endpoint(config: SourceConfig) -> Hashable | None:
+def _endpoint(config: _Any) -> Hashable | None:
     if config.observe is None or config.observe.listen.endswith(":0"):
         return None
     return config.observe.listen
 
 
-def _output(config: SourceConfig) -> Hashable | None:
-    return None if config.publish.kind in ("kafka", "local") else config.publish.url
+def _output(config: _Any) -> Hashable | None:
+    return (
+        None
+        if isinstance(config, SinkConfig) or config.publish.kind in ("kafka", "local")
+        else config.publish.url
+    )
 
 
 _Rule = tuple[str, tuple[str, ...], str, str, _Share]
@@ -73,10 +79,10 @@ _ON_ONE_MACHINE: tuple[_Rule, ...] = (
 """code, key, what is shared, remedy, the thing itself."""
 
 
-def contradictions(configs: Sequence[SourceConfig], *, one_machine: bool) -> Iterator[ConfigError]:
+def contradictions(configs: Sequence[_Any], *, one_machine: bool) -> Iterator[ConfigError]:
     """A fault for every connector that takes what an earlier one has."""
     for code, path, what, fix, share in _EVERYWHERE + (_ON_ONE_MACHINE if one_machine else ()):
-        owners: dict[Hashable, SourceConfig] = {}
+        owners: dict[Hashable, _Any] = {}
         for config in configs:
             thing = share(config)
             if thing is None:
@@ -91,6 +97,8 @@ def contradictions(configs: Sequence[SourceConfig], *, one_machine: bool) -> Ite
                 )
 
 
-def _named(what: str, config: SourceConfig) -> str:
+def _named(what: str, config: _Any) -> str:
     listen = config.observe.listen if config.observe else ""
+    if isinstance(config, SinkConfig):
+        return what.format(name=config.name, listen=listen)
     return what.format(name=config.name, slot=config.source.log.slot, listen=listen, url=config.publish.url)

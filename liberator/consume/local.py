@@ -124,6 +124,12 @@ class LocalConsumer:
                 for partition, (_, end) in bounds.items()
             }
 
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """The offsets behind the last events."""
+        with self._errors():
+            bounds = self._log.bounds(self._matching())
+            return {partition: end for partition, (_, end) in bounds.items()}
+
     def close(self) -> None:
         """Leave the group."""
         if self._heart is not None:

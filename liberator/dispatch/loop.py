@@ -15,7 +15,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ from liberator.dispatch.backlog import Backlog, Order
 from liberator.dispatch.offsets import Offsets
 from liberator.dispatch.settle import Attempt, GivenUp, Retry, settle
 from liberator.errors import ConsumeError, FunctionError, PublishError
-from liberator.protocols import Consumer, Invocations, Outcome, Output, Publisher
+from liberator.protocols import Consumer, DispatchWatch, Invocations, Outcome, Output, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,12 @@ _BUSY = 0.005
 
 _GONE = "function.gone"
 """The function says that it wants no more events at all: none of them is given up for that."""
+
+_LOOK_WHETHER_DONE = 0.2
+"""Seconds between two looks whether everything is done that was there (`once`)."""
+
+_JOIN_WITHIN = 20.0
+"""Seconds after which a member that was given nothing takes it that others have everything (`once`)."""
 
 _REVOKED = 5.0
 """Seconds for what is under way of partitions that go to another member."""
@@ -64,7 +70,8 @@ class DispatchSettings:
     """What of the configuration decides here. max_age: seconds, older events are given up untried. commit_before: offsets
     are committed before the function is called: at most once. memory: bytes of events that wait. drain: seconds for the
     way out. commit_interval: seconds between two commits. until_idle: end when nothing came for so many seconds, None:
-    never."""
+    never. once: end when everything is done that was there at the start. max_events: end when so many events are done.
+    lag_interval: seconds between two looks how far behind the group is."""
 
     order: Order = "key"
     retry: Retry = Retry()  # noqa: RUF009  # frozen
@@ -78,6 +85,9 @@ class DispatchSettings:
     drain: float = 9.0
     commit_interval: float = 0.5
     until_idle: float | None = None
+    once: bool = False
+    max_events: int | None = None
+    lag_interval: float = 10.0
 
 
 class Dispatch:
@@ -85,7 +95,7 @@ class Dispatch:
 
     topics: names, or which names are meant. output: records of what a function gave for these events. given_up: the record
     of an event that is not tried any more, for a topic. publisher: takes both. accepts: a filter; what it turns down is
-    done.
+    done, and an event that it raises a `FunctionError` for is given up untried.
     """
 
     def __init__(
@@ -99,6 +109,7 @@ class Dispatch:
         *,
         output: Callable[[Sequence[Output], Sequence[Event]], EncodedBatch],
         given_up: Callable[[GivenUp, str], EncodedBatch],
+        watch: DispatchWatch,
         accepts: Callable[[Event], bool] = lambda event: True,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -112,6 +123,7 @@ class Dispatch:
         self._settings = settings
         self._output = output
         self._given_up = given_up
+        self._watch = watch
         self._accepts = accepts
         self._tick, self._now, self._chance = tick, now, chance
         self._offsets = Offsets()
@@ -119,12 +131,17 @@ class Dispatch:
         self._assigned: set[TopicPartition] = set()
         self._paused = False
         self._draining = False
-        self._running: dict[int, Attempt] = {}
+        self._running: dict[int, tuple[Attempt, float]] = {}
         self._later: list[tuple[float, Attempt]] = []
         self._publishing: dict[str, list[Event]] = {}
         self._number = 0
         self._commit_due = 0.0
-        self._moved_at = 0.0
+        self._lag_due = 0.0
+        self._goal: Mapping[TopicPartition, int] | None = None
+        self._goal_due = 0.0
+        self._begun = 0
+        self._joined = False
+        self._moved_at = self._started_at = 0.0
         self._stopping = threading.Event()
         self._failure: FunctionError | None = None
 
@@ -135,9 +152,10 @@ class Dispatch:
     def run(self) -> None:
         """Dispatch until stopped. Raises the `LiberatorError` that ends it."""
         self._consumer.subscribe(self._topics, self)
-        self._moved_at = self._tick()
+        self._moved_at = self._started_at = self._tick()
+        self._watch.state("streaming")
         try:
-            while not self._stopping.is_set() and self._failure is None and not self._is_idle():
+            while not self._stopping.is_set() and self._failure is None and not self._is_enough():
                 self._turn()
             self._drain()
             if self._failure is not None:
@@ -148,15 +166,60 @@ class Dispatch:
             self._publisher.close()
 
     def _turn(self) -> None:
+        self._watch.beat()
         self._read()
         self._look()
         self._begin()
         self._commit()
+        self._measure()
 
-    def _is_idle(self) -> bool:
-        limit = self._settings.until_idle
-        busy = self._running or self._later or self._publishing or self._backlog.size
-        return limit is not None and not busy and self._tick() - self._moved_at >= limit
+    def _is_enough(self) -> bool:
+        settings = self._settings
+        if settings.once and self._reached_the_goal():
+            return True
+        if self._running or self._later or self._publishing:
+            return False
+        if settings.max_events is not None and self._begun >= settings.max_events:
+            return True
+        limit = settings.until_idle
+        return limit is not None and not self._backlog.size and self._tick() - self._moved_at >= limit
+
+    def _reached_the_goal(self) -> bool:
+        """Is everything committed that was there at the first look?"""
+        now = self._tick()
+        if now < self._goal_due:
+            return False
+        self._goal_due = now + _LOOK_WHETHER_DONE
+        self._commit(now=True)
+        try:
+            ends = self._consumer.ends()
+            if self._goal is None:
+                self._goal = ends
+            if not (self._joined or not self._goal or now - self._started_at > _JOIN_WITHIN):
+                return False
+            lag = self._consumer.lag()
+        except ConsumeError as error:
+            self._survive(error)
+            return False
+        return all(ends[one] - lag.get(one, 0) >= end for one, end in self._goal.items() if one in ends)
+
+    def _measure(self) -> None:
+        """How far behind is the group?"""
+        now = self._tick()
+        if now < self._lag_due:
+            return
+        self._lag_due = now + self._settings.lag_interval
+        try:
+            self._watch.lag(sum(self._consumer.lag().values()))
+        except ConsumeError as error:
+            self._survive(error)
+
+    def _survive(self, error: ConsumeError) -> None:
+        """It may pass. Raises what does not."""
+        self._watch.error(error.code)
+        if not error.retryable:
+            raise error
+        log.warning("%s%s", error, f" ({error.fix})" if error.fix else "")
 
     # Reading
 
@@ -166,20 +229,22 @@ class Dispatch:
         try:
             batch = self._consumer.poll(_POLL_EVENTS, _BUSY if busy else _IDLE)
         except ConsumeError as error:
-            if not error.retryable:
-                raise
-            log.warning("%s%s", error, f" ({error.fix})" if error.fix else "")
+            self._survive(error)
             self._stopping.wait(_IDLE)
             return
         now = self._tick()
         if len(batch):
             self._moved_at = now
+            self._watch.received(batch)
         for event in events_of(batch):
             self._offsets.read(event.place, event.offset)
-            if self._accepts(event):
-                self._backlog.add(event, now)
-            else:
-                self._offsets.done(event.place, event.offset)
+            try:
+                if self._accepts(event):
+                    self._backlog.add(event, now)
+                else:
+                    self._done([event])
+            except FunctionError as error:
+                self._give_up(GivenUp(event, error, 0))
 
     def _breathe(self) -> None:
         """Read no more than the memory holds."""
@@ -206,7 +271,8 @@ class Dispatch:
                 self._done(events)
                 self._commit(now=True)
             self._number += 1
-            self._running[self._number] = attempt
+            self._running[self._number] = attempt, self._tick()
+            self._watch.begun(len(events), attempt.number)
             self._function.begin(self._number, events, attempt.number)
 
     def _next(self, urgent: bool) -> Attempt | None:
@@ -217,7 +283,14 @@ class Dispatch:
                 return attempt
         if not (self._trigger.due(self._backlog, now) or (urgent and self._backlog.ready)):
             return None
-        return Attempt(self._backlog.take(self._trigger.count, self._trigger.size))
+        count, most = self._trigger.count, self._settings.max_events
+        if most is not None:
+            if self._begun >= most and not urgent:
+                return None
+            count = min(count, max(1, most - self._begun))
+        events = self._backlog.take(count, self._trigger.size)
+        self._begun += len(events)
+        return Attempt(events)
 
     def _young_enough(self, attempt: Attempt) -> Sequence[Event]:
         """The events of an attempt; those that are too old for a first one are given up."""
@@ -238,7 +311,9 @@ class Dispatch:
         """See what has ended, and what is durable."""
         for number, outcome in self._function.finished(wait):
             self._moved_at = self._tick()
-            self._settle(self._running.pop(number), outcome)
+            attempt, begun = self._running.pop(number)
+            self._watch.ended(self._moved_at - begun, outcome.failures)
+            self._settle(attempt, outcome)
         for name in self._publisher.durable() or {}:
             self._done(self._publishing.pop(name))
 
@@ -265,7 +340,9 @@ class Dispatch:
         what = f"{event.id} ({event.topic}/{event.partition} at {event.offset}): {entry.error}"
         if entry.error.code == _GONE:
             self._end_with(entry)
-        elif settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
+            return
+        self._watch.given_up(event.topic)
+        if settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
             log.warning("rejected after %d attempts: %s", entry.attempts, what)
             self._publish(self._given_up(entry, settings.permanent_topic), [event])
         elif settings.on_failure == "dead_letter":
@@ -282,7 +359,9 @@ class Dispatch:
         event = entry.event
         if self._failure is None:
             self._failure = FunctionError(
-                f"the function failed {entry.attempts} times: {entry.error}",
+                f"the function failed {entry.attempts} times: {entry.error}"
+                if entry.attempts
+                else str(entry.error),
                 code=entry.error.code,
                 where=f"{event.topic}/{event.partition} at offset {event.offset}, event {event.id}",
                 fix=entry.error.fix or "correct the function, then start again: it goes on with this event",
@@ -302,6 +381,7 @@ class Dispatch:
     def _done(self, events: Sequence[Event]) -> None:
         for event in events:
             self._offsets.done(event.place, event.offset)
+        self._watch.done(len(events))
 
     def _commit(self, now: bool = False) -> None:
         if not now and self._tick() < self._commit_due:
@@ -315,14 +395,17 @@ class Dispatch:
         except ConsumeError as error:
             if not error.retryable and error.code != "consume.lost":
                 raise
+            self._watch.error(error.code)
             log.info("%s; what was not committed comes again", error)
         else:
             self._offsets.committed(offsets)
+            self._watch.committed()
 
     # Partitions that come and go: see `Rebalance`
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """These are read from now on."""
+        self._joined = True
         self._assigned.update(partitions)
         if self._paused or self._draining:
             self._consumer.pause(partitions)
@@ -348,7 +431,8 @@ class Dispatch:
     def _under_way(self) -> dict[TopicPartition, int]:
         """Of each partition the last offset that a function has begun with, in whatever attempt."""
         last: dict[TopicPartition, int] = {}
-        attempts = [*self._running.values(), *(attempt for _, attempt in self._later)]
+        attempts = [attempt for attempt, _ in self._running.values()]
+        attempts += [attempt for _, attempt in self._later]
         for event in (event for attempt in attempts for event in attempt.all_events()):
             last[event.place] = max(event.offset, last.get(event.place, -1))
         return last
@@ -381,6 +465,7 @@ class Dispatch:
     def _drain(self) -> None:
         """What is under way ends; what would have to wait for another attempt comes again."""
         end = self._tick() + self._settings.drain
+        self._watch.state("draining")
         self._draining = True
         self._consumer.pause(self._assigned)
         try:

@@ -101,7 +101,7 @@ class HttpFunction:
             if isinstance(answer, FunctionError):
                 failures[index] = answer
             elif answer is not None:
-                outputs.append(Output(None, event.raw_key, answer))
+                outputs.append(Output(None, event.raw_key, answer, event=index))
         return Outcome(failures, tuple(outputs))
 
     def close(self) -> None:

@@ -34,7 +34,8 @@ _END_WITHIN = 1.0
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """timeout: seconds of an invocation. least, most: workers; least 0: none while nothing comes. idle: seconds after
-    which a worker above the least ends. memory: bytes of address space of each, 0: no limit."""
+    which a worker above the least ends. memory: bytes that each may take beyond what it has when it is
+    ready, 0: no limit."""
 
     timeout: float = 30.0
     least: int = 0
@@ -84,18 +85,21 @@ class _Worker:
 
 
 class ProcessInvocations:
-    """See `liberator.protocols.Invocations`. Raises what a worker says that can't start: `ConfigError`, `FunctionError`."""
+    """See `liberator.protocols.Invocations`. started: called for each worker that is started. Raises what a worker says that
+    can't start: `ConfigError`, `FunctionError`."""
 
     def __init__(
         self,
         target: str,
         folder: Path,
         settings: WorkerSettings,
+        started: Callable[[], None] = lambda: None,
         tick: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
         self._folder = folder
         self._settings = settings
+        self._started = started
         self._tick = tick
         self._workers: list[_Worker] = []
         self._lost: list[tuple[int, Outcome]] = []
@@ -138,6 +142,7 @@ class ProcessInvocations:
 
     def _start(self) -> _Worker:
         self.cold_starts += 1
+        self._started()
         worker = _Worker(self._target, self._folder, self._settings.memory, self._tick())
         self._workers.append(worker)
         return worker

@@ -7,9 +7,9 @@ Enters: events. Leaves: outcomes. Called by the dispatch loop.
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from liberator.change import Event
@@ -31,7 +31,10 @@ class Callee(Protocol):
 
 
 class ThreadInvocations:
-    """See `liberator.protocols.Invocations`. timeout: seconds that a call is told it has."""
+    """See `liberator.protocols.Invocations`. timeout: seconds that a call is told it has.
+
+    The threads are daemons: a call that never ends does not keep the process from ending.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,8 @@ class ThreadInvocations:
         self._timeout = timeout
         self._tick = tick
         self._running = 0
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="function")
+        self._threads: list[threading.Thread] = []
+        self._calls: queue.SimpleQueue[tuple[int, Sequence[Event], int] | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
 
     def free(self) -> int:
@@ -56,7 +60,11 @@ class ThreadInvocations:
     def begin(self, number: int, events: Sequence[Event], attempt: int) -> None:
         """Call the function in a thread."""
         self._running += 1
-        self._threads.submit(self._call, number, events, attempt)
+        if self._running > len(self._threads):
+            thread = threading.Thread(target=self._work, name=f"function-{self._running}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._calls.put((number, events, attempt))
 
     def finished(self, timeout: float) -> Sequence[tuple[int, Outcome]]:
         """Those that have ended since the last call."""
@@ -72,8 +80,16 @@ class ThreadInvocations:
 
     def close(self, timeout: float) -> None:
         """Give the function's resources back; calls that still run are left to their time-out."""
-        self._threads.shutdown(wait=self._running == 0, cancel_futures=True)
+        for _ in self._threads:
+            self._calls.put(None)
+        if self._running == 0:
+            for thread in self._threads:
+                thread.join()
         self._function.close()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            self._call(*call)
 
     def _call(self, number: int, events: Sequence[Event], attempt: int) -> None:
         deadline = None if self._timeout is None else self._tick() + self._timeout

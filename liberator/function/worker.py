@@ -26,7 +26,7 @@ Call = tuple[list[Event], int, "float | None"]
 
 
 def main(descriptor: int, target: str, folder: str, memory: int) -> None:
-    """Serve until the connection ends. memory: bytes of address space, 0: no limit."""
+    """Serve until the connection ends. memory: bytes that the function may take once it is ready, 0: no limit."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the connector ends its workers itself
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(name)s  %(message)s")
     connection: Connection[Any, Call] = Connection(descriptor)
@@ -36,7 +36,8 @@ def main(descriptor: int, target: str, folder: str, memory: int) -> None:
         connection.send(error)
         return
     if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        limit = _taken() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     gc.freeze()
     connection.send(None)
     try:
@@ -48,6 +49,11 @@ def main(descriptor: int, target: str, folder: str, memory: int) -> None:
         pass
     finally:
         function.close()
+
+
+def _taken() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 if __name__ == "__main__":

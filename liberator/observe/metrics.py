@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from liberator.observe.sink_metrics import sink_metrics
 from liberator.observe.telemetry import STATES, Telemetry
 
 _SNAPSHOT = (
@@ -56,6 +57,15 @@ class _TelemetryCollector(Collector):
             "state",
             {state: float(state == status["state"]) for state in STATES},
         )
+        yield _labelled_counter(
+            "liberator_errors", "Errors, by stable code.", "code", status["errors"]["codes"]
+        )
+        yield _counter(
+            "liberator_reconnects", "Times that the source was opened again.", status["reconnects"]
+        )
+        if "invocations" in status:
+            yield from sink_metrics(status)
+            return
         yield from _event_metrics(status)
         yield from _lag_metrics(status["lag"])
         yield from _snapshot_metrics(status["snapshot"])
@@ -102,14 +112,12 @@ def _queue_metrics(queue: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _trouble_metrics(status: Mapping[str, Any]) -> Iterator[Metric]:
-    yield _labelled_counter("liberator_errors", "Errors, by stable code.", "code", status["errors"]["codes"])
     yield _labelled_counter(
         "liberator_dead_letters",
         "Events that went to the dead letters, by table.",
         "table",
         status["dead_letters"]["tables"],
     )
-    yield _counter("liberator_reconnects", "Times that the source was opened again.", status["reconnects"])
     checkpoint = status["checkpoint"]
     if checkpoint is not None:
         yield _gauge(

@@ -156,6 +156,8 @@ def status_line(status: Mapping[str, Any]) -> str:
     parts = [status["state"], f"{events['per_second']:,.0f} events/s", f"{events['total']:,} events"]
     if lag["bytes"] is not None and lag["seconds"] is not None:
         parts.append(f"lag {readable_bytes(lag['bytes'])}, {readable_seconds(lag['seconds'])}")
+    if lag.get("events") is not None:
+        parts.append(f"lag {lag['events']:,} events")
     if position is not None:
         parts.append(f"at {position['source_lsn']}")
     if status["dead_letters"]["total"]:
@@ -213,6 +215,8 @@ def _fields(status: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {"events": events["total"], "events_per_second": events["per_second"]}
     if lag["bytes"] is not None:
         fields |= {"lag_bytes": lag["bytes"], "lag_seconds": lag["seconds"]}
+    if lag.get("events") is not None:
+        fields["lag_events"] = lag["events"]
     if position is not None:
         fields["position"] = position["source_lsn"]
     if snapshot is not None and status["state"] == "snapshot":

@@ -154,6 +154,8 @@ class Telemetry:
     stalled_after: seconds after which events that do not become durable count as a stalled publisher.
     """
 
+    stalled_words = "the publisher confirmed nothing for {seconds:.0f} s; {count} events wait"
+
     def __init__(
         self,
         name: str,
@@ -326,7 +328,7 @@ class Telemetry:
         in_flight = self._counts.published - self._counts.durable
         is_stalled = in_flight > 0 and stalled > self._stalled_after
         if is_stalled:
-            against.append(f"the publisher confirmed nothing for {stalled:.0f} s; {in_flight} events wait")
+            against.append(self.stalled_words.format(seconds=stalled, count=in_flight))
         working = self._state in _WORKING
         if live and not working:
             against.append(f"the connector is {self._state}")

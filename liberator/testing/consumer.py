@@ -120,6 +120,11 @@ class MemoryConsumer:
             if self.wants(partition.topic)
         }
 
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """The offsets behind the last events."""
+        events = self._stream.events
+        return {partition: len(events[partition]) for partition in events if self.wants(partition.topic)}
+
     def close(self) -> None:
         """Leave the group."""
         self._group.leave(self._name)

@@ -1,10 +1,11 @@
-"""A watch that writes down what the loop told it, in order."""
+"""Watches that write down what the loops told them, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from liberator.change import Batch
+from liberator.change import Batch, ConsumedBatch
+from liberator.errors import FunctionError
 from liberator.protocols import LoopState
 
 
@@ -52,3 +53,59 @@ class MemoryWatch:
     def reconnect(self) -> None:
         """See `Watch.reconnect`."""
         self.reconnects += 1
+
+
+class MemoryDispatchWatch:
+    """states: what the loop of a sink did, without repetitions. read, finished: events. calls: events and attempt of each
+    invocation. failed: codes, by invocation that had failures. dead: topics of events that were given up."""
+
+    def __init__(self) -> None:
+        self.states: list[LoopState] = []
+        self.errors: list[str] = []
+        self.calls: list[tuple[int, int]] = []
+        self.failed: list[set[str]] = []
+        self.dead: list[str] = []
+        self.behind: list[int] = []
+        self.read = self.finished = self.commits = self.beats = 0
+
+    def beat(self) -> None:
+        """See `DispatchWatch.beat`."""
+        self.beats += 1
+
+    def state(self, name: LoopState) -> None:
+        """See `DispatchWatch.state`."""
+        if self.states[-1:] != [name]:
+            self.states.append(name)
+
+    def received(self, batch: ConsumedBatch) -> None:
+        """See `DispatchWatch.received`."""
+        self.read += len(batch)
+
+    def begun(self, events: int, attempt: int) -> None:
+        """See `DispatchWatch.begun`."""
+        self.calls.append((events, attempt))
+
+    def ended(self, seconds: float, failures: Mapping[int, FunctionError]) -> None:
+        """See `DispatchWatch.ended`."""
+        if failures:
+            self.failed.append({error.code for error in failures.values()})
+
+    def done(self, count: int) -> None:
+        """See `DispatchWatch.done`."""
+        self.finished += count
+
+    def given_up(self, topic: str) -> None:
+        """See `DispatchWatch.given_up`."""
+        self.dead.append(topic)
+
+    def lag(self, events: int) -> None:
+        """See `DispatchWatch.lag`."""
+        self.behind.append(events)
+
+    def committed(self) -> None:
+        """See `DispatchWatch.committed`."""
+        self.commits += 1
+
+    def error(self, code: str) -> None:
+        """See `DispatchWatch.error`."""
+        self.errors.append(code)

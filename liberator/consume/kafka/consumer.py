@@ -93,12 +93,7 @@ class KafkaConsumer:
     def lag(self) -> Mapping[TopicPartition, int]:
         """Offsets that the group has not done, by partition."""
         with self._errors():
-            known = self._client.topics()
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in self._matching(known)
-                for number in range(known.get(topic, 0))
-            ]
+            partitions = self._partitions()
             if not partitions:
                 return {}
             ends = self._client.offsets(dict.fromkeys(partitions, LATEST))
@@ -107,11 +102,25 @@ class KafkaConsumer:
             done.update(self._read().offsets(missing, self._start))
         return {partition: max(0, end - done[partition]) for partition, end in ends.items()}
 
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """The offsets behind the last events."""
+        with self._errors():
+            partitions = self._partitions()
+            return self._client.offsets(dict.fromkeys(partitions, LATEST)) if partitions else {}
+
     def close(self) -> None:
         """Leave the group."""
         if self._reading is not None:
             self._reading.end()
         self._client.close()
+
+    def _partitions(self) -> list[TopicPartition]:
+        known = self._client.topics()
+        return [
+            TopicPartition(topic, number)
+            for topic in self._matching(known)
+            for number in range(known.get(topic, 0))
+        ]
 
     def _read(self) -> Reading:
         assert self._reading is not None, "subscribe comes first"

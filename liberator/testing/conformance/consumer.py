@@ -292,6 +292,18 @@ class ConsumerConformance:
         )  # Kafka counts the end of a transaction
         consumer.close()
 
+    def test_the_ends_are_where_a_group_that_has_done_everything_stands(self, stream: Stream) -> None:
+        stream.create(stream.topic, 2)
+        stream.append(stream.topic, 0, numbered(range(10)))
+        consumer = self.join(stream)
+        ends = consumer.ends()
+        assert 10 <= ends[TopicPartition(stream.topic, 0)] <= 11  # Kafka counts the end of a transaction
+        assert ends[TopicPartition(stream.topic, 1)] == 0
+        consumer.commit(done(read(consumer, 10, quiet=QUIET)))
+        turns([consumer], lambda: not any(consumer.lag().values()))
+        assert consumer.ends() == ends
+        consumer.close()
+
     def test_whoever_asks_for_the_lag_does_not_join(self, stream: Stream) -> None:
         stream.create(stream.topic, 2)
         stream.append(stream.topic, 0, numbered(range(10)))

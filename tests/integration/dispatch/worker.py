@@ -20,6 +20,7 @@ from liberator.function.context import Context
 from liberator.function.threads import ThreadInvocations
 from liberator.protocols import Consumer, Outcome, Output
 from liberator.testing.publisher import MemoryPublisher
+from liberator.testing.watch import MemoryDispatchWatch
 
 
 class Writing:
@@ -67,6 +68,7 @@ def main(url: str, group: str, topic: str, out: str, seconds: str) -> None:
         DispatchSettings(commit_interval=0.1),
         output=nothing,
         given_up=dead,
+        watch=MemoryDispatchWatch(),
     )
     signal.signal(signal.SIGTERM, lambda *_: it.stop())
     it.run()

@@ -8,10 +8,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from liberator.config import connector_schema, load, load_all
-from liberator.config.document import show_path
+from liberator.config.document import read_file, show_path
 from liberator.config.fields import Fields
 from liberator.config.load import FIELDS, SIDECAR_FIELDS
 
@@ -21,6 +20,7 @@ ENV = {
     "SHOP_DSN": "postgresql://db/shop",
     "SHOP_URL": "sqlite:///shop.db",
     "LEGACY_DSN": "mysql+pymysql://db/shop",
+    "SHIPPING_URL": "https://shipping.example/events",
 }
 MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
 
@@ -36,8 +36,8 @@ def test_the_schema_is_a_schema() -> None:
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: str(path.name))
 def test_sample_connectors_are_valid(path: Path) -> None:
-    for document in yaml.safe_load_all(path.read_text()):
-        jsonschema.Draft202012Validator(connector_schema()).validate(document)
+    for document in read_file(path)[0]:
+        jsonschema.Draft202012Validator(connector_schema()).validate(document.data)
     assert load_all([path], ENV)
 
 
@@ -50,6 +50,9 @@ def test_there_are_sample_connectors() -> None:
         "postgres-log.yaml",
         "postgres-query.yaml",
         "sidecar.yaml",
+        "sink-command.yaml",
+        "sink-http.yaml",
+        "sink-python.yaml",
     ]
 
 

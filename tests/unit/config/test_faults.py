@@ -185,7 +185,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("connector: sink\nname: x\nstream: {url: kafka://b}\n", "connector: sink"),
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
         ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
         ("name: s\nsource: {url: postgresql://db}\nformat: {envelope: flat}\n", "format.envelope: flat"),

@@ -18,6 +18,7 @@ from liberator.protocols import Outcome, Output
 from liberator.testing.consumer import MemoryConsumer, MemoryStream
 from liberator.testing.function import MemoryFunction
 from liberator.testing.publisher import MemoryPublisher
+from liberator.testing.watch import MemoryDispatchWatch
 
 ONE = TopicPartition("orders", 0)
 
@@ -63,6 +64,7 @@ class Bench:
     ) -> None:
         self.function = MemoryFunction(answer, workers)
         self.publisher = MemoryPublisher()
+        self.watch = MemoryDispatchWatch()
         self.consumer: MemoryConsumer = stream.consumer("shipping")
         self.now = 1_000.0
         fields = {
@@ -81,6 +83,7 @@ class Bench:
             DispatchSettings(**fields),  # type: ignore[arg-type]  # the tests' own keywords
             output=output,
             given_up=record,
+            watch=self.watch,
             accepts=accepts,
             now=lambda: self.now,
         )
@@ -363,3 +366,50 @@ def test_every_event_is_done_and_the_order_of_every_key_kept_whatever_fails(seed
         firsts = list(dict.fromkeys(numbers))
         assert firsts == sorted(firsts), f"key {key!r} out of order"
         assert set(firsts) == {n for n in range(300) if b"%d" % (n % 12) == key}
+
+
+def test_once_ends_when_everything_is_done_that_was_there() -> None:
+    events = stream(20, partitions=2)
+
+    def answer(given: Sequence[Event], attempt: int) -> Outcome:
+        events.append("orders", b"0", b"{}")  # somebody goes on writing
+        return Outcome()
+
+    Bench(events, answer, trigger=Trigger(count=5, window=0.0), once=True, until_idle=None).run()
+    assert all(offset >= 10 for offset in committed(events).values())
+
+
+def test_once_on_an_empty_stream_ends() -> None:
+    it = Bench(MemoryStream(), once=True, until_idle=None).run()
+    assert it.given() == []
+
+
+def test_no_more_events_are_begun_than_asked_for() -> None:
+    events = stream(20, keys=1)
+    it = Bench(events, trigger=Trigger(count=4, window=0.0), max_events=6, until_idle=None, workers=1).run()
+    assert [offsets for offsets, _ in it.given()] == [[0, 1, 2, 3], [4, 5]]
+    assert committed(events) == {ONE: 6}
+
+
+def test_an_event_that_the_filter_can_not_judge_is_given_up_untried() -> None:
+    def accepts(event: Event) -> bool:
+        if event.offset == 1:
+            raise FunctionError("no JSON", code="function.poison")
+        return True
+
+    events = stream(3)
+    it = Bench(events, accepts=accepts).run()
+    assert it.dead() == [b'{"n":1}']
+    assert sorted(offset for offsets, _ in it.given() for offset in offsets) == [0, 2]
+    assert committed(events) == {ONE: 3}
+
+
+def test_the_watch_is_told_what_happens() -> None:
+    it = Bench(stream(4, keys=1), failing(2), trigger=Trigger(count=4, window=0.0)).run()
+    assert it.watch.states == ["streaming", "draining"]
+    assert it.watch.read == it.watch.finished == 4
+    assert it.watch.calls == [(4, 1), (1, 2), (1, 3)]
+    assert it.watch.failed == [{PASSING.code}] * 3
+    assert it.watch.dead == ["orders"]
+    assert it.watch.behind
+    assert it.watch.commits

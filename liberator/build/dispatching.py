@@ -1,0 +1,141 @@
+"""Configuration -> a dispatch loop: consumer, trigger, function, policy and publisher, wired for one session.
+
+Enters: a checked `SinkConfig`, whatever runs the function, and who watches. Leaves: a `Dispatch` that is connected. Called
+by `sink`, and by whoever wants to push a stream somewhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from liberator.build.outputs import Outputs, accepts
+from liberator.dispatch.dead_letter import dead_letters_of
+from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
+from liberator.dispatch.settle import Retry
+from liberator.function.checked import CheckedInvocations
+from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
+
+if TYPE_CHECKING:
+    from liberator.config import SinkConfig
+
+DRAIN = 8.0
+"""Seconds for what is under way when the connector is asked to end; the rest of ten is for leaving the group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """When a connector ends by itself: see `DispatchSettings`."""
+
+    once: bool = False
+    max_events: int | None = None
+
+
+def make_dispatch(
+    config: SinkConfig,
+    invocations: Callable[[], Invocations],
+    watch: DispatchWatch,
+    until: Until = Until(),  # frozen
+) -> Dispatch:
+    """A loop over the stream of `config`, with its policy; what it opened is closed by its `run`.
+
+    invocations: makes what runs the function. Raises `ConfigError`, `ConsumeError`, `PublishError`, `FunctionError`.
+    """
+    outputs = Outputs(config)
+    with ExitStack() as stack:
+        consumer = make_consumer(config)
+        stack.callback(consumer.close)
+        publisher = make_publisher(config)
+        stack.callback(publisher.close)
+        function = CheckedInvocations(invocations(), outputs.check)
+        stack.pop_all()
+    return Dispatch(
+        consumer,
+        config.stream.topics or config.reads,
+        make_trigger(config),
+        function,
+        publisher,
+        dispatch_settings(config, until),
+        output=outputs.encode,
+        given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
+        accepts=accepts(config),
+        watch=watch,
+    )
+
+
+def make_consumer(config: SinkConfig) -> Consumer:
+    """A member of the connector's group. Raises `ConfigError`, `ConsumeError`."""
+    from liberator.config.sink import folder_of_broker
+
+    stream = config.stream
+    start = cast(Start, stream.start)
+    folder = folder_of_broker(stream.url)
+    if folder is not None:
+        from liberator.consume.local import LocalConsumer
+
+        return LocalConsumer(folder, config.name, start=start)
+    from liberator.consume.kafka import kafka_consumer
+
+    return kafka_consumer(stream.url, config.name, options=stream.options, start=start)
+
+
+def make_publisher(config: SinkConfig) -> Publisher:
+    """Where outputs and dead letters go. Raises `ConfigError`, `PublishError`."""
+    from liberator.config.sink import folder_of_broker
+
+    output, url = config.output, config.publish_url
+    topics = output.create_topics
+    folder = folder_of_broker(url)
+    if folder is not None:
+        from liberator.publish.local import LocalPublisher
+
+        return LocalPublisher(
+            folder,
+            partitions=None if topics is None else max(topics.partitions, 1),
+            settings=None if topics is None else topics.config,
+            dead_letter_topic=config.dead_letter_topic,
+        )
+    from liberator.consume.kafka.options import split
+    from liberator.kafka import TopicSettings
+    from liberator.publish.kafka import kafka_publisher
+
+    shared = split(config.stream.options)[0] if url == config.stream.url else {}
+    return kafka_publisher(
+        url,
+        options={**shared, **output.options},
+        create_topics=None
+        if topics is None
+        else TopicSettings(topics.partitions, topics.replication, topics.config),
+        memory=config.limits.memory // 2,
+        name=config.name,
+        dead_letter_topic=config.dead_letter_topic,
+    )
+
+
+def make_trigger(config: SinkConfig) -> Trigger:
+    """When what waits is enough."""
+    (trigger,) = config.trigger
+    return Trigger(trigger.batch_size, trigger.batch_window, trigger.batch_bytes)
+
+
+def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
+    """What the policy says."""
+    policy = config.policy
+    retry = policy.retry
+    return DispatchSettings(
+        order=policy.order,
+        retry=Retry(retry.attempts, retry.initial, retry.max, retry.factor, retry.jitter),
+        bisect=policy.bisect,
+        on_failure=policy.on_failure,
+        dead_letter_topic=config.dead_letter_topic,
+        permanent_topic=policy.on_permanent.topic if policy.on_permanent else None,
+        max_age=policy.max_age,
+        commit_before=policy.commit == "before",
+        memory=config.limits.memory,
+        drain=DRAIN,
+        once=until.once,
+        max_events=until.max_events,
+    )

@@ -1,0 +1,107 @@
+"""Configuration -> what runs a function: worker processes, or threads that call it.
+
+Enters: a checked `SinkConfig`. Leaves: invocations. What a kind needs is imported only for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+from liberator.errors import ConfigError
+from liberator.function.threads import Callee, ThreadInvocations
+from liberator.protocols import Invocations
+
+if TYPE_CHECKING:
+    from liberator.config import SinkConfig
+
+
+def make_invocations(config: SinkConfig, started: Callable[[], None]) -> Invocations:
+    """What calls the function. started: called for each worker process that is started. Raises `ConfigError`,
+    `FunctionError`."""
+    function, workers = config.function, config.scale.workers
+    if function.python is not None and not function.in_process:
+        from liberator.function.process import ProcessInvocations, WorkerSettings
+
+        _require_module(config, function.python)
+        settings = WorkerSettings(
+            timeout=config.policy.timeout,
+            least=workers.min,
+            most=workers.max,
+            idle=config.scale.idle_timeout,
+            memory=config.scale.memory,
+        )
+        return ProcessInvocations(function.python, config.folder, settings, started)
+    # Code that is written for a process of its own is not called twice at a time, unless somebody says that it may be.
+    one = function.in_process and "max" not in workers.model_fields_set
+    return ThreadInvocations(_callee(config), most=1 if one else workers.max, timeout=config.policy.timeout)
+
+
+def _callee(config: SinkConfig) -> Callee:
+    function = config.function
+    if function.python is not None:
+        from liberator.function.python import PythonFunction
+
+        return PythonFunction(function.python, config.folder)
+    if function.command is not None:
+        from liberator.function.command import CommandFunction
+
+        return CommandFunction(function.command, config.folder)
+    return _http(config) if function.http is not None else _aws_lambda(config)
+
+
+def _http(config: SinkConfig) -> Callee:
+    from liberator.function.http import HttpFunction, HttpSettings
+
+    http = config.function.http
+    assert http is not None
+    return HttpFunction(
+        HttpSettings(
+            url=http.url,
+            headers=http.headers,
+            format=http.format,
+            sign=http.sign,
+            allow_private=http.allow_private,
+            source=f"/liberator/{config.name}",
+            connections=config.scale.workers.max,
+        )
+    )
+
+
+def _aws_lambda(config: SinkConfig) -> Callee:
+    try:
+        from liberator.function.aws_lambda import LambdaFunction, LambdaSettings
+    except ImportError:
+        raise ConfigError(
+            "calling AWS Lambda needs boto3",
+            code="function.aws",
+            where=config.where("function", "aws_lambda"),
+            fix="install it with the extra aws: pip install 'liberator[aws]'",
+        ) from None
+    settings = config.function.aws_lambda
+    assert settings is not None
+    return LambdaFunction(
+        LambdaSettings(
+            name=settings.name,
+            region=settings.region,
+            invocation=settings.invocation,
+            endpoint=settings.endpoint,
+            bootstrap_servers=config.stream.url.removeprefix("kafka://"),
+            timeout=config.policy.timeout,
+        )
+    )
+
+
+def _require_module(config: SinkConfig, target: str) -> None:
+    """A typing error is found now, not when the first event starts a worker. Imports nothing."""
+    package = target.partition(":")[0].partition(".")[0]
+    if package in sys.builtin_module_names or PathFinder.find_spec(package, [str(config.folder), *sys.path]):
+        return
+    raise ConfigError(
+        f"there is no module {package}",
+        code="function.python",
+        where=config.where("function", "python"),
+        fix=f"write MODULE:FUNCTION; modules are looked for in {config.folder} first",
+    )

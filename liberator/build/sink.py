@@ -1,0 +1,104 @@
+"""A sink connector, wired: sessions of the dispatch loop, with all that people see of them.
+
+Enters: a checked `SinkConfig`. Leaves: a connector to run. A broker that is lost ends a session, and the next one starts
+from what is committed; what somebody has to act on ends the connector.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from liberator.build.dispatching import Until, make_dispatch
+from liberator.build.functions import make_invocations
+from liberator.build.running import Signals
+from liberator.dispatch.loop import Dispatch
+from liberator.errors import LiberatorError
+from liberator.observe.sink_telemetry import SinkTelemetry
+from liberator.policy import Action, Backoff, decide
+from liberator.protocols import Invocations
+
+if TYPE_CHECKING:
+    from liberator.config import SinkConfig
+
+log = logging.getLogger(__name__)
+
+
+def run_sink(config: SinkConfig, *, once: bool, max_events: int | None) -> int:
+    """Run one sink connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
+    SinkConnector(config, Until(once=once, max_events=max_events)).run()
+    return 0
+
+
+class SinkConnector:
+    """One sink. `run` returns when it is done or stopped; `stop` may be called from a signal handler."""
+
+    def __init__(self, config: SinkConfig, until: Until) -> None:
+        self.config = config
+        self.telemetry = SinkTelemetry(
+            config.name,
+            batch_size=max(trigger.batch_size for trigger in config.trigger),
+            patience=config.policy.timeout,
+        )
+        self._until = until
+        self._stopping = threading.Event()
+        self._dispatch: Dispatch | None = None
+
+    def stop(self) -> None:
+        """End soon: what is under way ends, and is committed."""
+        self._stopping.set()
+        if self._dispatch is not None:
+            self._dispatch.stop()
+
+    def run(self) -> None:
+        """Until it is done or stopped by a signal. Raises the `LiberatorError` that ends it."""
+        from liberator.observe.progress import Progress
+
+        with ExitStack() as stack:
+            if self.config.observe is not None:
+                from liberator.observe.server import ObserveServer
+
+                stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
+            stack.enter_context(Progress(self.telemetry))
+            stack.enter_context(Signals(self.stop))
+            self._sessions()
+
+    def _sessions(self) -> None:
+        backoff = Backoff(random=random.random, tick=time.monotonic)
+        while not self._stopping.is_set():
+            before = self.telemetry.finished
+            try:
+                self._session()
+                break
+            except LiberatorError as error:
+                self.telemetry.error(error.code)
+                if decide(error).action is not Action.RETRY or self._stopping.is_set():
+                    self.telemetry.state("failed")
+                    raise
+                self.telemetry.reconnect()
+                self.telemetry.state("reconnecting")
+                if self.telemetry.finished > before:
+                    backoff.reset()
+                delay = backoff.next()
+                log.warning("%s; again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
+                self._stopping.wait(delay)
+        self.telemetry.state("stopped")
+
+    def _session(self) -> None:
+        """Everything is made anew: nothing that is broken is left in it."""
+        done = self.telemetry.finished
+        left = None if self._until.max_events is None else self._until.max_events - done
+        if left is not None and left <= 0:
+            return
+        until = Until(self._until.once, left)
+        self._dispatch = make_dispatch(self.config, self._invocations, self.telemetry, until)
+        if self._stopping.is_set():
+            self._dispatch.stop()
+        self._dispatch.run()
+
+    def _invocations(self) -> Invocations:
+        return make_invocations(self.config, self.telemetry.cold_start)

@@ -1,0 +1,166 @@
+"""The kinds of values that only sinks have: brokers to read from, topics, patterns, times, functions.
+
+As in `values`: each one turns what YAML gives into what the program works with, or refuses it in words that say how to
+write it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from liberator.config.document import kind_of
+from liberator.config.patterns import split_names
+from liberator.config.urls import Url, split_url
+from liberator.config.values import PublishUrl, refusal
+
+_TOPIC = r"[A-Za-z0-9._-]{1,249}"
+_PYTHON = r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
+_TEXT = {"type": "string", "minLength": 1}
+
+
+def _broker(url: Url) -> Url:
+    if not url.startswith(("kafka://", "local:")):
+        raise refusal(
+            "config.url", "this is no place to read events from", "write kafka://HOST:PORT or local:DIR"
+        )
+    return url
+
+
+BrokerUrl = Annotated[PublishUrl, AfterValidator(_broker)]
+
+
+def _topic(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refusal("config.type", f"a topic is text, not {kind_of(value)}")
+    if not re.fullmatch(_TOPIC, value) or value in (".", ".."):
+        raise refusal(
+            "config.topic",
+            f"\"{value[:60]}\" is no topic: they have 1 to 249 letters, digits, '.', '_' and '-'",
+            quotes=True,
+        )
+    return value
+
+
+Topic = Annotated[str, PlainValidator(_topic), WithJsonSchema({"type": "string", "pattern": f"^{_TOPIC}$"})]
+
+
+def _topics(value: Any) -> Any:
+    if isinstance(value, str):
+        value = split_names(value)
+    if isinstance(value, list) and not value:
+        raise refusal("config.value", "this list is empty", "name at least one topic, or write a pattern")
+    return value
+
+
+Topics = Annotated[
+    tuple[Topic, ...],
+    BeforeValidator(_topics),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+
+
+def _pattern(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str) or not value:
+        raise refusal("config.type", f"a pattern is text, not {kind_of(value)}")
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise refusal(
+            "config.topic_pattern",
+            f"this is no regular expression: {error}",
+            r'write for example "^shop\\..*"',
+            quotes=True,
+        ) from None
+
+
+TopicPattern = Annotated[
+    re.Pattern[str],
+    PlainValidator(_pattern),
+    PlainSerializer(lambda pattern: pattern.pattern),
+    WithJsonSchema(_TEXT),
+]
+
+
+def _start(value: Any) -> Any:
+    if value in ("earliest", "latest"):
+        return value
+    what = "this is no place to start at"
+    fix = "write earliest, latest, or a time with its zone: 2026-11-22T08:00:00Z"
+    if not isinstance(value, str):
+        raise refusal("config.value", what, fix)
+    try:
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value.strip()))
+    except ValueError:
+        raise refusal("config.value", what, fix) from None
+    if moment.tzinfo is None:
+        raise refusal("config.value", "this time has no zone", fix)
+    return moment
+
+
+StartAt = Annotated[
+    datetime | str,
+    PlainValidator(_start),
+    WithJsonSchema({"type": "string", "pattern": "^(earliest|latest|[0-9]{4}-.+)$"}),
+]
+
+
+def _python(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_PYTHON, value):
+        fix = 'write MODULE:FUNCTION, for example "functions.shipping:notify"'
+        raise refusal("config.function", "this names no Python function", fix)
+    return value
+
+
+PythonTarget = Annotated[
+    str, PlainValidator(_python), WithJsonSchema({"type": "string", "pattern": f"^{_PYTHON}$"})
+]
+
+
+def _web_url(value: Any) -> Url:
+    fix = "write https://HOST/PATH"
+    if not isinstance(value, str):
+        raise refusal("config.type", f"a URL is text, not {kind_of(value)}", fix)
+    try:
+        parts = split_url(value)
+    except ValueError as error:
+        raise refusal("config.url", f"this URL can't be used: {error}", fix) from None
+    if parts.scheme not in ("http", "https") or not parts.hosts[0][0]:
+        raise refusal("config.url", "this is no URL of an HTTP endpoint", fix)
+    if parts.user is not None:
+        raise refusal("config.url", "a URL carries no user and no password here", "set a header in headers")
+    return Url(value)
+
+
+WebUrl = Annotated[Url, PlainValidator(_web_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
+
+
+def _command(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise _no_command(f"this command can't be read: {error}") from None
+    if not value or not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise _no_command("a command is a program with its arguments, as a list of texts")
+    return tuple(value)
+
+
+def _no_command(what: str) -> PydanticCustomError:
+    return refusal("config.function", what, 'write command: ["./notify.sh", "--quiet"]')
+
+
+Command = Annotated[
+    tuple[str, ...],
+    PlainValidator(_command),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]

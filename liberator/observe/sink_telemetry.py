@@ -1,0 +1,148 @@
+"""The numbers of one running sink: the dispatch loop writes, the endpoint and the progress display read.
+
+Enters: counts and durations, once per batch or invocation. Leaves: `snapshot`, the JSON of ``/status``. It is what the loop
+calls its watch (`protocols.DispatchWatch`). The rest is as in `telemetry`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liberator.change import ConsumedBatch
+from liberator.errors import FunctionError
+from liberator.observe.telemetry import Telemetry
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of the histogram of durations, seconds."""
+
+_RECENT = 2_000
+"""Invocations that the percentiles look back."""
+
+
+class _Invocations:
+    """What is known of the calls."""
+
+    def __init__(self) -> None:
+        self.total = self.failed = self.retries = self.events = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.recent: deque[float] = deque(maxlen=_RECENT)
+        self.fills: deque[int] = deque(maxlen=_RECENT)
+
+    def percentile(self, share: float) -> float | None:
+        """Seconds within which this share of the recent ones ended; None: there were none."""
+        if not self.recent:
+            return None
+        durations = sorted(self.recent)
+        return round(durations[min(len(durations) - 1, int(share * len(durations)))], 6)
+
+
+class SinkTelemetry(Telemetry):
+    """As `Telemetry`. Its events are those that were read; they are durable when they are done.
+
+    batch_size: most events of an invocation. patience: seconds that an invocation may take.
+    """
+
+    stalled_words = "nothing was done for {seconds:.0f} s; {count} events wait"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        batch_size: int,
+        patience: float,
+        now: Callable[[], float] = time.time,
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name, now=now, tick=tick, stalled_after=patience + 60.0)
+        self._batch_size = batch_size
+        self._invocations = _Invocations()
+        self._lag: int | None = None
+        self._cold_starts = 0
+
+    @property
+    def finished(self) -> int:
+        """Events that are done."""
+        return self._counts.durable
+
+    # -- written by the loop: see `DispatchWatch`
+
+    def received(self, batch: ConsumedBatch) -> None:
+        """Events were read."""
+        self.published(Counter(batch.topics), batch.size())
+
+    def begun(self, events: int, attempt: int) -> None:
+        """An invocation began."""
+        with self._lock:
+            it = self._invocations
+            it.total += 1
+            it.events += events
+            it.retries += attempt > 1
+            it.fills.append(events)
+
+    def ended(self, seconds: float, failures: Mapping[int, FunctionError]) -> None:
+        """An invocation ended."""
+        with self._lock:
+            it = self._invocations
+            it.failed += bool(failures)
+            it.seconds += seconds
+            it.recent.append(seconds)
+            bucket = next((i for i, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
+            it.buckets[bucket] += 1
+        for code in {error.code for error in failures.values()}:
+            self.error(code)
+
+    def done(self, count: int) -> None:
+        """Events are done."""
+        self.durable(count)
+
+    def given_up(self, topic: str) -> None:
+        """An event is not tried any more."""
+        self.dead_letter(topic)
+
+    def lag(self, events: int) -> None:
+        """How far behind the group is."""
+        self._lag = events
+
+    def committed(self) -> None:
+        """Offsets were committed."""
+        self.checkpoint_saved(self._now())
+
+    def cold_start(self) -> None:
+        """A worker process was started."""
+        self._cold_starts += 1
+
+    # -- read by everybody else
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, as the JSON of ``/status``."""
+        status = super().snapshot()
+        with self._lock:
+            it = self._invocations
+            filled = sum(it.fills) / len(it.fills) if it.fills else None
+            status["invocations"] = {
+                "total": it.total,
+                "failed": it.failed,
+                "retries": it.retries,
+                "events": it.events,
+                "batch_events": None if filled is None else round(filled, 1),
+                "batch_fill_ratio": None if filled is None else round(filled / self._batch_size, 4),
+                "seconds": {
+                    "sum": round(it.seconds, 6),
+                    "p50": it.percentile(0.5),
+                    "p95": it.percentile(0.95),
+                    "p99": it.percentile(0.99),
+                },
+                "buckets": list(it.buckets),
+                "cold_starts": self._cold_starts,
+            }
+        status["lag"]["events"] = self._lag
+        status["events"]["topics"] = status["events"].pop("tables")
+        status["dead_letters"]["topics"] = status["dead_letters"].pop("tables")
+        status["committed"] = status.pop("checkpoint")
+        for of_sources in ("position", "snapshot"):
+            status[of_sources] = None
+        return status

@@ -1,0 +1,217 @@
+"""The sample sinks of `connectors/`, as they are; a database's changes all the way to a function; what people see of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from liberator.testing.servers import Kafka
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
+
+CONNECTORS = Path(__file__).parents[2] / "connectors"
+ORDERS = "shop.public.orders"
+
+
+class Shipping(BaseHTTPRequestHandler):
+    """An endpoint that answers what the path of its server says for an event, in its attempts one after the other."""
+
+    answers: dict[str, list[int]]
+    seen: list[tuple[str, str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        id = self.headers["ce-id"]
+        self.seen.append((id, self.headers["ce-type"], body))
+        left = self.answers.get(id, [])
+        self.send_response(left.pop(0) if left else 202)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def shipping() -> Iterator[tuple[str, type[Shipping]]]:
+    """The URL of an endpoint, and what it has seen."""
+    handler = type("Handler", (Shipping,), {"answers": {}, "seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/events", handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Sink]]:
+    """A sample in a folder of its own, with a local log of orders."""
+    with ExitStack() as stack:
+
+        def copied(file: str) -> Sink:
+            broker = LocalBroker(tmp_path / "events")
+            sink = Sink(tmp_path, "", broker)
+            stack.callback(sink.close)
+            text = (CONNECTORS / file).read_text()
+            sink.path.write_text(text.replace("127.0.0.1:9465", "127.0.0.1:0"))
+            shutil.copytree(CONNECTORS / "functions", tmp_path / "functions")
+            monkeypatch.setenv("SHOP_STREAM", broker.url)
+            broker.create(ORDERS, 1)
+            rows = [{"id": n, "status": "paid" if n % 2 else "new"} for n in range(4)]
+            values = [json.dumps({"before": None, "after": row, "op": "c"}).encode() for row in rows]
+            events = [Record(b"%d" % n, value, (("id", b"e%d" % n),)) for n, value in enumerate(values)]
+            broker.append(ORDERS, events)
+            return sink
+
+        yield copied
+
+
+def test_the_python_sample_publishes_what_its_function_returns(sample: Callable[[str], Sink]) -> None:
+    sink = sample("sink-python.yaml")
+    sink.run()
+    published = [json.loads(record.value or b"") for record in sink.broker.read("shipping.notified")]
+    assert sorted(one["order"] for one in published) == [0, 1, 2, 3]
+
+
+def test_the_command_sample_publishes_the_paid_orders(sample: Callable[[str], Sink]) -> None:
+    sink = sample("sink-command.yaml")
+    sink.run()
+    published = [json.loads(record.value or b"") for record in sink.broker.read("shop.orders.paid")]
+    assert [one["id"] for one in published] == [1, 3]
+
+
+def test_the_http_sample_does_what_the_answers_say(
+    sample: Callable[[str], Sink], shipping: tuple[str, type[Shipping]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D84: done, wait, retry, permanent."""
+    url, endpoint = shipping
+    monkeypatch.setenv("SHIPPING_URL", url)
+    monkeypatch.setenv("SHIPPING_PRIVATE", "true")
+    endpoint.answers.update({"e0": [204], "e1": [429], "e2": [500, 503], "e3": [404]})
+    sink = sample("sink-http.yaml")
+    sink.run()
+    ids = [id for id, _, _ in endpoint.seen]
+    assert {id: ids.count(id) for id in ids} == {"e0": 1, "e1": 2, "e2": 3, "e3": 1}
+    assert endpoint.seen[0][1] == f"{ORDERS}.created"
+    assert endpoint.seen[0][2]["after"] == {"id": 0, "status": "new"}
+    dead = sink.broker.read("shipping-endpoint.dead-letters")
+    assert [record.header("id") for record in dead] == ["e3"]
+    assert "404" in dead[0].header("__connect.errors.exception.message")
+    assert sink.broker.committed("shipping-endpoint", ORDERS) == 4
+
+
+@pytest.fixture(params=["local", "kafka"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Broker:
+    if request.param == "local":
+        return LocalBroker(tmp_path / "events")
+    kafka: Kafka = request.getfixturevalue("kafka")
+    return KafkaBroker(kafka.bootstrap)
+
+
+def test_a_source_and_a_sink_in_one_run_bring_rows_to_a_function(
+    database: str, broker: Broker, tmp_path: Path, unique: str
+) -> None:
+    sink = Sink(tmp_path / "sink", f"{unique}.sink", broker)
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}.public.orders]}}
+        trigger: {{batch_window: 50ms}}
+        function: {{python: "functions:note"}}
+        """
+    )
+    source = tmp_path / "source.yaml"
+    source.write_text(
+        f"connector: source\nname: {unique}\nsource: {{url: '{database}', tables: [public.orders]}}\n"
+        f"publish: {{url: '{broker.url}'}}\n"
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table orders (id int primary key, status text)")
+        connection.execute("insert into orders values (1, 'new')")
+        process = sink.launch(files=[source, sink.path])
+        try:
+            sink.wait_for(lambda: len(sink.given()) >= 1, "the row that was there")
+            connection.execute("update orders set status = 'paid'")
+            connection.execute("delete from orders")
+            sink.wait_for(lambda: len(sink.given()) >= 4, "update, delete and tombstone")
+            sink.stop(process)
+        finally:
+            sink.close()
+    rows = [value and (value["op"], value["after"]) for value in sink.given()]
+    assert rows == [
+        ("r", {"id": 1, "status": "new"}),
+        ("u", {"id": 1, "status": "paid"}),
+        ("d", None),
+        None,
+    ]
+
+
+def test_the_endpoint_tells_what_a_sink_does(tmp_path: Path, unique: str) -> None:
+    broker = LocalBroker(tmp_path / "events")
+    sink = Sink(tmp_path / "sink", unique, broker)
+    port = _free_port()
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}.in]}}
+        trigger: {{batch_size: 10, batch_window: 10ms}}
+        function: {{python: "functions:picky"}}
+        policy: {{retry: {{attempts: 2, initial: 1ms}}, bisect: false}}
+        observe: {{listen: "127.0.0.1:{port}"}}
+        """,
+        """
+        def picky(events, context):
+            return {"failed": [event.id for event in events if event.value["n"] == 5]}
+        """,
+    )
+    broker.create(f"{unique}.in", 1)
+    broker.append(f"{unique}.in", numbered(range(50)))
+
+    def page(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def done() -> bool:
+        try:
+            return int(json.loads(page("/status"))["events"]["durable"]) == 50
+        except OSError:
+            return False
+
+    process = sink.launch()
+    try:
+        sink.wait_for(done, "50 events done")
+        status = json.loads(page("/status"))
+        assert status["state"] == "streaming"
+        calls = status["invocations"]
+        assert calls["total"] >= 6
+        assert calls["retries"] == 1
+        assert calls["failed"] == 2
+        assert calls["seconds"]["p50"] <= calls["seconds"]["p95"] <= calls["seconds"]["p99"]
+        assert status["dead_letters"]["topics"] == {f"{unique}.in": 1}
+        metrics = page("/metrics")
+        assert f'liberator_consumed_events_total{{topic="{unique}.in"}} 50.0' in metrics
+        assert "liberator_done_events_total 50.0" in metrics
+        assert "liberator_invocation_seconds_bucket" in metrics
+        assert "liberator_lag_events" in metrics
+        assert json.loads(page("/health/ready"))["status"] == "ok"
+        sink.stop(process)
+    finally:
+        sink.close()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

@@ -1,0 +1,444 @@
+"""Sinks as users run them: YAML, a function, a stream; what is promised of retries, dead letters, order and offsets."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from liberator.testing.servers import Kafka
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
+
+Make = Callable[[Broker], Sink]
+
+
+@pytest.fixture
+def make(tmp_path: Path, unique: str) -> Iterator[Callable[..., Sink]]:
+    with ExitStack() as stack:
+
+        def made(broker: Broker, *, kafka_python: bool = False) -> Sink:
+            sink = Sink(tmp_path / "sink", f"{unique}.sink", broker, kafka_python=kafka_python)
+            stack.callback(sink.close)
+            return sink
+
+        yield made
+
+
+@pytest.fixture
+def local(make: Callable[..., Sink], tmp_path: Path) -> Sink:
+    """A sink on a local log."""
+    return make(LocalBroker(tmp_path / "events"))
+
+
+@pytest.fixture(params=["local", "confluent-kafka", "kafka-python"])
+def sink(request: pytest.FixtureRequest, make: Callable[..., Sink], tmp_path: Path) -> Sink:
+    """A sink on each broker, with each client."""
+    if request.param == "local":
+        return make(LocalBroker(tmp_path / "events"))
+    kafka: Kafka = request.getfixturevalue("kafka")
+    return make(KafkaBroker(kafka.bootstrap), kafka_python=request.param == "kafka-python")
+
+
+def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink: Sink, unique: str) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}.orders]}}
+        trigger: {{batch_size: 50, batch_window: 100ms}}
+        function: {{python: "functions:double"}}
+        output: {{topic: {unique}.doubled}}
+        """,
+        """
+        def double(events, context):
+            note(events, context)
+            return [{"n": event.value["n"] * 2} for event in events]
+        """,
+    )
+    sink.broker.create(f"{unique}.orders", 2)
+    sink.broker.append(f"{unique}.orders", numbered(range(300)), partition=0)
+    sink.broker.append(f"{unique}.orders", numbered(range(300, 400)), partition=1)
+    sink.run("--once")
+    assert sorted(value["n"] for value in sink.given()) == list(range(400))
+    assert max(len(call["events"]) for call in sink.calls()) == 50
+    doubled = sink.broker.read(f"{unique}.doubled")
+    assert sorted(json.loads(record.value or b"")["n"] for record in doubled) == list(range(0, 800, 2))
+    assert len({record.header("id") for record in doubled}) == 400
+    assert sink.broker.committed(sink.name, f"{unique}.orders", 2) == 400
+    sink.run("--once")
+    assert len(sink.given()) == 400, "nothing is done again"
+
+
+def test_a_function_that_fails_twice_is_tried_again_with_growing_pauses(local: Sink, unique: str) -> None:
+    """D78."""
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_window: 0s}}
+        function: {{python: "functions:third_time"}}
+        policy: {{retry: {{initial: 200ms, factor: 3, jitter: true}}}}
+        """,
+        """
+        def third_time(events, context):
+            note(events, context)
+            if context.attempt < 3:
+                raise ConnectionError("not yet")
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(1)))
+    local.run("--once")
+    calls = local.calls()
+    assert [call["attempt"] for call in calls] == [1, 2, 3]
+    assert calls[1]["at"] - calls[0]["at"] >= 0.1
+    assert calls[2]["at"] - calls[1]["at"] >= 0.3
+    assert local.dead_letters() == []
+    assert local.broker.committed(local.name, unique) == 1
+
+
+def test_what_can_not_be_done_becomes_a_dead_letter_and_the_next_events_flow(sink: Sink, unique: str) -> None:
+    """D79: the bytes as they were, and why; poison never reaches the function."""
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{python: "functions:picky"}}
+        policy: {{retry: {{attempts: 2, initial: 10ms}}}}
+        """,
+        """
+        def picky(events, context):
+            note(events, context)
+            if any(event.value and event.value["n"] == 3 for event in events):
+                raise ValueError("three")
+        """,
+    )
+    sink.broker.create(unique, 1)
+    poison = [b"no json", b"", b'{"cut": "\xc3']
+    good = numbered(range(6))
+    odd = [Record(b"\xff", value, (("trace", b"\x00\x01"),)) for value in poison]
+    sink.broker.append(unique, [*good[:2], *odd, *good[2:], Record(b'"k"', None)])
+    sink.run("--once")
+    dead = sink.dead_letters()
+    assert sorted(record.value or b"" for record in dead) == sorted([*poison, b'{"n":3}'])
+    assert sink.broker.committed(sink.name, unique) == 10
+    seen = [value["n"] for value in sink.given() if value is not None]
+    assert set(seen) == set(range(6))
+    assert None in sink.given(), "a tombstone is no poison"
+    by_value = {record.value: record for record in dead}
+    bad = by_value[b"no json"]
+    assert bad.key == b"\xff"
+    assert ("trace", b"\x00\x01") in bad.headers
+    assert [
+        bad.header(f"__connect.errors.{name}") for name in ("topic", "partition", "offset", "attempts")
+    ] == [
+        unique,
+        "0",
+        "2",
+        "0",
+    ]
+    three = by_value[b'{"n":3}']
+    assert "ValueError" in three.header("__connect.errors.exception.message")
+    assert int(three.header("__connect.errors.attempts")) >= 2
+    assert three.header("id") == "e3"
+
+
+def test_a_function_that_hangs_is_ended_and_its_worker_replaced(local: Sink, unique: str) -> None:
+    """D80: a time-out is a failure."""
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 1}}
+        function: {{python: "functions:sleepy"}}
+        scale: {{workers: {{max: 1}}}}
+        policy: {{timeout: 1s, retry: {{initial: 10ms}}}}
+        """,
+        """
+        def sleepy(events, context):
+            note(events, context)
+            if context.attempt == 1 and events[0].value["n"] == 0:
+                time.sleep(600)
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(3)))
+    local.run("--once")
+    assert [value["n"] for value in local.given()].count(0) == 2
+    assert {value["n"] for value in local.given()} == {0, 1, 2}
+    assert local.dead_letters() == []
+
+
+def test_what_was_with_the_function_at_kill_9_comes_again(sink: Sink, unique: str) -> None:
+    """D80."""
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 5}}
+        function: {{python: "functions:slow_at_first"}}
+        """,
+        """
+        def slow_at_first(events, context):
+            note(events, context)
+            if not (Path(__file__).parent / "quick").exists():
+                time.sleep(600)
+        """,
+    )
+    sink.broker.create(unique, 1)
+    sink.broker.append(unique, numbered(range(5), keys=1))
+    process = sink.launch()
+    sink.wait_for(lambda: bool(sink.calls()), "a call")
+    process.kill()
+    process.wait()
+    (sink.folder / "quick").touch()
+    first = sink.given()
+    sink.run("--once")
+    again = [value for call in sink.calls()[1:] for value in call["events"]]
+    assert [value["n"] for value in again] == [0, 1, 2, 3, 4]
+    assert first == again[: len(first)]
+    assert sink.broker.committed(sink.name, unique) == 5
+
+
+def test_the_order_of_a_key_holds_while_eight_workers_fail_and_retry(local: Sink, unique: str) -> None:
+    """D81."""
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 7, batch_window: 10ms}}
+        function: {{python: "functions:moody", in_process: true}}
+        scale: {{workers: {{max: 8}}}}
+        policy: {{retry: {{attempts: 50, initial: 1ms, max: 20ms}}}}
+        """,
+        """
+        import random
+        def moody(events, context):
+            time.sleep(random.uniform(0, 0.02))
+            if random.random() < 0.2:
+                raise OSError("mood")
+            note(events, context)
+        """,
+    )
+    local.broker.create(unique, 2)
+    for partition in range(2):
+        local.broker.append(unique, numbered(range(partition, 400, 2), keys=20), partition)
+    local.run("--once")
+    done: dict[str, list[int]] = defaultdict(list)
+    for call in local.calls():
+        for key, value in zip(call["keys"], call["events"], strict=True):
+            done[key].append(value["n"])
+    assert all(numbers == sorted(set(numbers)) for numbers in done.values())
+    assert sum(map(len, done.values())) == 400
+    assert local.broker.committed(local.name, unique) == 400
+
+
+def test_sigterm_drains_what_is_under_way_and_ends_with_0(sink: Sink, unique: str) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 1, batch_window: 0s}}
+        function: {{python: "functions:takes_its_time"}}
+        scale: {{workers: {{max: 1}}}}
+        """,
+        """
+        def takes_its_time(events, context):
+            note(events, context)
+            time.sleep(0.5)
+        """,
+    )
+    sink.broker.create(unique, 1)
+    sink.broker.append(unique, numbered(range(100)))
+    process = sink.launch()
+    sink.wait_for(lambda: len(sink.calls()) >= 2, "two calls")
+    sink.stop(process)
+    done = len(sink.given())
+    assert done < 100
+    assert sink.broker.committed(sink.name, unique) == done
+
+
+@pytest.mark.parametrize("in_process", ["true", "false"])
+def test_a_function_that_hangs_does_not_hold_up_the_end(local: Sink, unique: str, in_process: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{python: "functions:hang", in_process: {in_process}}}
+        """,
+        """
+        def hang(events, context):
+            note(events, context)
+            time.sleep(600)
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(1)))
+    process = local.launch()
+    local.wait_for(lambda: bool(local.calls()), "a call")
+    local.stop(process)
+    assert local.broker.committed(local.name, unique) == 0
+
+
+def test_stop_ends_with_1_in_front_of_the_event(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 1}}
+        function: {{python: "functions:refuse"}}
+        scale: {{workers: {{max: 1}}}}
+        policy: {{on_failure: stop, retry: {{attempts: 2, initial: 1ms}}}}
+        """,
+        """
+        def refuse(events, context):
+            note(events, context)
+            if events[0].value["n"] == 2:
+                raise RuntimeError("no")
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(4), keys=1))
+    local.run(code=1)
+    assert "function.raised" in local.log
+    assert "offset 2" in local.log
+    assert local.broker.committed(local.name, unique) == 2
+
+
+def test_an_error_that_says_so_goes_to_the_topic_of_its_own_without_another_attempt(
+    local: Sink, unique: str
+) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 1}}
+        function: {{python: "functions:reject"}}
+        policy: {{on_permanent: {{topic: {unique}.rejected}}}}
+        """,
+        """
+        from liberator import PermanentError
+        def reject(events, context):
+            note(events, context)
+            if events[0].value["n"] == 1:
+                raise PermanentError("never")
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(3)))
+    local.run()
+    assert [record.value for record in local.broker.read(f"{unique}.rejected")] == [b'{"n":1}']
+    assert [value["n"] for value in local.given()].count(1) == 1
+    assert local.dead_letters() == []
+
+
+def test_a_pattern_never_matches_what_the_sink_itself_publishes(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{pattern: "^{unique}.*"}}
+        function: {{python: "functions:echo"}}
+        output: {{topic: {unique}.echo}}
+        policy: {{dead_letter_topic: {unique}.dead, retry: {{attempts: 1}}}}
+        """,
+        """
+        def echo(events, context):
+            note(events, context)
+            if any(event.value["n"] == 9 for event in events):
+                raise ValueError("nine")
+            return [event.value for event in events]
+        """,
+    )
+    local.broker.create(f"{unique}.a", 1)
+    local.broker.create(f"{unique}.b", 1)
+    local.broker.append(f"{unique}.a", numbered(range(5)))
+    local.broker.append(f"{unique}.b", [*numbered(range(5, 8)), *numbered([9])])
+    local.run()
+    local.run()
+    assert {value["n"] for value in local.given()} == {*range(8), 9}
+    assert len(local.broker.read(f"{unique}.echo")) == 8
+    assert len(local.broker.read(f"{unique}.dead")) == 1
+
+
+def test_a_function_can_not_publish_into_its_own_stream(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{python: "functions:loop"}}
+        """,
+        f"""
+        def loop(events, context):
+            context.publish(1, topic="{unique}")
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(1)))
+    local.run(code=1)
+    assert "function.cycle" in local.log
+    assert len(local.broker.read(unique)) == 1
+
+
+def test_an_output_that_breaks_its_contract_is_not_published(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{python: "functions:forward"}}
+        output: {{topic: {unique}.out}}
+        policy: {{retry: {{attempts: 1}}}}
+        """,
+        """
+        def forward(events, context):
+            note(events, context)
+            return [event.value for event in events]
+        """,
+    )
+    contract = local.folder / "schemas" / f"{unique}.out"
+    contract.mkdir(parents=True)
+    (contract / "1.json").write_text(
+        json.dumps({"type": "object", "properties": {"n": {"type": "integer", "maximum": 5}}})
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(8)))
+    local.run()
+    published = sorted(json.loads(record.value or b"")["n"] for record in local.broker.read(f"{unique}.out"))
+    assert published == [0, 1, 2, 3, 4, 5]
+    assert sorted(record.value or b"" for record in local.dead_letters()) == [b'{"n":6}', b'{"n":7}']
+    assert "function.output_invalid" in local.dead_letters()[0].header("__connect.errors.exception.message")
+
+
+def test_max_events_ends_after_so_many(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 4, batch_window: 0s}}
+        function: {{python: "functions:note", in_process: true}}
+        """
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(20), keys=1))
+    local.run("--max-events", "6")
+    assert [value["n"] for value in local.given()] == [0, 1, 2, 3, 4, 5]
+    assert local.broker.committed(local.name, unique) == 6
+
+
+def test_a_stage_goes_before_group_and_topics(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{pattern: "{unique}.*"}}
+        function: {{python: "functions:both"}}
+        output: {{topic: {unique}.out}}
+        """,
+        f"""
+        def both(events, context):
+            note(events, context)
+            context.publish(2, topic="other.{unique}")
+            return [1]
+        """,
+    )
+    for topic in (f"test.{unique}.in", f"{unique}.in"):
+        local.broker.create(topic, 1)
+        local.broker.append(topic, numbered(range(1)))
+    local.run("--once", "--stage", "test")
+    assert len(local.given()) == 1
+    assert len(local.broker.read(f"test.{unique}.out")) == 1
+    assert len(local.broker.read(f"test.other.{unique}")) == 1
+    assert local.broker.committed(f"test.{local.name}", f"test.{unique}.in") == 1
+
+
+def test_a_module_that_is_not_there_is_a_wrong_configuration(local: Sink, unique: str) -> None:
+    local.write(f"stream: {{topics: [{unique}]}}\nfunction: {{python: 'funktions:note'}}")
+    local.broker.create(unique, 1)
+    local.run(code=2)
+    assert "there is no module funktions" in local.log

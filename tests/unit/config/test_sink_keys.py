@@ -1,0 +1,247 @@
+"""What a sink's YAML may say, and what it can't promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from liberator.config import ConfigErrors, SinkConfig, connector_schema, load, load_together
+from liberator.config.document import show_path
+from liberator.config.load import SINK_FIELDS
+from liberator.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+PLAIN = {
+    "connector": "sink",
+    "name": "notify",
+    "stream": {"url": "kafka://b:9092", "topics": ["orders"]},
+    "function": {"python": "shipping:notify"},
+}
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def sink(write: Write) -> Callable[..., SinkConfig]:
+    """The sink of this YAML, beside what every sink has."""
+
+    def sink(more: str = "", stage: str | None = None, **parts: str) -> SinkConfig:
+        (config,) = load_together([write(text(more, **parts))], {}, stage=stage)
+        assert isinstance(config, SinkConfig)
+        return config
+
+    return sink
+
+
+@pytest.fixture
+def wrong(write: Write) -> Callable[..., list[ConfigError]]:
+    """What is wrong with this YAML."""
+
+    def wrong(more: str = "", **parts: str) -> list[ConfigError]:
+        with pytest.raises(ConfigErrors) as caught:
+            load_together([write(text(more, **parts))], {})
+        return list(caught.value.faults)
+
+    return wrong
+
+
+def text(
+    more: str = "",
+    *,
+    stream: str = "{url: 'kafka://b:9092', topics: [orders]}",
+    function: str = "{python: 'shipping:notify'}",
+) -> str:
+    return f"connector: sink\nname: notify\nstream: {stream}\nfunction: {function}\n{more}"
+
+
+def test_a_stream_and_a_function_are_enough(sink: Callable[..., SinkConfig], tmp_path: Path) -> None:
+    config = sink()
+    (trigger,) = config.trigger
+    assert (trigger.batch_size, trigger.batch_window, trigger.batch_bytes) == (100, 0.5, 1 << 20)
+    assert config.policy.commit == "after"
+    assert config.policy.retry.attempts == 5
+    assert config.dead_letter_topic == "notify.dead-letters"
+    assert config.publish_url == "kafka://b:9092"
+    assert config.folder == tmp_path
+
+
+@pytest.mark.parametrize("trigger", ["{batch_size: 7}", "[{on: stream, batch_size: 7}]"])
+def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger: str) -> None:
+    assert [one.batch_size for one in sink(f"trigger: {trigger}").trigger] == [7]
+
+
+@pytest.mark.parametrize(
+    ("parts", "more", "code", "where"),
+    [
+        ({"stream": "{url: 'kafka://b'}"}, "", "config.stream", "stream"),
+        ({"stream": "{url: 'kafka://b', topics: [a], pattern: 'a.*'}"}, "", "config.stream", "stream"),
+        ({"stream": "{url: 'kafka://b', pattern: '('}"}, "", "config.topic_pattern", "stream.pattern"),
+        ({"stream": "{url: 'kafka://b', topics: ['a b']}"}, "", "config.topic", "stream.topics[0]"),
+        ({"stream": "{url: 'file:x', topics: [a]}"}, "", "config.url", "stream.url"),
+        ({"stream": "{url: 'kafka://b', topics: [a], start: soon}"}, "", "config.value", "stream.start"),
+        (
+            {"stream": "{url: 'kafka://b', topics: [a], start: 2026-01-01T00:00}"},
+            "",
+            "config.value",
+            "stream.start",
+        ),
+        ({"function": "{}"}, "", "config.function", "function"),
+        ({"function": "{python: 'a:b', command: [x]}"}, "", "config.function", "function"),
+        ({"function": "{python: nothing}"}, "", "config.function", "function.python"),
+        ({"function": "{command: [x], in_process: true}"}, "", "config.function", "function"),
+        ({"function": "{command: []}"}, "", "config.function", "function.command"),
+        ({"function": "{http: {url: 'ftp://h'}}"}, "", "config.url", "function.http.url"),
+        ({"function": "{http: {url: 'https://u:p@h'}}"}, "", "config.url", "function.http.url"),
+        ({}, "trigger: []", "config.trigger", "trigger"),
+        ({}, "trigger: [{batch_size: 1}, {batch_size: 2}]", "config.trigger", "trigger"),
+        ({}, "trigger: {batch_syze: 1}", "config.unknown_key", "trigger[0].batch_syze"),
+        ({}, "trigger: {on: steam}", "config.value", "trigger[0].on"),
+        ({}, "scale: {workers: {min: 9}}", "config.value", "scale.workers"),
+        ({}, "policy: {on_failure: retry}", "config.value", "policy.on_failure"),
+    ],
+)
+def test_faults_have_a_place_and_a_remedy(
+    wrong: Callable[..., list[ConfigError]], parts: dict[str, str], more: str, code: str, where: str
+) -> None:
+    (fault,) = wrong(more, **parts)
+    assert fault.code == code
+    assert fault.where is not None
+    assert fault.where.endswith(f": {where}")
+    assert fault.fix or "is none of" in fault.what or code == "config.topic"
+
+
+def test_a_commit_after_a_call_that_never_says_it_is_done_is_refused(
+    wrong: Callable[..., list[ConfigError]], sink: Callable[..., SinkConfig]
+) -> None:
+    function = "{aws_lambda: {name: f, invocation: async}}"
+    (fault,) = wrong(function=function)
+    assert fault.code == "config.commit"
+    assert sink("policy: {commit: before}", function=function).policy.commit == "before"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "output: {topic: orders}",
+        "policy: {dead_letter_topic: orders}",
+        "policy: {on_permanent: {topic: orders}}",
+    ],
+)
+def test_a_function_that_feeds_itself_is_refused(wrong: Callable[..., list[ConfigError]], more: str) -> None:
+    (fault,) = wrong(more)
+    assert fault.code == "config.cycle"
+
+
+def test_the_same_topic_of_another_broker_is_another_topic(sink: Callable[..., SinkConfig]) -> None:
+    assert sink("output: {topic: orders, url: 'kafka://other:9092'}").output.topic == "orders"
+
+
+def test_a_pattern_means_whole_names_and_never_its_own_outputs(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(
+        "output: {topic: shop.out}\npolicy: {dead_letter_topic: shop.dead}",
+        stream=r"{url: 'kafka://b', pattern: '^shop\..*'}",
+    )
+    topics = ("shop.orders", "shop.out", "shop.dead", "ashop.orders")
+    assert [topic for topic in topics if config.reads(topic)] == ["shop.orders"]
+
+
+def test_a_stage_goes_before_everything_that_is_shared(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(
+        "output: {topic: out}\npolicy: {on_permanent: {topic: rejected}, dead_letter_topic: '{name}.dead'}",
+        stage="test",
+    )
+    assert config.name == "test.notify"
+    assert config.stream.topics == ("test.orders",)
+    assert dict(config.own_topics()) == {
+        "output.topic": "test.out",
+        "policy.dead_letter_topic": "test.notify.dead",
+        "policy.on_permanent.topic": "test.rejected",
+    }
+
+
+def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(stream="{url: 'kafka://b', pattern: 'shop.+'}", stage="test")
+    assert config.reads("test.shop.orders")
+    assert not config.reads("shop.orders")
+
+
+@pytest.mark.parametrize(
+    ("parts", "more", "what"),
+    [
+        ({}, "trigger: {on: webhook, listen: '127.0.0.1:8080', path: /hook}", "trigger.on: webhook"),
+        ({}, "trigger: [{on: stream}, {on: file, path: 'incoming/*.json'}]", "trigger.on: file"),
+        ({"function": "{openfaas: {gateway: 'http://g', function: f}}"}, "", "function.openfaas"),
+        ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
+        ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
+        ({}, "state: {url: 'postgresql://db'}", "state"),
+        ({}, "scale: {lag_per_worker: 1000}", "scale.lag_per_worker"),
+    ],
+)
+def test_says_that_a_later_part_is_not_supported_yet(
+    wrong: Callable[..., list[ConfigError]], parts: dict[str, str], more: str, what: str
+) -> None:
+    (fault,) = wrong(more, **parts)
+    assert fault.what == f"{what} is not supported by this version"
+    assert fault.fix
+
+
+def test_secrets_are_not_shown(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(
+        function="{http: {url: 'https://h/hook', sign: whsec_c2VjcmV0LXNlY3JldA, headers: {Authorization: Bearer-abc}}}",
+        stream="{url: 'kafka://b', topics: [a], options: {sasl.password: hunter22}}",
+    )
+    assert not any(secret in repr(config) for secret in ("c2Vjc", "Bearer-abc", "hunter22"))
+
+
+def test_sources_and_sinks_go_together_and_share_no_name(write: Write, tmp_path: Path) -> None:
+    source = "connector: source\nname: {}\nsource: {{url: 'postgresql://db/shop'}}\npublish: {{url: 'kafka://b'}}\n"
+    path = write(source.format("shop") + "---\n" + text())
+    assert [config.name for config in load_together([path], {})] == ["shop", "notify"]
+    assert [config.name for config in load(path, {})] == ["shop"]
+    with pytest.raises(ConfigErrors) as caught:
+        load_together([write(source.format("notify") + "---\n" + text())], {})
+    assert [fault.code for fault in caught.value.faults] == ["config.same_name"]
+
+
+def test_what_is_about_sources_refuses_a_file_of_sinks(write: Write) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        load(write(text()), {})
+    assert caught.value.faults[0].code == "config.no_source"
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        ({}, True),
+        ({"trigger": {"batch_size": 5}}, True),
+        ({"trigger": [{"on": "stream", "batch_window": "1s"}]}, True),
+        ({"observe": False, "policy": {"timeout": "${T}"}}, True),
+        ({"trigger": {"batch_syze": 5}}, False),
+        ({"function": {"python": "x"}}, False),
+        ({"source": {"url": "postgresql://db"}}, False),
+    ],
+)
+def test_an_editor_knows_sinks(change: dict[str, object], right: bool) -> None:
+    assert jsonschema.Draft202012Validator(connector_schema()).is_valid({**PLAIN, **change}) == right
+
+
+def test_every_key_has_a_description_and_stands_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "reference" / "sinks.md").read_text()
+    assert [show_path(path) for path, info in SINK_FIELDS if not info.description] == []
+    assert [show_path(path) for path, _ in SINK_FIELDS if f"`{show_path(path)}`" not in reference] == []
+
+
+def test_the_sample_shows_the_defaults(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(yaml.safe_dump(PLAIN))
+    (sample,) = load_together([ROOT / "connectors" / "sink-python.yaml"], {})
+    (default,) = load_together([plain], {})
+    shown, expected = sample.model_dump(), default.model_dump()
+    for dump in (shown, expected):
+        for example in ("name", "context", "stream", "function", "output", "observe", "schema_"):
+            del dump[example]
+    assert shown == expected
