@@ -1,7 +1,7 @@
 """Many clients on kept connections, each sending its next event when the last one is answered.
 
-Enters: a port. Leaves: answers a second, and how long they took. Called by `tests.benchmark.sidecar`; speaks as little HTTP as
-it can, because it shares the machine with what it measures.
+Enters: a port. Leaves: answers a second, and how long they took. Called by `tests.benchmark.sidecar`; speaks as little HTTP
+as it can, because it shares the machine with what it measures.
 """
 
 from __future__ import annotations
