@@ -83,6 +83,17 @@ class Record:
     before: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedRecord:
+    """A record for one partition, byte for byte as it is to stand there: nothing is added."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: ReadHeaders = ()
+
+
 @dataclass(slots=True)
 class EncodedBatch:
     """Events ready to send, as columns: index i of every list is one event, in publishing order.

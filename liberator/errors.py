@@ -104,6 +104,12 @@ class ConsumeError(LiberatorError):
     default_code = "consume.failed"
 
 
+class DeadLetterError(LiberatorError):
+    """A dead letter can't be read, redriven or discarded."""
+
+    default_code = "dead_letter.failed"
+
+
 class FunctionError(LiberatorError):
     """A function that a stream triggers failed. retryable: it may work the next time. retry_after: seconds, when it says so
     itself."""

@@ -4,6 +4,7 @@
 """
 
 from liberator.build.contracts import check_schemas, derive_schemas, diff_schemas, register_schemas
+from liberator.build.deadletter import Filters, dlq_discard, dlq_list, dlq_redrive, dlq_show
 from liberator.build.init import connector_file
 from liberator.build.operate import (
     checkpoint_adopt,
@@ -18,6 +19,7 @@ from liberator.build.run import run_source
 from liberator.build.sink import run_sink
 
 __all__ = [
+    "Filters",
     "check_schemas",
     "checkpoint_adopt",
     "checkpoint_reset",
@@ -25,6 +27,10 @@ __all__ = [
     "connector_file",
     "derive_schemas",
     "diff_schemas",
+    "dlq_discard",
+    "dlq_list",
+    "dlq_redrive",
+    "dlq_show",
     "register_schemas",
     "run_sink",
     "run_source",

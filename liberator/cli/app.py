@@ -12,6 +12,7 @@ import click
 from liberator import __version__
 from liberator.cli.checkpoint import checkpoint
 from liberator.cli.demo import demo
+from liberator.cli.dlq import dlq
 from liberator.cli.init import init
 from liberator.cli.options import CONNECTOR_OPTIONS, connector_options, logging_options, run_options, written
 from liberator.cli.run import run
@@ -85,5 +86,5 @@ def _one_liner(context: click.Context, once: bool, max_events: int | None, optio
     return run_source(config, once=once, max_events=max_events, trial=config.trial)
 
 
-for _command in (run, validate, status, checkpoint, slot, schema, init, sidecar, demo):
+for _command in (run, validate, status, checkpoint, slot, schema, dlq, init, sidecar, demo):
     app.add_command(_command)

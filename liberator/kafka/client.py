@@ -6,11 +6,11 @@ Enters: encoded batches. Leaves: acknowledgements, counted down in a `Tally`, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from liberator.change import EncodedBatch
+from liberator.change import EncodedBatch, PlacedRecord
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.options import Installed
 
@@ -71,6 +71,13 @@ class Transactions(Producer, Protocol):
 
     def write(self, topic: str, records: Mapping[bytes, bytes | None]) -> None:
         """Hand over records (key, value) for partition 0 of `topic`, as a part of what was begun. Raises `KafkaFailure`."""
+
+    def place(self, records: Sequence[PlacedRecord]) -> None:
+        """Hand over records as they are, as a part of what was begun. Raises `KafkaFailure`."""
+
+    def arrived(self, timeout: float) -> bool:
+        """Are all records that were handed over in their partitions? Waits at most `timeout` seconds. Who reads uncommitted
+        records sees them then. Raises `KafkaFailure`."""
 
     def commit(self, timeout: float) -> bool:
         """All that was sent since `begin`, or nothing of it; False: not known after `timeout` seconds, call again.

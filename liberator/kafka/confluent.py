@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     NewTopic,
 )
 
-from liberator.change import EncodedBatch, Headers
+from liberator.change import EncodedBatch, Headers, PlacedRecord
 from liberator.errors import ConfigError
 from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, Key
@@ -274,6 +274,21 @@ class ConfluentTransactions(ConfluentProducer):
         for key, value in records.items():
             self._call(partial(self._client.produce, topic, value, key, 0))
 
+    def place(self, records: Sequence[PlacedRecord]) -> None:
+        """Hand over records as they are."""
+        for it in records:
+            headers = list(it.headers)
+            self._call(
+                partial(self._client.produce, it.topic, it.value, it.key, it.partition, headers=headers)
+            )
+
+    def arrived(self, timeout: float) -> bool:
+        """Are they in their partitions?"""
+        left = self._call(lambda: self._client.flush(timeout))
+        if self._failure is not None:
+            raise self._failure
+        return bool(left == 0)
+
     def commit(self, timeout: float) -> bool:
         """All or nothing; False: not known yet."""
         try:
@@ -295,9 +310,9 @@ class ConfluentTransactions(ConfluentProducer):
         # Without the library's `close`, which would first try to abort by itself, and wait for that.
         self._client = None
 
-    def _call(self, call: Callable[[], Any]) -> None:
+    def _call(self, call: Callable[[], Any]) -> Any:
         try:
-            call()
+            return call()
         except KafkaException as error:
             raise self._first_cause(error) from error
 

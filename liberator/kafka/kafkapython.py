@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.serializer import Serializer
 
-from liberator.change import EncodedBatch
+from liberator.change import EncodedBatch, PlacedRecord, ReadHeaders
 from liberator.errors import ConfigError
 from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, judge
@@ -96,6 +96,11 @@ class KafkaPythonDriver:
             "transactional_id": id,
         }
         return KafkaPythonTransactions(settings, timeouts.start)
+
+
+def _headers(headers: ReadHeaders) -> list[tuple[str, bytes]]:
+    """As the library takes them: a value that is null becomes empty."""
+    return [(name, value or b"") for name, value in headers]
 
 
 def _codec(compression: str | None) -> str | None:
@@ -237,7 +242,7 @@ class KafkaPythonProducer:
             batch.topics[index],
             _Nullable.NOTHING if key is None and value is None else value,
             key,
-            [("id", batch.ids[index]), *(more or ())],
+            [("id", batch.ids[index]), *_headers(more or ())],
             partition,
             None if batch.timestamps is None else batch.timestamps[index],
         )
@@ -287,6 +292,25 @@ class KafkaPythonTransactions(KafkaPythonProducer):
         for key, value in records.items():
             self._call(partial(self._client.send, topic, value, key, None, 0))
 
+    def place(self, records: Sequence[PlacedRecord]) -> None:
+        """Hand over records as they are."""
+        for topic in {it.topic for it in records}:
+            self._call(partial(self._client.await_topic, topic, _WRITE_METADATA_MS))
+        for it in records:
+            value = _Nullable.NOTHING if it.key is None and it.value is None else it.value
+            send = partial(self._client.send, it.topic, value, it.key, _headers(it.headers), it.partition)
+            self._call(send).add_errback(self._lost)
+
+    def arrived(self, timeout: float) -> bool:
+        """Are they in their partitions?"""
+        try:
+            self._client.flush(timeout)
+        except kafka.errors.KafkaTimeoutError:
+            return False
+        if self.failure is not None:
+            raise self.failure
+        return True
+
     def commit(self, timeout: float) -> bool:
         """All or nothing; False: not known yet."""
         if self._ending is None:
@@ -300,6 +324,11 @@ class KafkaPythonTransactions(KafkaPythonProducer):
         """Nothing of it."""
         with suppress(kafka.errors.KafkaError):
             self._client.begin_abort().wait(timeout * 1000)
+
+    def _lost(self, error: BaseException) -> None:
+        """In the library's thread."""
+        if self._failure is None or self._failure.key == "sequence":
+            self._failure = failure_of(error)
 
     def _begin_commit(self) -> None:
         self._ending = self._client.begin_commit()

@@ -28,6 +28,7 @@ import orjson
 
 from liberator.contract.reading import has_long_number
 from liberator.contract.reading import read as read_exactly
+from liberator.letters import MARK
 
 if TYPE_CHECKING:
     from liberator.postgres.values import TypeOptions
@@ -156,6 +157,8 @@ class Replay:
         if "__connect.errors.topic" in event["headers"]:
             self.dead_letters += 1
             return
+        if MARK in event["headers"]:
+            return  # it tells what became of a dead letter
         change = _change(event)
         if change.op not in _OPERATIONS:
             return

@@ -92,6 +92,7 @@ def test_the_commands_are_those_that_exist() -> None:
     assert sorted(app.commands) == [
         "checkpoint",
         "demo",
+        "dlq",
         "init",
         "run",
         "schema",

@@ -239,6 +239,17 @@ def test_passes_over_what_changes_no_row() -> None:
     assert Replay().read([heartbeat, marker, message]).events == 0
 
 
+def test_passes_over_what_tells_the_fate_of_a_dead_letter() -> None:
+    mark = {
+        **C1,
+        "topic": "shop.dead-letters",
+        "value": {"letter": "0:1"},
+        "headers": {"__liberator.mark": "redriven"},
+    }
+    replay = Replay().read([mark])
+    assert (replay.dead_letters, replay.events) == (0, 0)
+
+
 def test_counts_dead_letters_and_leaves_them_out() -> None:
     dead = {**C1, "topic": "shop.dead-letters", "headers": {"id": log(10), "__connect.errors.topic": "shop"}}
     replay = Replay().read([dead])

@@ -1,0 +1,290 @@
+"""What the commands about dead letters do: list them, show one, publish them again, give them up.
+
+Enters: a checked configuration and what is wanted. Leaves: rows for a listing, one at a time; each of a redrive or discard
+when it is durable. Each call makes its own connections and gives them back.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from liberator.contract.payload import PayloadGate, is_json
+from liberator.contract.reading import read
+from liberator.contract.store import ContractStore
+from liberator.deadletter.box import Box
+from liberator.deadletter.ledger import Ledger, Wanted
+from liberator.deadletter.letter import Letter, LetterId
+from liberator.deadletter.redrive import Discard, Judge, Redrive, Result
+from liberator.errors import ConfigError, DeadLetterError
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+_KNOWN_CONTRACTS = 1_024
+
+_KEY_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which letters of a connector are meant. ids: these; none: all that the others let through. topic, error: globs.
+    since: milliseconds since the Unix epoch."""
+
+    ids: tuple[LetterId, ...] = ()
+    topic: str = "*"
+    error: str = "*"
+    since: int | None = None
+
+
+def dlq_list(config: SourceConfig, filters: Filters, *, done: bool = False) -> Iterator[dict[str, Any]]:
+    """One row a dead letter, in the order of their places. done: those too that were redriven or discarded."""
+    with _open(config) as (box, topic):
+        ledger = Ledger(box, topic, complete=False)
+        ledger.look()
+        for letter in ledger.letters(_wanted(config, filters, done=done)):
+            yield {
+                "id": str(letter.id),
+                "when": _time(letter.given_up_ms),
+                "connector": letter.connector,
+                "topic": letter.topic,
+                "error": letter.error,
+                "rule": letter.rule,
+                "path": letter.path,
+                "attempts": letter.said.get("__connect.errors.attempts"),
+                "state": ledger.state(letter.id) or "pending",
+                "key": _key(letter),
+            }
+
+
+def dlq_show(config: SourceConfig, id: LetterId, *, value: bool = False) -> dict[str, Any]:
+    """Everything about one. value: what the event holds, too. Raises `DeadLetterError`."""
+    with _open(config) as (box, topic):
+        found = Ledger(box, topic, complete=False).find(id)
+    if found is None:
+        raise _unknown(id, topic)
+    letter, mark = found
+    row: dict[str, Any] = {
+        "id": str(letter.id),
+        "state": mark.outcome if mark else "pending",
+        "topic": letter.topic,
+        "key": _key(letter),
+        "event": letter.event_id,
+        "when": _time(letter.given_up_ms),
+        "error": letter.error,
+        "message": letter.message,
+        "rule": letter.rule,
+        "path": letter.path,
+        "read_at": None
+        if letter.origin is None
+        else f"partition {letter.origin[0].partition}, offset {letter.origin[1]}",
+        "attempts": letter.said.get("__connect.errors.attempts"),
+        "stage": letter.said.get("__connect.errors.stage"),
+        "connector": letter.connector,
+        "headers": {name: _text(content) for name, content in letter.headers},
+        "value_bytes": None if letter.value is None else len(letter.value),
+        "stacktrace": letter.said.get("__connect.errors.exception.stacktrace"),
+    }
+    if mark is not None:
+        row |= {"done_at": _time(mark.at), "done_because": mark.note or None}
+    else:
+        row["what_to_do"] = _advice(letter)
+    return row | ({"value": _text(letter.value)} if value else {})
+
+
+def dlq_redrive(
+    config: SourceConfig,
+    filters: Filters,
+    *,
+    validate: bool = True,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Publish letters to the topics that they were meant for; one row a letter. Raises `DeadLetterError`."""
+    with _open(config) as (box, topic):
+        ledger = Ledger(box, topic, complete=True)
+        redrive = Redrive(box, ledger, _judge(config, validate=validate), force=force, dry_run=dry_run)
+        wanted = _wanted(config, filters, done=bool(filters.ids))
+        yield from _told(redrive.run(wanted), filters, topic)
+
+
+def dlq_discard(
+    config: SourceConfig, filters: Filters, reason: str, *, dry_run: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Give letters up; one row a letter. Raises `DeadLetterError`."""
+    with _open(config) as (box, topic):
+        discard = Discard(box, Ledger(box, topic, complete=True), reason, dry_run=dry_run)
+        yield from _told(discard.run(_wanted(config, filters, done=False)), filters, topic)
+
+
+def _told(results: Iterator[Result], filters: Filters, topic: str) -> Iterator[dict[str, Any]]:
+    missing = set(filters.ids)
+    for result in results:
+        missing.discard(result.letter.id)
+        yield {
+            "id": str(result.letter.id),
+            "outcome": result.fate,
+            "topic": result.letter.topic,
+            "why": result.why or None,
+            "checked": result.checked or None,
+            "key": _key(result.letter),
+        }
+    if missing:
+        raise _unknown(min(missing), topic)
+
+
+@contextmanager
+def _open(config: SourceConfig) -> Iterator[tuple[Box, str]]:
+    """The broker that a connector's dead letters are in, and their topic."""
+    publish = config.publish
+    topic = publish.dead_letter_topic.render(name=config.name, db="")
+    made = publish.create_topics
+    box: Box
+    if publish.kind == "kafka":
+        from liberator.deadletter.kafka import KafkaBox
+        from liberator.kafka import TopicSettings
+
+        settings = None if made is None else TopicSettings(made.partitions, made.replication, made.config)
+        box = KafkaBox(publish.url, options=publish.options, create_topics=settings)
+    elif publish.kind == "local":
+        from liberator.deadletter.local import LocalBox
+
+        partitions = None if made is None else max(made.partitions, 1)
+        box = LocalBox(publish.path, partitions=partitions, settings=None if made is None else made.config)
+    else:
+        raise ConfigError(
+            f"{config.name} publishes to {publish.kind}: its dead letters are lines among its events",
+            code="config.not_supported",
+            where=config.where("publish", "url"),
+            fix="look for the topic of dead letters there; the commands need kafka:// or local:",
+        )
+    with closing(box):
+        yield box, topic
+
+
+def _wanted(config: SourceConfig, filters: Filters, *, done: bool) -> Wanted:
+    ids = frozenset(filters.ids) or None
+    return Wanted(config.name, ids, filters.topic, filters.error, filters.since, done)
+
+
+def _unknown(id: LetterId, topic: str) -> DeadLetterError:
+    return DeadLetterError(
+        f"there is no dead letter {id} that could be meant",
+        code="dead_letter.unknown",
+        where=f"topic {topic}",
+        fix="`liberate dlq list --all` shows all that this connector has, and what became of them",
+    )
+
+
+# What may be published
+
+
+def _judge(config: SourceConfig, *, validate: bool) -> Judge:
+    """Why a letter may not be published. validate: also what breaks the contract as it is now."""
+    contract = _contracts(config)
+    outbox = config.source.mode == "outbox"
+
+    def judge(letter: Letter) -> str | None:
+        if outbox and (reason := _never_an_event(config, letter)):
+            return reason
+        if letter.value is None or not validate:
+            return None
+        reason = _payload(letter, contract) if outbox else _row(letter, contract)
+        return f"it breaks the contract of {letter.topic}: {reason}" if reason else None
+
+    return judge
+
+
+_Contract = Callable[[str, str | None], PayloadGate | None]
+
+
+def _contracts(config: SourceConfig) -> _Contract:
+    store = ContractStore(config.schema_.dir)
+
+    @lru_cache(maxsize=_KNOWN_CONTRACTS)
+    def contract(topic: str, type: str | None) -> PayloadGate | None:
+        stored = store.load(config.without_stage(topic), type)
+        return None if stored is None else PayloadGate(stored[1])
+
+    return contract
+
+
+def _never_an_event(config: SourceConfig, letter: Letter) -> str | None:
+    if letter.rule == "topic":
+        return "nobody knows which topic it belongs to"
+    if config.source.outbox.envelope:
+        return "source.outbox.envelope puts more than the payload into a value, and the dead letter has the payload alone"
+    return None
+
+
+def _payload(letter: Letter, contract: _Contract) -> str | None:
+    assert letter.value is not None
+    type = next((content for name, content in letter.headers if name == "type"), None)
+    gate = contract(letter.topic, None if type is None else type.decode("utf-8", "replace")) if type else None
+    if gate is not None:
+        found = gate.violation(letter.value)
+        return None if found is None else str(found)
+    return "the payload is no JSON" if letter.rule == "json" and not is_json(letter.value) else None
+
+
+def _row(letter: Letter, contract: _Contract) -> str | None:
+    assert letter.value is not None
+    try:
+        value = read(letter.value)
+    except (ValueError, RecursionError):
+        return "it is no JSON"
+    row = value.get("after") if isinstance(value, dict) else None
+    if not isinstance(row, dict):
+        return None  # a delete, a truncate, a message: there is no row to be judged
+    gate = contract(letter.topic, None)
+    if gate is not None:
+        found = gate.violation_of_row(row, value.get("source", {}).get("unchanged", ()))
+        return None if found is None else str(found)
+    if letter.rule == "conversion":
+        return "a value did not fit its type, and no contract is stored that could allow it as text"
+    return None
+
+
+# For people
+
+
+def _advice(letter: Letter) -> str:
+    if letter.lacks is not None:
+        return (
+            f"its {letter.lacks} did not fit, so it can't be redriven: raise max.message.bytes of its topic, have the "
+            "rows read again (`liberate checkpoint reset FILE --read TABLE`), then discard it"
+        )
+    if letter.error.endswith("ContractError"):
+        return (
+            "store a contract that allows it (schema.dir, the next version), then redrive it; or correct the row where "
+            "it comes from, which makes an event of its own, and discard it"
+        )
+    if letter.error.endswith("PublishError"):
+        return "raise max.message.bytes of its topic, then redrive it"
+    return (
+        "correct what failed, then redrive it: it goes to its topic again, where all readers get it a second time, with the "
+        "same id; or discard it"
+    )
+
+
+def _key(letter: Letter) -> str | None:
+    text = _text(letter.key)
+    return text if text is None or len(text) <= _KEY_SHOWN else f"{text[:_KEY_SHOWN]}..."
+
+
+def _text(content: bytes | None) -> str | None:
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(content).decode()
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
