@@ -245,6 +245,18 @@ class Event:
         self.raw_value = value
         self.raw_headers = headers
 
+    def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
+        """What was read from the bytes stays here: whoever gets a copy reads what it needs itself."""
+        return Event, (
+            self.topic,
+            self.partition,
+            self.offset,
+            self.timestamp,
+            self.raw_key,
+            self.raw_value,
+            self.raw_headers,
+        )
+
     @property
     def key(self) -> Any:
         """The key."""

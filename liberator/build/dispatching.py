@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from liberator.build.outputs import Outputs, accepts
+from liberator.build.accepting import accepts
+from liberator.build.outputs import Outputs
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
 from liberator.dispatch.settle import Retry

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -83,33 +83,6 @@ class Outputs:
             held = self._contracts.load(self._config.without_stage(topic))
             self._gates[topic] = None if held is None else PayloadGate(held[1])
         return self._gates[topic]
-
-
-def only_json(event: Event) -> bool:
-    """May the function see this event? Raises `FunctionError` for a value that is neither JSON nor null."""
-    import orjson
-
-    if event.raw_value is not None:
-        try:
-            orjson.loads(event.raw_value)
-        except orjson.JSONDecodeError:
-            raise FunctionError(
-                "the value is no JSON",
-                code="function.poison",
-                where=f"{event.topic}/{event.partition} at offset {event.offset}",
-                fix="correct whoever publishes it, or set stream.values: any",
-            ) from None
-    return True
-
-
-def anything(event: Event) -> bool:
-    """Every event may be seen."""
-    return True
-
-
-def accepts(config: SinkConfig) -> Callable[[Event], bool]:
-    """Which events the function sees."""
-    return only_json if config.stream.values == "json" else anything
 
 
 def _name(events: Sequence[Event]) -> str:

@@ -39,7 +39,6 @@ NOT_YET_IN_SINKS = (
     NotYet(("trigger", "on"), "schedule", _TRIGGERS, whole=True),
     NotYet(("trigger", "on"), "webhook", _TRIGGERS, whole=True),
     NotYet(("trigger", "on"), "file", _TRIGGERS, whole=True),
-    NotYet(("trigger", "filter"), None, "leave events out in the function"),
     NotYet(("function", "openfaas"), None, _FUNCTIONS),
     NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),

@@ -26,6 +26,7 @@ from liberator.config.section import (
 from liberator.config.sink_values import (
     BrokerUrl,
     Command,
+    Filter,
     PythonTarget,
     StartAt,
     Topic,
@@ -89,6 +90,10 @@ class TriggerSettings(Section):
     """An event waits at most so long for others; 0: not at all."""
     batch_bytes: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
     """Bytes of an invocation's events, about; so many are enough to start. One event may be larger."""
+    filter: Filter | None = Field(default=None, json_schema_extra=without_default)
+    """A condition in CEL over after, before, op, key, value, headers, topic and id: events that it turns down are done
+    without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after if it
+    has what the condition asks for, else the event passes; a tombstone passes."""
 
 
 def _as_list(value: Any) -> Any:

@@ -18,6 +18,8 @@ from liberator.config.document import kind_of
 from liberator.config.patterns import split_names
 from liberator.config.urls import Url, split_url
 from liberator.config.values import PublishUrl, refusal
+from liberator.errors import ConfigError
+from liberator.expression import Expression, condition
 
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"
 _PYTHON = r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
@@ -156,6 +158,28 @@ def _command(value: Any) -> Any:
 def _no_command(what: str) -> PydanticCustomError:
     return refusal("config.function", what, 'write command: ["./notify.sh", "--quiet"]')
 
+
+FILTER_VARIABLES = ("after", "before", "op", "key", "value", "headers", "topic", "id")
+"""What a filter speaks of."""
+
+
+def _filter(value: Any) -> Expression:
+    if isinstance(value, Expression):
+        return value
+    if not isinstance(value, str):
+        raise refusal("config.type", f"an expression is text, not {kind_of(value)}")
+    try:
+        return condition(value, FILTER_VARIABLES)
+    except ConfigError as error:
+        raise refusal("config.expression", f"this is no condition: {error}", error.fix, quotes=True) from None
+
+
+Filter = Annotated[
+    Expression,
+    PlainValidator(_filter),
+    PlainSerializer(lambda expression: expression.text),
+    WithJsonSchema(_TEXT),
+]
 
 Command = Annotated[
     tuple[str, ...],

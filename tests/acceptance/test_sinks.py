@@ -398,6 +398,24 @@ def test_an_output_that_breaks_its_contract_is_not_published(local: Sink, unique
     assert "function.output_invalid" in local.dead_letters()[0].header("__connect.errors.exception.message")
 
 
+def test_events_that_the_filter_turns_down_are_done_and_never_reach_the_function(
+    local: Sink, unique: str
+) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{filter: "after.n % 2 == 0"}}
+        function: {{python: "functions:note"}}
+        """
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, [*numbered(range(10)), Record(None, b'{"m": 1}')])
+    local.run()
+    assert sorted(value["n"] for value in local.given()) == [0, 2, 4, 6, 8]
+    assert [record.value for record in local.dead_letters()] == [b'{"m": 1}']
+    assert local.broker.committed(local.name, unique) == 11
+
+
 def test_max_events_ends_after_so_many(local: Sink, unique: str) -> None:
     local.write(
         f"""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liberator.build.outputs import Outputs, only_json
+from liberator.build.outputs import Outputs
 from liberator.change import Event
 from liberator.config import SinkConfig
 from liberator.errors import FunctionError
@@ -83,15 +83,3 @@ def test_a_topic_that_can_not_be_is_a_failure() -> None:
     found = outputs().check(Output("a b", None, b"1"))
     assert isinstance(found, FunctionError)
     assert found.code == "function.output"
-
-
-@pytest.mark.parametrize("value", [b"", b"no", b'"\xc3"', b"NaN", b'{"a":1'])
-def test_poison_is_found(value: bytes) -> None:
-    """D79."""
-    with pytest.raises(FunctionError):
-        only_json(Event("t", 0, 0, 0, None, value))
-
-
-@pytest.mark.parametrize("value", [None, b"null", b"1", b'{"a": 123456789012345678901234567890}'])
-def test_json_and_null_are_no_poison(value: bytes | None) -> None:
-    assert only_json(Event("t", 0, 0, 0, None, value))

@@ -1,0 +1,98 @@
+"""Which events of a stream a function sees.
+
+Enters: events. Leaves: yes, no (the event is done), or an error (it is given up untried). Made for a sink; called by its loop
+once per event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from liberator.change import Event
+from liberator.errors import EvaluationError, FunctionError
+from liberator.expression import Expression
+
+if TYPE_CHECKING:
+    from liberator.config import SinkConfig
+
+Accepts = Callable[[Event], bool]
+
+
+def accepts(config: SinkConfig) -> Accepts:
+    """Which events the function of this sink sees."""
+    readable = only_json if config.stream.values == "json" else anything
+    condition = next((trigger.filter for trigger in config.trigger if trigger.filter is not None), None)
+    if condition is None:
+        return readable
+    fits = filtered(condition)
+    return lambda event: readable(event) and fits(event)
+
+
+def only_json(event: Event) -> bool:
+    """May the function see this event? Raises `FunctionError` for a value that is neither JSON nor null."""
+    if event.raw_value is not None:
+        try:
+            orjson.loads(event.raw_value)
+        except orjson.JSONDecodeError:
+            raise _failure(
+                event,
+                "the value is no JSON",
+                "function.poison",
+                "correct whoever publishes it, or set stream.values: any",
+            ) from None
+    return True
+
+
+def anything(event: Event) -> bool:
+    """Every event may be seen."""
+    return True
+
+
+def filtered(condition: Expression) -> Accepts:
+    """Only events of which `condition` holds. Raises `FunctionError` where it fails."""
+    asked = condition.mentions("after")
+
+    def fits(event: Event) -> bool:
+        value = event.value
+        if value is None:
+            return True
+        before, after, op = _row(value)
+        if after is None and before is not None and asked != frozenset():
+            # Of a deleted row nobody knows more than what the server sent.
+            if asked is None or not asked <= before.keys():
+                return True
+            after = before
+        try:
+            return condition.holds(
+                {
+                    "after": after,
+                    "before": before,
+                    "op": op,
+                    "key": event.key,
+                    "value": value,
+                    "headers": dict(event.headers),
+                    "topic": event.topic,
+                    "id": event.id,
+                }
+            )
+        except EvaluationError as error:
+            fix = "write has(after.x) where it may be missing"
+            raise _failure(event, f"trigger.filter fails: {error}", "function.filter", fix) from error
+
+    return fits
+
+
+def _row(value: Any) -> tuple[Mapping[str, Any] | None, Any, str]:
+    """Before, after and op of an envelope; of a bare value that itself is after."""
+    if not isinstance(value, Mapping) or not {"before", "after"} <= value.keys():
+        return None, value, ""
+    before, op = value["before"], value.get("op")
+    return before if isinstance(before, Mapping) else None, value["after"], op if isinstance(op, str) else ""
+
+
+def _failure(event: Event, what: str, code: str, fix: str) -> FunctionError:
+    where = f"{event.topic}/{event.partition} at offset {event.offset}"
+    return FunctionError(what, code=code, where=where, fix=fix)

@@ -1,0 +1,76 @@
+"""Which events a function sees: no poison, and those that the filter lets through."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from liberator.build.accepting import filtered, only_json
+from liberator.change import Event
+from liberator.config.sink_values import FILTER_VARIABLES
+from liberator.errors import FunctionError
+from liberator.expression import condition
+
+
+def event(value: Any, topic: str = "orders") -> Event:
+    return Event(topic, 0, 0, 0, b'{"id":1}', None if value is None else json.dumps(value).encode())
+
+
+def passes(text: str, value: Any, topic: str = "orders") -> bool:
+    return filtered(condition(text, FILTER_VARIABLES))(event(value, topic))
+
+
+def row(op: str, after: dict[str, Any] | None, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"before": before, "after": after, "op": op}
+
+
+@pytest.mark.parametrize("value", [b"", b"no", b'"\xc3"', b"NaN", b'{"a":1'])
+def test_poison_is_found(value: bytes) -> None:
+    """D79."""
+    with pytest.raises(FunctionError):
+        only_json(Event("t", 0, 0, 0, None, value))
+
+
+@pytest.mark.parametrize("value", [None, b"null", b"1", b'{"a": 123456789012345678901234567890}'])
+def test_json_and_null_are_no_poison(value: bytes | None) -> None:
+    assert only_json(Event("t", 0, 0, 0, None, value))
+
+
+PAID = "after.status == 'paid'"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        (PAID, row("u", {"status": "paid"}), True),
+        (PAID, row("u", {"status": "new"}), False),
+        (PAID, {"status": "paid"}, True),  # a bare row
+        (PAID, row("d", None, {"id": 1, "status": "paid"}), True),
+        (PAID, row("d", None, {"id": 1, "status": "new"}), False),
+        (PAID, row("d", None, {"id": 1}), True),  # nobody knows
+        (PAID, None, True),  # a tombstone
+        ("op != 'd'", row("d", None, {"id": 1}), False),
+        ("after.total > 10", row("c", {"total": 10.5}), True),
+        ("topic == 'orders' && key.id == 1", row("c", {}), True),
+    ],
+)
+def test_the_filter_decides(text: str, value: Any, expected: bool) -> None:
+    assert passes(text, value) == expected
+
+
+def test_an_expression_that_fails_gives_the_event_up_and_tells_no_value() -> None:
+    with pytest.raises(FunctionError) as caught:
+        passes(PAID, row("c", {"secret": "hunter22"}))
+    assert caught.value.code == "function.filter"
+    assert "hunter22" not in str(caught.value)
+
+
+def test_what_was_read_of_an_event_does_not_travel_with_it() -> None:
+    read = event({"a": 1})
+    size = len(pickle.dumps(read))
+    assert read.value == {"a": 1}
+    assert len(pickle.dumps(read)) == size
+    assert pickle.loads(pickle.dumps(read)).value == {"a": 1}
