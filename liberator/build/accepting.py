@@ -1,7 +1,7 @@
 """Which events of a stream a function sees.
 
-Enters: events. Leaves: yes, no (the event is done), or an error (it is given up untried). Made for a sink; called by its loop
-once per event.
+Enters: events. Leaves: yes, no (the event is done), or an error (it is given up untried). Made for a sink; called by its
+loop once per event.
 """
 
 from __future__ import annotations

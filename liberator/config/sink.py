@@ -92,8 +92,8 @@ class TriggerSettings(Section):
     """Bytes of an invocation's events, about; so many are enough to start. One event may be larger."""
     filter: Filter | None = Field(default=None, json_schema_extra=without_default)
     """A condition in CEL over after, before, op, key, value, headers, topic and id: events that it turns down are done
-    without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after if it
-    has what the condition asks for, else the event passes; a tombstone passes."""
+    without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after
+    if it has what the condition asks for, else the event passes; a tombstone passes."""
 
 
 def _as_list(value: Any) -> Any:
