@@ -165,6 +165,13 @@ def stream(
             where="mode",
             fix="run the connector with publish.url local:DIR, and read that",
         )
+    if config.format.envelope != "debezium":
+        raise ConfigError(
+            "changes are read out of Debezium's envelope, which is the one with everything in it",
+            code="config.not_supported",
+            where="format.envelope",
+            fix="leave it out",
+        )
     handoff = Handoff(config.limits.memory // 2)
     connector = make_connector(config, How(lambda: handoff, once=once, trial=name is None))
     return _batches(connector, handoff)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liberator.build.parts import selection, type_options
-from liberator.codec.debezium_schema import key_schema, value_schema
+from liberator.build.parts import make_envelope, selection, type_options
+from liberator.codec.debezium_schema import key_schema
 from liberator.contract.derive import derive
 from liberator.contract.diff import Difference, differences
 from liberator.contract.gate import ColumnFacts
@@ -182,13 +182,13 @@ def register_schemas(
 
     Raises `ContractError` for the first that the registry does not take.
     """
-    client = RegistryClient(settings)
+    client, envelope = RegistryClient(settings), make_envelope(config, "")
     for stream in _streams(config, ContractStore(folder)):
         table = stream.table
         row = stream.held if stream.versions else _following(stream.topic, table, type_options(config))
         key = config.publish.key_columns(table.schema, table.name) or table.key
         schemas: dict[Part, Contract] = {
-            "value": value_schema(stream.published, embedded(row, ("$defs", "row")))
+            "value": envelope.schema(stream.published, embedded(row, ("$defs", "row")))
         }
         if key:
             schemas["key"] = key_schema(stream.published, row, key)

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liberator.codec.cloudevents import CloudEvents
 from liberator.codec.debezium import Debezium
 from liberator.codec.envelope import Envelope
+from liberator.codec.flat import Flat
 from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.announce import Announcer
@@ -91,7 +93,10 @@ def table_patterns(config: SourceConfig) -> Sequence[TablePattern]:
 
 def make_envelope(config: SourceConfig, database: str, kind: str = "postgresql") -> Envelope:
     """The form of the events. database, kind: where the rows come from."""
-    return Debezium(config.name, database, kind)
+    settings = config.format
+    if settings.envelope == "cloudevents":
+        return CloudEvents(config.name, settings.cloudevents_mode)
+    return Flat() if settings.envelope == "flat" else Debezium(config.name, database, kind)
 
 
 def make_planner(config: SourceConfig, database: str, envelope: Envelope, source: LogSource) -> Planner:

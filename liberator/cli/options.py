@@ -118,7 +118,9 @@ connector_options = together(
         help="Makes the connector durable: the next run goes on where this one ended.",
     ),
     option("--topic", metavar="TEMPLATE", help="Topic of each table ({name}.{schema}.{table})."),
-    option("--envelope", metavar="FORM", help="Form of the events (debezium)."),
+    option(
+        "--envelope", metavar="FORM", help="Form of the events: debezium (the default), cloudevents, flat."
+    ),
     option(
         "--snapshot",
         metavar="MODE",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from liberator import __version__
 from liberator.change import Headers
-from liberator.codec.envelope import NO_ROW, Transaction
+from liberator.codec.debezium_schema import value_schema
+from liberator.codec.envelope import NO_ROW, Transaction, names_array
 
 _OPS = ("c", "u", "d", "r", "t", "m")
 
@@ -32,10 +34,14 @@ class Debezium:
         for op in _OPS:
             self._ends[op.encode()] = b'},"op":"%b",%b,"transaction":' % (op.encode(), times)
 
-    def table(self, schema: str, table: str) -> DebeziumTable:
+    def table(self, schema: str, table: str, contract: str | None = None) -> DebeziumTable:
         """See `Envelope.table`."""
         tail = b',"schema":%b,"table":%b,"txId":' % (_text(schema), _text(table))
         return DebeziumTable(self._head, self._database, tail, self._ends)
+
+    def schema(self, topic: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Envelope.schema`."""
+        return value_schema(topic, row)
 
 
 class DebeziumTable:
@@ -87,7 +93,7 @@ class DebeziumLog:
         """See `LogForm.row`."""
         source = self._source % (lsn, lsn)
         if unchanged:
-            source += b',"unchanged":[%b]' % b",".join(unchanged)
+            source += b',"unchanged":%b' % names_array(unchanged)
         return b'{"before":%b,"after":%b%b%b%b}' % (before, after, source, self._ends[op], metadata), None
 
     def removed(

@@ -12,9 +12,9 @@ for none; the id of an event, its key and further headers are the executor's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from liberator.change import Headers
 
@@ -125,5 +125,23 @@ class Envelope(Protocol):
     def now(self, now_us: int) -> None:
         """Processing time of what follows, microseconds since the Unix epoch. It holds in forms made before, too."""
 
-    def table(self, schema: str, table: str) -> TableForm:
-        """For the events of a table; both names are empty for messages that belong to none."""
+    def table(self, schema: str, table: str, contract: str | None = None) -> TableForm:
+        """For the events of a table; both names are empty for messages that belong to none. contract: the URI of the
+        stored contract that its rows keep, None for none."""
+
+    def schema(self, topic: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON Schema of the values of `topic`. row: that of the rows, whose references lead into ``#/$defs/row``."""
+
+
+def names_array(names: Sequence[bytes]) -> bytes:
+    """A JSON array of names that are JSON strings."""
+    return b"[%b]" % b",".join(names)
+
+
+def rows_of(
+    template: bytes, cells: Iterable[tuple[bytes, ...]], *, versions: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """What `QueryForm.rows` gets, row by row: the JSON, and the version."""
+    if versions:
+        return ((template % row[:-1], row[-1]) for row in cells)
+    return ((template % row, NO_ROW) for row in cells)

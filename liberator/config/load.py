@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from liberator.config.document import Document, KeyPath, read_file
+from liberator.config.envelope import envelope_faults
 from liberator.config.faults import ConfigErrors, explain, in_order
 from liberator.config.fields import Fields
 from liberator.config.models import SourceConfig
@@ -99,6 +100,7 @@ def check(
         check_stage(stage)
     faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
     faults += outbox_faults(document)
+    faults += envelope_faults(document)
     config = None
     if stage:
         apply_stage(document, stage)

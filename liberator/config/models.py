@@ -325,8 +325,11 @@ class SchemaSettings(Section):
 class FormatSettings(Section):
     """The form of an event."""
 
-    envelope: Literal["debezium"] = "debezium"
-    """Shape of the value: `debezium` has before, after, source and op."""
+    envelope: Literal["debezium", "cloudevents", "flat"] = "debezium"
+    """Shape of an event: `debezium` has before, after, source and op in its value, `cloudevents` before and after as the
+    data of a CloudEvent 1.0, `flat` the row alone, with everything else in headers."""
+    cloudevents_mode: Literal["binary", "structured"] = "binary"
+    """Where the attributes of a CloudEvent are: `binary` in headers, `structured` in the value, around the data."""
     tombstones: bool = True
     """After a delete, publish a null value under the same key, so that compacted topics forget the row."""
 

@@ -26,9 +26,6 @@ class NotYet(NamedTuple):
 NOT_YET = (
     NotYet(("transform",), None, "leave it out"),
     NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
-    NotYet(("format", "envelope"), "cloudevents", "use debezium"),
-    NotYet(("format", "envelope"), "flat", "use debezium"),
-    NotYet(("format", "cloudevents_mode"), None, "leave it out"),
 )
 
 

@@ -11,12 +11,18 @@ now, and is what people start a contract of their own from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from liberator.contract.document import DIALECT
+
+DERIVED = "urn:liberator:contract:"
+"""How the ``$id`` of a derived contract begins. All versions of a stream have the same."""
+
+_URI = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ def derive(
     definitions = {name: schema for column in columns for name, schema in column.defs.items()}
     derived: dict[str, Any] = {
         "$schema": DIALECT,
-        "$id": f"urn:liberator:contract:{quote(title, safe='')}",
+        "$id": DERIVED + quote(title, safe=""),
         "title": title,
         "type": "object",
         "properties": {column.name: _property(column, key, strict) for column in columns},
@@ -60,6 +66,14 @@ def derive(
     if definitions:
         derived["$defs"] = {name: definitions[name] for name in sorted(definitions)}
     return derived
+
+
+def contract_uri(contract: Mapping[str, Any], version: int) -> str | None:
+    """What names a version of a stored contract: its ``$id``, with the version where all have the same. None: nothing."""
+    name = contract.get("$id")
+    if not isinstance(name, str) or not _URI.match(name):
+        return None
+    return f"{name}:{version}" if name.startswith(DERIVED) else name
 
 
 def _property(column: ColumnSchema, key: Sequence[str], strict: bool) -> dict[str, Any]:

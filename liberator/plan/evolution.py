@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from liberator.contract.compatibility import Incompatibility, Mode, compatible, compatible_with
-from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.derive import ColumnSchema, contract_uri, derive
 from liberator.contract.gate import ColumnFacts, Gate, compile_gate
 from liberator.contract.migration import allows_null, describes, is_derived, objections, successor
 from liberator.contract.violation import Violation
@@ -63,12 +63,13 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What holds for a table version. version: of the stored contract; None: there is none. gate: None: nothing is left to
-    check."""
+    check. uri: what names the contract; None: nothing does."""
 
     version: int | None
     gate: Gate | None
     refused: bool = False
     change: Change | None = None
+    uri: str | None = None
 
 
 class Evolution:
@@ -126,7 +127,9 @@ class Evolution:
         if changed or (written is not None and written not in stored):
             former = before.table if before is not None else None
             change = self._change(topic, table, former, {**stored, held: schema}, since, number)
-        return Settled(number if number is not None else since, gate, number is None, change)
+        if number is None:
+            return Settled(since, gate, True, change)
+        return Settled(number, gate, False, change, contract_uri(schema, number))
 
     def _made_for(self, topic: str, table: Table, stored: Mapping[int, Contract], since: int) -> int | None:
         """The highest version that is for this shape. since: versions before it were for what the table was earlier."""

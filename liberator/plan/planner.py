@@ -166,13 +166,14 @@ class Planner:
 
     def _compile(self, table: Table) -> TablePlan:
         topic = self._owners.topic_of(table.schema, table.name)
+        settled = self._versions.settle(str(table.oid), topic, table)
         plan = compile_plan(
             table,
             topic=topic,
             key=self._settings.key(table.schema, table.name),
             options=self._settings.types,
-            gate=self._versions.settle(str(table.oid), topic, table).gate,
-            form=self._envelope.table(table.schema, table.name),
+            gate=settled.gate,
+            form=self._envelope.table(table.schema, table.name, settled.uri),
         )
         self._plans[table.oid] = plan
         return plan

@@ -14,11 +14,10 @@ from typing import Any
 
 from liberator.change import Batch, EncodedBatch, State
 from liberator.codec.envelope import NO_ROW, Envelope, QueryForm
-from liberator.contract.gate import Gate
 from liberator.plan.announce import Announcer, Place
 from liberator.plan.columns import Columns, columns_of, columns_of_rows
 from liberator.plan.compile import Converter, TablePlan, compile_plan
-from liberator.plan.evolution import Evolution
+from liberator.plan.evolution import Evolution, Settled
 from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
 from liberator.plan.tables import TopicOwners
@@ -79,7 +78,7 @@ class QueryExecutor:
         for table in tables:
             topic = self._owners.topic_of(table.schema, table.name)
             self._evolution.look(topic)
-            self._compile(table, topic, None)
+            self._compile(table, topic, Settled(None, None))
 
     def restore(self, state: State) -> None:
         """Know the table versions of a checkpoint, and no others."""
@@ -261,18 +260,18 @@ class QueryExecutor:
         plan = self._plans.get((table.schema, table.name))
         if plan is None or (plan.table is not table and plan.table != table) or self._versions.is_due(name):
             topic = self._owners.topic_of(table.schema, table.name)
-            plan = self._compile(table, topic, self._versions.settle(name, topic, table).gate)
+            plan = self._compile(table, topic, self._versions.settle(name, topic, table))
             self._plans[table.schema, table.name] = plan
         return plan
 
-    def _compile(self, table: Table, topic: str, gate: Gate | None) -> TablePlan:
+    def _compile(self, table: Table, topic: str, settled: Settled) -> TablePlan:
         return compile_plan(
             table,
             topic=topic,
             key=self._settings.key(table.schema, table.name),
             options=self._settings.types,
-            gate=gate,
-            form=self._envelope.table(table.schema, table.name),
+            gate=settled.gate,
+            form=self._envelope.table(table.schema, table.name, settled.uri),
             convert=self._settings.convert,
         )
 

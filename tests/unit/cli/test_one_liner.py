@@ -108,11 +108,11 @@ def test_the_source_may_come_from_the_file_of_defaults(liberate: Liberate, build
 
 def test_a_wrong_option_is_found_before_anything_is_built(liberate: Liberate, build: Build) -> None:
     result = liberate(
-        "--source", URL, "--slot", "My-Slot", "--snapshot", "initail", "--mode", "log", "--envelope", "flat"
+        "--source", URL, "--slot", "My-Slot", "--snapshot", "initail", "--mode", "log", "--envelope", "flatt"
     )
     assert result.code == 2
     assert build.calls == []
     assert result.err.count("error [") == 3
     assert "where: --slot: source.log.slot" in result.err
     assert "where: --snapshot: source.log.snapshot" in result.err
-    assert "format.envelope: flat is not supported by this version" in result.err
+    assert "where: --envelope: format.envelope" in result.err

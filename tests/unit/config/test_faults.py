@@ -187,15 +187,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     [
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
         ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
-        ("name: s\nsource: {url: postgresql://db}\nformat: {envelope: flat}\n", "format.envelope: flat"),
-        (
-            "name: s\nsource: {url: postgresql://db}\nformat: {envelope: cloudevents}\n",
-            "format.envelope: cloudevents",
-        ),
-        (
-            "name: s\nsource: {url: postgresql://db}\nformat: {cloudevents_mode: binary}\n",
-            "format.cloudevents_mode",
-        ),
     ],
 )
 def test_says_that_a_later_part_is_not_supported_yet(faults: Faults, text: str, what: str) -> None:
@@ -203,6 +194,38 @@ def test_says_that_a_later_part_is_not_supported_yet(faults: Faults, text: str, 
     assert [fault.what for fault in not_yet] == [f"{what} is not supported by this version"]
     assert not_yet[0].fix
     assert not any(fault.code == "config.unknown_key" for fault in faults(text))
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "where", "words"),
+    [
+        ("{envelope: flat, tombstones: false}", "log", "format.tombstones", "no delete would be told"),
+        ("{envelope: flat}", "outbox", "format.envelope", "what the application wrote"),
+        ("{envelope: cloudevents}", "outbox", "format.envelope", "what the application wrote"),
+        ("{cloudevents_mode: structured}", "log", "format.cloudevents_mode", "about envelope cloudevents"),
+    ],
+)
+def test_an_envelope_that_cannot_keep_its_promise_is_refused(
+    faults: Faults, format: str, mode: str, where: str, words: str
+) -> None:
+    text = f"name: s\nsource: {{url: postgresql://db, mode: {mode}}}\nformat: {format}\n"
+    (fault,) = faults(text)
+    assert fault.code == "config.envelope"
+    assert str(fault.where).endswith(where)
+    assert words in fault.what
+    assert fault.fix
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        "{envelope: flat}",
+        "{envelope: debezium, cloudevents_mode: binary, tombstones: false}",
+        "{envelope: cloudevents, cloudevents_mode: structured, tombstones: false}",
+    ],
+)
+def test_every_envelope_can_be_chosen(write: Write, format: str) -> None:
+    assert load(write(f"name: s\nsource: {{url: postgresql://db}}\nformat: {format}\n"), {})
 
 
 def test_a_later_part_that_is_left_empty_is_no_fault(write: Write) -> None:

@@ -83,7 +83,7 @@ def test_defaults_are_those_of_the_reference(loaded: Load, tmp_path: Path) -> No
             "on_change": "compatible",
             "change_topic": "{name}.schema-changes",
         },
-        "format": {"envelope": "debezium", "tombstones": True},
+        "format": {"envelope": "debezium", "cloudevents_mode": "binary", "tombstones": True},
         "publish": {
             "url": "-",
             "topic": "{name}.{schema}.{table}",

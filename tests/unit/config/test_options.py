@@ -140,11 +140,11 @@ def test_a_fault_of_set_says_which(setting: str, code: str, where: str) -> None:
 
 
 def test_a_fault_of_an_option_names_the_option() -> None:
-    found = wrong("limits.memory=x", slot="My-Slot", table=["a", "b.c.d"], envelope="flat", mode="logs")
+    found = wrong("limits.memory=x", slot="My-Slot", table=["a", "b.c.d"], envelope="flatt", mode="logs")
     assert {(fault.code, fault.where) for fault in found} == {
         ("config.slot_name", "--slot: source.log.slot"),
         ("config.table_pattern", "--table: source.tables[1]"),
-        ("config.not_supported", "--envelope: format.envelope"),
+        ("config.value", "--envelope: format.envelope"),
         ("config.value", "--mode: source.mode"),
         ("config.size", "--set: limits.memory"),
     }

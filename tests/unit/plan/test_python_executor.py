@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from liberator.change import Batch, EncodedBatch
 from liberator.codec.debezium import Debezium
+from liberator.codec.envelope import Envelope
 from liberator.errors import ContractError, DecodeError
 from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows, OnInvalid
@@ -73,9 +74,10 @@ def executor(
     on_invalid: OnInvalid = "dead_letter",
     selection: Selection | None = None,
     types: TypeOptions | None = None,
+    envelope: Envelope | None = None,
     **settings: Any,
 ) -> PythonExecutor:
-    codec = Debezium("shop", "db")
+    codec = envelope or Debezium("shop", "db")
     plans = PlanSettings(
         topic=lambda schema, table: f"shop.{schema}.{table}",
         selection=selection or Selection(),
