@@ -9,27 +9,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liberator.build.parts import make_envelope, selection, type_options
+from liberator.build.event_contracts import check_events, diff_events, nothing_to_derive
+from liberator.build.parts import make_envelope, selection
+from liberator.build.query import default_schema
+from liberator.build.streams import Stream, streams_of
 from liberator.codec.debezium_schema import key_schema
-from liberator.contract.derive import derive
 from liberator.contract.diff import Difference, differences
-from liberator.contract.gate import ColumnFacts
 from liberator.contract.migration import Break, Contract, breaks, objections, readers, successor
 from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, embedded, subject
 from liberator.contract.registry.subjects import Part
 from liberator.contract.store import ContractStore
-from liberator.errors import ConfigError, ContractError
-from liberator.plan.tables import column_schemas
-from liberator.postgres.catalogue import list_tables, load_table
-from liberator.postgres.model import Table
-from liberator.postgres.session import connect
-from liberator.postgres.values import TypeOptions
-from liberator.source.tables import choose
+from liberator.errors import ContractError
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
@@ -58,22 +52,6 @@ class Derived:
     due: tuple[Difference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """A captured table as it is now, and the stored versions of its contract. published: the topic in this stage."""
-
-    topic: str
-    published: str
-    table: Table
-    derived: Contract
-    columns: tuple[ColumnFacts, ...]
-    versions: dict[int, Contract]
-
-    @property
-    def held(self) -> Contract:
-        return self.versions[max(self.versions)]
-
-
 def derive_schemas(
     config: SourceConfig, folder: Path, *, write: bool = False, force: bool = False
 ) -> list[Derived]:
@@ -82,8 +60,10 @@ def derive_schemas(
     A version is never changed. Raises `ContractError` before anything is written when a next version would break
     `schema.compatibility` or what a consumer reads, unless it is forced.
     """
+    if config.source.mode == "outbox":
+        raise nothing_to_derive()
     store = ContractStore(folder)
-    streams = _streams(config, store)
+    streams = streams_of(config, store)
     following = {
         stream.topic: successor(stream.held, stream.derived) if stream.versions else stream.derived
         for stream in streams
@@ -106,9 +86,14 @@ def derive_schemas(
 
 
 def check_schemas(config: SourceConfig, folder: Path) -> Iterator[dict[str, Any]]:
-    """One row for everything that a table as it is now, or its absence, breaks of its stored contract."""
+    """One row for everything that a table as it is now, or its absence, breaks of its stored contract. Of an outbox: that a
+    version breaks of those before it."""
     store = ContractStore(folder)
-    streams = [stream for stream in _streams(config, store) if stream.versions]
+    if config.source.mode == "outbox":
+        for topic, version, broken in check_events(config, store):
+            yield _finding(config, topic, version, broken)
+        return
+    streams = [stream for stream in streams_of(config, store) if stream.versions]
     gone = list(_without_a_table(config, store, {stream.topic for stream in streams}))
     if not streams and not gone:
         log.warning(
@@ -149,11 +134,12 @@ def _without_a_table(
     spelled = template.render(name=config.name, db=_DATABASE, schema=_SCHEMA, table=_TABLE)
     pattern = re.escape(config.without_stage(spelled)).replace(_DATABASE, ".+")
     pattern = pattern.replace(_SCHEMA, "(?P<schema>.+?)").replace(_TABLE, "(?P<table>.+)")
-    wanted = selection(config)
+    default = default_schema(config)
+    wanted = selection(config, default)
     for topic in store.topics():
         found = re.fullmatch(pattern, topic)
         if found and topic not in there:
-            schema, table = found.groupdict().get("schema", "public"), found.groupdict().get("table", "*")
+            schema, table = found.groupdict().get("schema", default), found.groupdict().get("table", "*")
             if wanted.included(schema, table) and not wanted.excluded(schema, table):
                 yield topic, f"{schema}.{table}"
 
@@ -163,9 +149,14 @@ def diff_schemas(
 ) -> Iterator[tuple[dict[str, Any], Difference]]:
     """What differs between two stored versions, or between one (the newest) and the table as it is now.
 
-    Each difference with its connector, topic and the two sides. Raises `ContractError` for a version that is not there.
+    Each difference with its connector, topic and the two sides. Raises `ContractError` for a version that is not there. Of
+    an outbox there is no table: the newest version from the one before it.
     """
-    for stream in _streams(config, ContractStore(folder)):
+    if config.source.mode == "outbox":
+        for topic, one, other, each in diff_events(config, ContractStore(folder), old, new):
+            yield {"connector": config.name, "topic": topic, "from": one, "to": other}, each
+        return
+    for stream in streams_of(config, ContractStore(folder)):
         if not stream.versions:
             continue
         before = max(stream.versions) if old is None else old
@@ -182,11 +173,12 @@ def register_schemas(
 
     Raises `ContractError` for the first that the registry does not take.
     """
+    if config.source.mode == "outbox":
+        raise nothing_to_derive()
     client, envelope = RegistryClient(settings), make_envelope(config, "")
-    for stream in _streams(config, ContractStore(folder)):
-        table = stream.table
-        row = stream.held if stream.versions else _following(stream.topic, table, type_options(config))
-        key = config.publish.key_columns(table.schema, table.name) or table.key
+    for stream in streams_of(config, ContractStore(folder)):
+        row = stream.held if stream.versions else stream.following
+        key = stream.key
         schemas: dict[Part, Contract] = {
             "value": envelope.schema(stream.published, embedded(row, ("$defs", "row")))
         }
@@ -204,12 +196,7 @@ def register_schemas(
             }
 
 
-def _following(topic: str, table: Table, options: TypeOptions) -> Contract:
-    """The schema that holds for a stream without a stored contract."""
-    return derive(topic, column_schemas(table, options), table.key, strict=False)
-
-
-def _version(stream: _Stream, number: int, folder: Path) -> Contract:
+def _version(stream: Stream, number: int, folder: Path) -> Contract:
     if number not in stream.versions:
         there = ", ".join(map(str, stream.versions))
         raise ContractError(
@@ -221,7 +208,7 @@ def _version(stream: _Stream, number: int, folder: Path) -> Contract:
     return stream.versions[number]
 
 
-def _refuse_breaks(config: SourceConfig, streams: list[_Stream], following: dict[str, Contract]) -> None:
+def _refuse_breaks(config: SourceConfig, streams: list[Stream], following: dict[str, Contract]) -> None:
     mode = config.schema_.compatibility
     for stream in streams:
         if not stream.versions:
@@ -235,38 +222,3 @@ def _refuse_breaks(config: SourceConfig, streams: list[_Stream], following: dict
                 fix="change the table so that it keeps the contract, publish it to a new topic, "
                 "or write the version anyway with --force when no reader depends on it",
             )
-
-
-def _streams(config: SourceConfig, store: ContractStore) -> list[_Stream]:
-    """The captured tables, with their contracts."""
-    if config.source.mode == "outbox":
-        raise ConfigError(
-            "the events of an outbox are no rows of a table, so no contract can be derived for them",
-            code="config.not_supported",
-            fix="write <dir>/<topic>/<type>/1.json by hand",
-        )
-    if not config.source.url.startswith(("postgresql://", "postgres://")):
-        raise ConfigError(
-            "contracts are derived from tables of PostgreSQL only",
-            code="config.not_supported",
-            fix="write the contract by hand",
-        )
-    with closing(connect(config.source.url, config.name)) as connection:
-        via_root = config.source.log.publish_via_partition_root
-        chosen = choose(list_tables(connection), selection(config), via_root=via_root)
-        tables = [table for info in chosen if (table := load_table(connection, info.oid)) is not None]
-        database = connection.info.dbname
-    return [_stream(config, store, table, database) for table in tables]
-
-
-def _stream(config: SourceConfig, store: ContractStore, table: Table, database: str) -> _Stream:
-    names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
-    published = config.publish.topic.render(**names)
-    topic = config.without_stage(published)
-    columns = column_schemas(table, type_options(config))
-    facts = tuple(
-        ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
-        for column in columns
-    )
-    derived = derive(topic, columns, table.key, strict=True)
-    return _Stream(topic, published, table, derived, facts, store.versions(topic))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from liberator.build.connector_file import ConnectorFile, Described, pattern_of
 from liberator.build.parts import selection
-from liberator.build.query import default_schema, is_postgres, make_database
+from liberator.build.query import default_schema, is_postgres, make_database, query_settings
 from liberator.config.secrets import redact
 from liberator.config.values import default_slot_name
 from liberator.errors import PreconditionError
@@ -23,6 +23,7 @@ from liberator.postgres.log_rights import Finding, obstacles
 from liberator.source.query.advice import TableSeen, advise, summary
 from liberator.source.query.database import Database, Relation
 from liberator.source.query.postgres import PostgresDatabase
+from liberator.source.query.source import meant
 from liberator.source.tables import choose, shape_notes
 
 if TYPE_CHECKING:
@@ -160,15 +161,8 @@ class _Making:
 
 def _seen(config: SourceConfig, database: Database) -> list[tuple[Relation, TableSeen]]:
     """What is meant: all tables, and views that are named."""
-    default = default_schema(config)
-    wanted = selection(config, default)
-    exact = {(p.schema or default, p.table) for p in config.source.tables if p.exact}
-    return [
-        (relation, database.seen(relation))
-        for relation in database.relations()
-        if wanted.wants(relation.schema, relation.name)
-        and (not relation.view or (relation.schema, relation.name) in exact)
-    ]
+    settings = query_settings(config, once=True)
+    return [(relation, database.seen(relation)) for relation in meant(settings, database.relations())]
 
 
 def _named(database: str) -> str:

@@ -170,7 +170,14 @@ def _value_evolution(config: SourceConfig) -> Evolution:
     """As `table_evolution`, where a driver may give anything."""
     rules = config.schema_
     contracts = Contracts(config)
-    return Evolution(contracts, value_schemas, value_facts, rules.on_change, rules.compatibility)
+    types = type_options(config)
+    return Evolution(
+        contracts,
+        lambda table: value_schemas(table, types),
+        value_facts,
+        rules.on_change,
+        rules.compatibility,
+    )
 
 
 class QueryWatcher(Watching):

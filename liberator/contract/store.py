@@ -14,7 +14,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from liberator.contract.document import Document
 from liberator.errors import ContractError
@@ -34,15 +34,9 @@ class ContractStore:
 
         type: of an event of an outbox, whose contract holds for this type only.
         """
-        folder = self._topic_folder(topic)
-        if type is not None:
-            name = folder_of_type(type)
-            if name is None:
-                return None
-            folder = folder / name
-            _refuse_outside(self._folder, folder)
-        newest = max(self._versions(folder), default=None)
-        return (newest, _read(folder / f"{newest}.json")) if newest else None
+        folder = self._folder_of(topic, type)
+        newest = None if folder is None else max(self._versions(folder), default=None)
+        return (newest, _read(folder / f"{newest}.json")) if folder and newest else None
 
     def newest(self, topic: str) -> int | None:
         """The number of the version that holds, which is not read; None: there is none. Raises `ContractError`."""
@@ -59,16 +53,27 @@ class ContractStore:
         names = [folder.name for folder in folders if _TOPIC.fullmatch(folder.name)]
         return sorted(name for name in names if self._versions(self._topic_folder(name)))
 
-    def versions(self, topic: str) -> dict[int, dict[str, Any]]:
-        """All contracts of `topic` by version, the oldest first. Raises `ContractError`."""
-        if self.load(topic) is None:
-            return {}
-        files = {
-            int(path.stem): path
-            for path in self._topic_folder(topic).iterdir()
-            if path.suffix == ".json" and _VERSION.fullmatch(path.stem)
-        }
-        return {number: _read(files[number]) for number in sorted(files)}
+    def event_types(self) -> list[tuple[str, str]]:
+        """(topic, type) of the events of outboxes that have a contract, in order."""
+        try:
+            folders = sorted(path for path in self._folder.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
+        topics = [folder.name for folder in folders if _TOPIC.fullmatch(folder.name)]
+        return [
+            (topic, unquote(type.name))
+            for topic in topics
+            for type in sorted(self._topic_folder(topic).iterdir())
+            if type.is_dir() and self._versions(type)
+        ]
+
+    def versions(self, topic: str, type: str | None = None) -> dict[int, dict[str, Any]]:
+        """All contracts of `topic` by version, the oldest first. type: as in `load`. Raises `ContractError`."""
+        folder = self._folder_of(topic, type)
+        numbers = [] if folder is None else sorted(self._versions(folder))
+        return {number: _read(folder / f"{number}.json") for number in numbers} if folder else {}
 
     def path(self, topic: str, version: int) -> Path:
         """The file of a version, which need not be there."""
@@ -93,6 +98,17 @@ class ContractStore:
             except OSError as error:
                 raise _unusable(path, error) from error
             return path
+
+    def _folder_of(self, topic: str, type: str | None) -> Path | None:
+        """None: no folder can be called so."""
+        folder = self._topic_folder(topic)
+        if type is None:
+            return folder
+        name = folder_of_type(type)
+        if name is None:
+            return None
+        _refuse_outside(self._folder, folder / name)
+        return folder / name
 
     def _topic_folder(self, topic: str) -> Path:
         """The folder of a topic; never outside the store, by whatever name or link."""

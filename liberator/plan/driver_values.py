@@ -1,4 +1,5 @@
-"""Driver values -> JSON, and the schema it satisfies: by the kind of a column, and by what the driver really gave.
+"""Driver values -> JSON, by the kind of a column and by what the driver really gave; and what schema it satisfies where a
+value is what its column is for.
 
 The forms are those of docs/reference/types.md: numbers as numbers, decimals as text with all their zeros, times in ISO 8601
 without a zone where the database knows none, bytes in base64. A database that lets anything into a column (SQLite), or a
@@ -22,6 +23,7 @@ from liberator.contract.derive import ColumnSchema
 from liberator.contract.gate import ColumnFacts
 from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
+from liberator.postgres.values.rules import Schema, matching
 
 AnyConverter = Callable[[Any], bytes]
 
@@ -38,14 +40,28 @@ def value_converter(column: Column, options: TypeOptions) -> AnyConverter:
     return _BY_KIND.get(kind, any_value)
 
 
+def value_schema(column: Column, options: TypeOptions) -> Schema:
+    """The schema of a column's values that are not null, as its type says. What a database lets into a column besides does
+    not keep it; SQLite's lets in anything."""
+    kind = column.type.name
+    if kind == "bigint" and options.int64 == "string":
+        return matching("-?[0-9]+")
+    if kind == "json" and options.json == "embed":
+        return {}
+    return _SCHEMAS.get(kind, {})
+
+
 def value_facts(table: Table) -> list[ColumnFacts]:
     """What is certain of a table's columns: that they are there. A driver may give anything."""
     return [ColumnFacts(column.name, {}, column.name not in table.key) for column in table.columns]
 
 
-def value_schemas(table: Table) -> list[ColumnSchema]:
-    """The schemas of a table's columns: anything."""
-    return [ColumnSchema(column.name, {}) for column in table.columns]
+def value_schemas(table: Table, options: TypeOptions) -> list[ColumnSchema]:
+    """The schemas of the values of a table's columns. A query's rows are always whole."""
+    return [
+        ColumnSchema(column.name, value_schema(column, options), {}, column.not_null, False)
+        for column in table.columns
+    ]
 
 
 def text(value: str) -> bytes:
@@ -85,7 +101,10 @@ def _decimal(value: Any) -> bytes:
 
 
 def _boolean(value: Any) -> bytes:
-    if value in (0, 1):
+    if not (isinstance(value, Decimal) and value.is_snan()) and value in (
+        0,
+        1,
+    ):  # a signaling NaN compares with nothing
         return b"true" if value else b"false"
     return any_value(value)
 
@@ -190,4 +209,24 @@ _BY_KIND: dict[str, AnyConverter] = {
     "instant": _instant,
     "time": _time,
     "interval": _interval,
+}
+
+_DATE, _CLOCK = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
+
+_SCHEMAS: dict[str, Schema] = {
+    "boolean": {"type": "boolean"},
+    "integer": {"type": "integer"},
+    "bigint": {"type": "integer"},
+    "float": {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]},
+    "decimal": matching("-?[0-9]+([.][0-9]+)?"),
+    "text": {"type": "string"},
+    "json": {"type": "string"},
+    "bytes": {"type": "string", "contentEncoding": "base64"},
+    "uuid": matching("[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"),
+    "bits": matching("[01]+"),
+    "date": matching(_DATE),
+    "datetime": matching(f"{_DATE}T{_CLOCK}"),
+    "instant": matching(f"{_DATE}T{_CLOCK}Z"),
+    "time": matching(f"-?[0-9]?{_CLOCK}"),
+    "interval": matching("P.+"),
 }

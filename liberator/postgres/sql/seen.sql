@@ -15,7 +15,6 @@ SELECT c.relkind::text AS kind,
                         'type', COALESCE(b.typname, y.typname),
                         'nullable', NOT (a.attnotnull OR y.typnotnull),
                         'generated', a.attgenerated <> '',
-                        'default', COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''),
                         'cache', (SELECT pg_catalog.max(q.seqcache)
                                     FROM pg_catalog.pg_depend p
                                     JOIN pg_catalog.pg_sequence q ON q.seqrelid = p.objid
@@ -26,7 +25,6 @@ SELECT c.relkind::text AS kind,
                FROM pg_catalog.pg_attribute a
                JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
                LEFT JOIN pg_catalog.pg_type b ON y.typtype = 'd' AND b.oid = y.typbasetype
-               LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
               ORDER BY a.attnum) AS columns
   FROM pg_catalog.pg_class c

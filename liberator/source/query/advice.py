@@ -30,14 +30,13 @@ _INSERTS_ENOUGH = 1000
 @dataclass(frozen=True, slots=True)
 class ColumnSeen:
     """growing: the database numbers rows with it, one after the other. at_update: the database sets it to the time of every
-    write. defaulted: it has a default."""
+    write."""
 
     name: str
     kind: ColumnKind
     nullable: bool = True
     growing: bool = False
     at_update: bool = False
-    defaulted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

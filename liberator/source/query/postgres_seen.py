@@ -49,7 +49,6 @@ def _column(column: Mapping[str, Any]) -> ColumnSeen:
         _KINDS.get(column["type"], "other"),
         nullable=column["nullable"],
         growing=column["cache"] == 1,
-        defaulted=bool(column["default"]),
     )
 
 

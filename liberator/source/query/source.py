@@ -194,20 +194,7 @@ class _Session:
     # -- which tables
 
     def _relations(self) -> list[Relation]:
-        """What is meant. Views and whatever else is no table must be named literally."""
-        selection, exact = self._settings.selection, set(self._settings.exact.values())
-        found = [
-            relation
-            for relation in self.database.relations()
-            if selection.wants(relation.schema, relation.name)
-            and (not relation.view or (relation.schema, relation.name) in exact)
-        ]
-        there = {(relation.schema, relation.name) for relation in found}
-        named = dict.fromkeys((*exact, *self._settings.queried))
-        queried = [
-            name for name in named if self._settings.table(*name).sql is not None and name not in there
-        ]
-        return found + [Relation(schema, name) for schema, name in queried]
+        return meant(self._settings, self.database.relations())
 
     def _require_exact(self, relations: Sequence[Relation]) -> None:
         there = {(relation.schema, relation.name) for relation in relations}
@@ -434,3 +421,22 @@ def _refuse_other(qualified: str, saved: TablePosition, here: TablePosition) -> 
             where=f"source.query.tables.{qualified}",
             fix=f"put the strategy back, or read the table anew: `liberate checkpoint reset --read {qualified}`",
         )
+
+
+def meant(settings: QuerySettings, there: Sequence[Relation]) -> list[Relation]:
+    """Of what is there the relations that are to be read, and queries under their names. Views and whatever else is no table
+    must be named literally."""
+    exact = set(settings.exact.values())
+    found = [
+        relation
+        for relation in there
+        if settings.selection.wants(relation.schema, relation.name)
+        and (not relation.view or (relation.schema, relation.name) in exact)
+    ]
+    known = {(relation.schema, relation.name) for relation in found}
+    named = dict.fromkeys((*exact, *settings.queried))
+    return found + [
+        Relation(schema, name)
+        for schema, name in named
+        if settings.table(schema, name).sql is not None and (schema, name) not in known
+    ]

@@ -58,7 +58,6 @@ def _column(column: dict[str, Any], key: tuple[str, ...], *, rowid: bool) -> Col
         growing=kind == "integer"
         and (column.get("autoincrement") is True or bool(column.get("identity")) or counted),
         at_update="ON UPDATE" in default.upper(),
-        defaulted=bool(default),
     )
 
 

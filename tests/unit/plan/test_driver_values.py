@@ -31,6 +31,7 @@ def made(kind: str, value: Any, options: TypeOptions | None = None, typmod: int 
         ("boolean", 1, "true"),
         ("boolean", False, "false"),
         ("boolean", "maybe", '"maybe"'),
+        ("boolean", Decimal("sNaN"), '"sNaN"'),
         ("decimal", Decimal("1.10"), '"1.10"'),
         ("decimal", Decimal("1E+3"), '"1000"'),
         ("decimal", Decimal("-0.000000000001"), '"-0.000000000001"'),

@@ -1,0 +1,112 @@
+"""The streams of a connector as they are now: its tables, the contracts derived from them, and what is stored.
+
+Enters: a checked `SourceConfig` of mode log or query. Leaves: `Stream`s. Called by the commands about contracts. Connects,
+looks, and gives the connection back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from liberator.build.parts import selection, type_options
+from liberator.build.query import default_schema, is_postgres, make_database, query_settings
+from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.gate import ColumnFacts
+from liberator.contract.migration import Contract
+from liberator.contract.store import ContractStore
+from liberator.plan.driver_values import value_schemas
+from liberator.plan.tables import column_schemas
+from liberator.postgres.catalogue import list_tables, load_table
+from liberator.postgres.model import Table
+from liberator.postgres.session import connect
+from liberator.source.query.source import meant
+from liberator.source.tables import choose
+
+if TYPE_CHECKING:
+    from liberator.config import SourceConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A captured table as it is now, and the stored versions of its contract.
+
+    published: the topic in this stage. key: what its events are keyed by. derived: what a first contract says. following:
+    what holds without a stored one.
+    """
+
+    topic: str
+    published: str
+    key: tuple[str, ...]
+    derived: Contract
+    following: Contract
+    columns: tuple[ColumnFacts, ...]
+    versions: dict[int, Contract]
+
+    @property
+    def held(self) -> Contract:
+        """The contract that holds."""
+        return self.versions[max(self.versions)]
+
+
+def streams_of(config: SourceConfig, store: ContractStore) -> list[Stream]:
+    """The captured tables, with their contracts."""
+    database, tables = _queried(config) if config.source.mode == "query" else _captured(config)
+    columns_of = _columns_of(config)
+    return [_stream(config, store, table, columns_of(table), database) for table in tables]
+
+
+def _captured(config: SourceConfig) -> tuple[str, list[Table]]:
+    with closing(connect(config.source.url, config.name)) as connection:
+        via_root = config.source.log.publish_via_partition_root
+        chosen = choose(list_tables(connection), selection(config), via_root=via_root)
+        tables = [table for info in chosen if (table := load_table(connection, info.oid)) is not None]
+        return connection.info.dbname, tables
+
+
+def _queried(config: SourceConfig) -> tuple[str, list[Table]]:
+    settings = query_settings(config, once=True)
+    with closing(make_database(config, threading.Event())) as database:
+        database.open()
+        tables = []
+        for relation in meant(settings, database.relations()):
+            read = database.completed(settings.table(relation.schema, relation.name))
+            shape = database.shape(relation, read)
+            if shape is not None:
+                tables.append(shape.table)
+        return database.name, tables
+
+
+def _columns_of(config: SourceConfig) -> Callable[[Table], list[ColumnSchema]]:
+    """A query's rows are always whole; of the log an update may leave large values out."""
+    options, whole = type_options(config), config.source.mode == "query"
+    if is_postgres(config):
+        return lambda table: [
+            replace(column, can_be_toasted=column.can_be_toasted and not whole)
+            for column in column_schemas(table, options)
+        ]
+    return lambda table: value_schemas(table, options)
+
+
+def _stream(
+    config: SourceConfig, store: ContractStore, table: Table, columns: Sequence[ColumnSchema], database: str
+) -> Stream:
+    names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
+    published = config.publish.topic.render(**names)
+    topic = config.without_stage(published)
+    facts = tuple(
+        ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
+        for column in columns
+    )
+    return Stream(
+        topic,
+        published,
+        tuple(config.publish.key_columns(table.schema, table.name, default_schema(config)) or table.key),
+        derive(topic, columns, table.key, strict=True),
+        derive(topic, columns, table.key, strict=False),
+        facts,
+        store.versions(topic),
+    )
