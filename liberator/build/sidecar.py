@@ -9,12 +9,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from liberator.build.dispatching import Until
 from liberator.build.outbox_rules import contract_of_event, topic_of_event
 from liberator.build.running import Signals, Watching
+from liberator.build.sink import SinkConnector
 from liberator.change import Batch
 from liberator.checkpoint import open_checkpoint
 from liberator.config.sidecar import is_loopback
@@ -62,11 +64,13 @@ class Sidecar:
             WriterSettings(patience=events.timeout, memory=limits.memory, drain=DRAIN),
             backoff=lambda: Backoff(max=_PAUSE_MOST, random=random.random, tick=time.monotonic),
         )
+        self._pushes = [SinkConnector(push.sink(config), Until()) for push in config.push]
         self.server = SidecarServer(
             config.listen,
             Judge(event_settings(config), config.name, now_ms=lambda: time.time_ns() // 1_000_000),
             self._writer,
-            Pages(self.telemetry, Exposition(self.telemetry), {}),
+            {"": _pages(self.telemetry)}
+            | {f"/push/{push.config.name}": _pages(push.telemetry) for push in self._pushes},
             ServerSettings(Reading(events.headers, events.tombstones), limits.event, events.timeout),
         )
 
@@ -88,33 +92,56 @@ class Sidecar:
             # A thread of its own: a client that waits for a broker can't be interrupted, and must not keep us.
             writer = threading.Thread(target=self._write, name="writer", daemon=True)
             writer.start()
+            pushing = [self._begin(push) for push in self._pushes]
             self.server.start()
             log.info("listening", extra={"url": self.server.url})
             if not is_loopback(self.config.listen):
                 log.warning("the sidecar can be reached from other machines and has no password")
             self._stopped.wait()
-            self._drain(writer)
+            self._drain(writer, pushing)
 
-    def _drain(self, writer: threading.Thread) -> None:
+    def _begin(self, push: SinkConnector) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._push, args=(push,), name=f"push {push.config.name}", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _drain(self, writer: threading.Thread, pushing: Sequence[threading.Thread]) -> None:
         end = time.monotonic() + DRAIN
         self.telemetry.state("draining")
+        for push in self._pushes:
+            push.stop()
         answered = self.server.drain(DRAIN)
         self._writer.stop()
         writer.join(_LAST)
         if self._writer.owes:  # else it waits for a broker, and nobody for it
             writer.join(max(0.0, end - time.monotonic()) + _LAST)
+        for thread in pushing:
+            thread.join(max(0.0, end - time.monotonic()))
         if self._failure is not None:
             raise self._failure
         if not answered:
             log.warning("some requests were not answered in time: their clients send them again")
 
     def _write(self) -> None:
+        self._until_it_ends(self._writer.run)
+
+    def _push(self, push: SinkConnector) -> None:
+        self._until_it_ends(push.serve)
+
+    def _until_it_ends(self, run: Callable[[], None]) -> None:
+        """In a thread of its own: what ends it ends all, and is raised in the thread that waits."""
         try:
-            self._writer.run()
-        except BaseException as error:  # it is raised in the thread that waits
-            self._failure = error
+            run()
+        except BaseException as error:
+            self._failure = self._failure or error
         finally:
             self.stop()
+
+
+def _pages(telemetry: Telemetry) -> Pages:
+    return Pages(telemetry, Exposition(telemetry), {})
 
 
 def run_sidecar(config: SidecarConfig) -> int:

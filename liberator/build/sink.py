@@ -65,9 +65,10 @@ class SinkConnector:
                 stack.enter_context(ObserveServer(self.config.observe.listen, self.telemetry))
             stack.enter_context(Progress(self.telemetry))
             stack.enter_context(Signals(self.stop))
-            self._sessions()
+            self.serve()
 
-    def _sessions(self) -> None:
+    def serve(self) -> None:
+        """As `run`, in any thread, shown to nobody."""
         backoff = Backoff(random=random.random, tick=time.monotonic)
         while not self._stopping.is_set():
             before = self.telemetry.finished

@@ -14,7 +14,7 @@ from liberator.cli.session import Session
 @logging_options
 @click.pass_context
 def sidecar(context: click.Context, /, file: str, stage: str | None) -> int:
-    """Take an application's events by HTTP, and publish them.
+    """Take an application's events by HTTP, and publish them; push streams to it.
 
     For applications that can't write an outbox. An event is answered 202 when it is durable at the broker; sent again
     with the same id it is not published again. SIGTERM and Ctrl-C stop cleanly.

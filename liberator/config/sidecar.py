@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from liberator.config.patterns import TopicTemplate
+from liberator.config.push import PushSettings
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -22,7 +23,7 @@ from liberator.config.section import (
     with_compression,
     without_default,
 )
-from liberator.config.urls import Url
+from liberator.config.sink_values import BrokerUrl
 from liberator.config.values import (
     FALSE_IS_OFF,
     OUTBOX_TOPIC,
@@ -32,19 +33,12 @@ from liberator.config.values import (
     FolderPath,
     Listen,
     Names,
-    PublishUrl,
     Setting,
     Size,
     folder_of,
     kind_of_place,
     refusal,
 )
-
-
-def _broker(url: Url) -> Url:
-    if url == "-" or kind_of_place(url) == "file":
-        raise refusal("config.url", "a sidecar publishes to a broker", "write kafka://HOST:PORT or local:DIR")
-    return url
 
 
 class SidecarEvents(Section):
@@ -79,7 +73,7 @@ class SidecarSchema(Section):
 class SidecarPublish(Section):
     """Where events go."""
 
-    url: Annotated[PublishUrl, AfterValidator(_broker)]
+    url: BrokerUrl
     """kafka://HOST:PORT[,HOST:PORT], or local:DIR for the local log in that folder."""
     topic: EventTopic = Field(
         default=TopicTemplate(OUTBOX_TOPIC), json_schema_extra={"default": OUTBOX_TOPIC}
@@ -118,7 +112,7 @@ class SidecarLimits(Section):
 
 
 class SidecarConfig(ConnectorConfig):
-    """A sidecar: takes an application's events by HTTP and publishes them."""
+    """A sidecar: takes an application's events by HTTP and publishes them, and pushes streams to it."""
 
     connector: Literal["sidecar"]
     """The kind of connector."""
@@ -136,6 +130,10 @@ class SidecarConfig(ConnectorConfig):
     """The contracts of payloads."""
     publish: SidecarPublish
     """Where events go."""
+    push: tuple[PushSettings, ...] = Field(
+        default=(), validate_default=False, json_schema_extra=without_default
+    )
+    """Streams that are pushed to the application. Default: none."""
     observe: Annotated[ObserveSettings | None, FALSE_IS_OFF] = Field(
         default=None, json_schema_extra=or_boolean
     )
@@ -157,7 +155,13 @@ class SidecarConfig(ConnectorConfig):
         return filled
 
     @model_validator(mode="after")
-    def _stays_at_home(self) -> SidecarConfig:
+    def _keeps_its_promises(self) -> SidecarConfig:
+        groups = [push.group for push in self.push]
+        if len(set(groups)) < len(groups):
+            what = "two streams have one group"
+            raise refusal(
+                "config.same_name", what, "give each a group of its own, or write all topics into one"
+            )
         if not self.allow_remote and not is_loopback(self.listen):
             what = "other machines could reach this address, and there is no password"
             raise refusal("config.listen", what, "listen at 127.0.0.1, or set allow_remote: true")

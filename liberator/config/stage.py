@@ -57,6 +57,10 @@ def apply_stage(document: Document, stage: str) -> None:
     stream = document.get(("stream",))
     if isinstance(stream, dict):
         _stream_topics(stream, stage)
+    pushed = document.data.get("push")
+    for push in pushed if isinstance(pushed, list) else ():
+        if isinstance(push, dict):
+            _push(push, stage)
     document.data["name"] = topic_prefix(stage) + name
     log = document.get(("source", "log"))
     if not isinstance(log, dict):
@@ -77,6 +81,18 @@ def _stream_topics(stream: dict[str, Any], stage: str) -> None:
         topics = split_names(topics)
     if isinstance(topics, list):
         stream["topics"] = [topic_prefix(stage) + one if isinstance(one, str) else one for one in topics]
+
+
+def _push(push: dict[str, Any], stage: str) -> None:
+    """Its group is its name."""
+    group, policy = push.get("group"), push.get("policy")
+    _stream_topics(push, stage)
+    if isinstance(policy, dict) and isinstance(policy.get("dead_letter_topic"), str):
+        policy["dead_letter_topic"] = topic_prefix(stage) + policy["dead_letter_topic"].replace(
+            "{name}", str(group)
+        )
+    if isinstance(group, str):
+        push["group"] = topic_prefix(stage) + group
 
 
 def _outbox_topic(document: Document, stage: str) -> None:

@@ -34,7 +34,10 @@ class Retry:
 
     def delay(self, failed: int, random: Callable[[], float]) -> float:
         """Seconds after the `failed`-th failure."""
-        delay = min(self.longest, self.initial * self.factor ** (failed - 1))
+        try:
+            delay = min(self.longest, self.initial * self.factor ** (failed - 1))
+        except OverflowError:
+            delay = self.longest
         return delay * (0.5 + random() / 2) if self.jitter else delay
 
 

@@ -1,8 +1,8 @@
 """Events as CloudEvents 1.0 over HTTP: binary, structured, and batches.
 
 Enters: events, whatever their envelope. Leaves: headers and bodies. An event that came as a CloudEvent (``ce_`` headers)
-keeps its attributes; of others they are made: the type of its topic and of what happened to the row, the subject of its
-key. No I/O.
+keeps its attributes; of others they are made: the type is that of an outbox's event, else made of its topic and of what
+happened to the row, the subject of its key. No I/O.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def attributes(event: Event, source: str) -> dict[str, str]:
         "specversion": "1.0",
         "id": event.id,
         "source": source,
-        "type": f"{event.topic}.{_kind(event)}",
+        "type": event.headers.get("type") or f"{event.topic}.{_kind(event)}",
         "time": _time(event.timestamp),
     }
     if event.raw_key is not None:

@@ -11,6 +11,7 @@ import socket
 import socketserver
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,15 +51,15 @@ class ServerSettings:
 
 
 class SidecarServer:
-    """Listens when constructed, answers between `start` and `close`. Raises `PreconditionError` when the address can't be
-    had."""
+    """Listens when constructed, answers between `start` and `close`. pages: by what their paths begin with. Raises
+    `PreconditionError` when the address can't be had."""
 
     def __init__(
-        self, listen: str, judge: Judge, writer: Writer, pages: Pages, settings: ServerSettings
+        self, listen: str, judge: Judge, writer: Writer, pages: Mapping[str, Pages], settings: ServerSettings
     ) -> None:
         self._server = bind(listen, _Server, "sidecar")
         self._server.judge, self._server.writer = judge, writer
-        self._server.pages, self._server.settings = pages, settings
+        self._server.pages, self._server.settings = dict(pages), settings
         bound = self._server.server_address
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
         self._thread: threading.Thread | None = None
@@ -125,7 +126,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = _MOST_CONNECTIONS
     judge: Judge
     writer: Writer
-    pages: Pages
+    pages: dict[str, Pages]
     settings: ServerSettings
 
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
@@ -171,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == ROOT or path.startswith(f"{ROOT}/"):
             answer = refused(405, "method", "events are sent with POST", close=self._has_body()).answer
             return self._answer(answer)
-        status, body, content_type = self.server.pages.get(path, self.headers.get("Accept", ""))
+        part = next((name for name in self.server.pages if name and path.startswith(f"{name}/")), "")
+        page = self.server.pages[part].get(path.removeprefix(part), self.headers.get("Accept", ""))
+        status, body, content_type = page
         return self._write(status, body, content_type, close=self._has_body())
 
     do_HEAD = do_GET

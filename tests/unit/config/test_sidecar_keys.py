@@ -72,6 +72,49 @@ def test_a_stage_goes_before_name_and_topics_but_not_before_contracts(tmp_path: 
     assert config.idempotency.file.name == "test.shop.ids.db"
 
 
+PUSH = "push: [{group: inbox, topics: orders, url: 'http://127.0.0.1:8080/inbox', policy: {timeout: 5s}}]\n"
+
+
+def test_a_stream_that_is_pushed_is_a_sink_on_the_same_broker(tmp_path: Path) -> None:
+    config = checked(tmp_path, PLAIN + PUSH)
+    (push,) = config.push
+    sink = push.sink(config)
+    assert sink.name == "inbox"
+    assert sink.stream.url == f"local:{tmp_path / 'events'}"
+    assert sink.stream.topics == ("orders",)
+    assert sink.dead_letter_topic == "inbox.dead-letters"
+    assert sink.policy.timeout == 5
+    assert sink.policy.retry.attempts > 1_000_000
+    assert sink.function.http is not None
+    assert sink.function.http.allow_private
+
+
+def test_what_is_pushed_is_read_with_the_connection_of_the_publisher(tmp_path: Path) -> None:
+    publish = "{url: 'kafka://b:9092', options: {security.protocol: ssl, compression.type: zstd}}"
+    text = PLAIN.replace("{url: 'local:events'}", publish) + PUSH
+    config = checked(tmp_path, text)
+    sink = config.push[0].sink(config)
+    assert sink.stream.options == {"security.protocol": "ssl"}
+    assert sink.output.options == {"compression.type": "zstd"}
+
+
+def test_a_stage_goes_before_groups_and_topics_that_are_pushed(tmp_path: Path) -> None:
+    config = checked(tmp_path, PLAIN + PUSH, stage="test")
+    sink = config.push[0].sink(config)
+    assert (sink.name, sink.stream.topics) == ("test.inbox", ("test.orders",))
+    assert sink.dead_letter_topic == "test.inbox.dead-letters"
+
+
+def test_a_group_is_used_once(tmp_path: Path) -> None:
+    item = PUSH.partition("[")[2].rpartition("]")[0]
+    assert fault_of(tmp_path, f"{PLAIN}push: [{item}, {item}]\n")[0] == "config.same_name"
+
+
+def test_a_stream_does_not_feed_itself(tmp_path: Path) -> None:
+    text = PLAIN + PUSH.replace("orders", "inbox.dead-letters")
+    assert fault_of(tmp_path, text)[0] == "config.cycle"
+
+
 def test_unknown_keys_are_told(tmp_path: Path) -> None:
     assert fault_of(tmp_path, PLAIN + "liste: 1\n") == ("config.unknown_key", "liste")
 

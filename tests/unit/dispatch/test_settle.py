@@ -46,6 +46,10 @@ def test_delays_grow_up_to_the_longest(failed: int, delay: float) -> None:
     assert RETRY.delay(failed, lambda: 0.0) == delay
 
 
+def test_an_attempt_may_be_one_of_very_many() -> None:
+    assert Retry(longest=30.0, jitter=False).delay(100_000, lambda: 0.0) == 30.0
+
+
 def test_jitter_takes_up_to_half_of_a_delay() -> None:
     retry = Retry(initial=1.0)
     assert retry.delay(1, lambda: 0.0) == 0.5

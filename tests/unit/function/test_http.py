@@ -136,6 +136,11 @@ def test_attributes_are_quoted_where_headers_need_it(endpoint: Endpoint, call: C
     assert endpoint.requests[0][0]["ce-subject"] == "Gr%C3%BC%C3%9Fe%205%25"
 
 
+def test_an_event_of_an_outbox_keeps_its_type(endpoint: Endpoint, call: Call) -> None:
+    call(event(1, value=b'{"total": 1}', type="OrderPlaced"))
+    assert endpoint.requests[0][0]["ce-type"] == "OrderPlaced"
+
+
 def test_a_structured_cloudevent_is_one_document_with_its_very_digits(endpoint: Endpoint, call: Call) -> None:
     call(event(1), format="cloudevents-structured")
     headers, body = endpoint.requests[0]
