@@ -7,11 +7,12 @@ when it is durable. Each call makes its own connections and gives them back.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liberator.contract.payload import PayloadGate, is_json
@@ -24,7 +25,8 @@ from liberator.deadletter.redrive import Discard, Judge, Redrive, Result
 from liberator.errors import ConfigError, DeadLetterError
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import SinkConfig, SourceConfig
+    from liberator.config.section import TopicSettings
 
 _KNOWN_CONTRACTS = 1_024
 
@@ -42,7 +44,9 @@ class Filters:
     since: int | None = None
 
 
-def dlq_list(config: SourceConfig, filters: Filters, *, done: bool = False) -> Iterator[dict[str, Any]]:
+def dlq_list(
+    config: SourceConfig | SinkConfig, filters: Filters, *, done: bool = False
+) -> Iterator[dict[str, Any]]:
     """One row a dead letter, in the order of their places. done: those too that were redriven or discarded."""
     with _open(config) as (box, topic):
         ledger = Ledger(box, topic, complete=False)
@@ -62,7 +66,7 @@ def dlq_list(config: SourceConfig, filters: Filters, *, done: bool = False) -> I
             }
 
 
-def dlq_show(config: SourceConfig, id: LetterId, *, value: bool = False) -> dict[str, Any]:
+def dlq_show(config: SourceConfig | SinkConfig, id: LetterId, *, value: bool = False) -> dict[str, Any]:
     """Everything about one. value: what the event holds, too. Raises `DeadLetterError`."""
     with _open(config) as (box, topic):
         found = Ledger(box, topic, complete=False).find(id)
@@ -98,14 +102,15 @@ def dlq_show(config: SourceConfig, id: LetterId, *, value: bool = False) -> dict
 
 
 def dlq_redrive(
-    config: SourceConfig,
+    config: SourceConfig | SinkConfig,
     filters: Filters,
     *,
     validate: bool = True,
     force: bool = False,
     dry_run: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Publish letters to the topics that they were meant for; one row a letter. Raises `DeadLetterError`."""
+    """Publish letters to the topics that they were meant for; one row a letter. Raises `DeadLetterError`, `ConfigError`."""
+    _refuse_another_broker(config)
     with _open(config) as (box, topic):
         ledger = Ledger(box, topic, complete=True)
         redrive = Redrive(box, ledger, _judge(config, validate=validate), force=force, dry_run=dry_run)
@@ -114,7 +119,7 @@ def dlq_redrive(
 
 
 def dlq_discard(
-    config: SourceConfig, filters: Filters, reason: str, *, dry_run: bool = False
+    config: SourceConfig | SinkConfig, filters: Filters, reason: str, *, dry_run: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Give letters up; one row a letter. Raises `DeadLetterError`."""
     with _open(config) as (box, topic):
@@ -138,36 +143,87 @@ def _told(results: Iterator[Result], filters: Filters, topic: str) -> Iterator[d
         raise _unknown(min(missing), topic)
 
 
-@contextmanager
-def _open(config: SourceConfig) -> Iterator[tuple[Box, str]]:
-    """The broker that a connector's dead letters are in, and their topic."""
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where a connector's dead letters are. url: the broker. folder: of a local log; None: it is Kafka. made: how missing
+    topics are made; None: they are refused."""
+
+    url: str
+    folder: Path | None
+    topic: str
+    options: Mapping[str, str]
+    made: TopicSettings | None
+
+
+def _home(config: SourceConfig | SinkConfig) -> _Home:
+    from liberator.config import SinkConfig
+
+    return _home_of_sink(config) if isinstance(config, SinkConfig) else _home_of_source(config)
+
+
+def _home_of_source(config: SourceConfig) -> _Home:
     publish = config.publish
-    topic = publish.dead_letter_topic.render(name=config.name, db="")
-    made = publish.create_topics
-    box: Box
-    if publish.kind == "kafka":
-        from liberator.deadletter.kafka import KafkaBox
-        from liberator.kafka import TopicSettings
-
-        settings = None if made is None else TopicSettings(made.partitions, made.replication, made.config)
-        box = KafkaBox(publish.url, options=publish.options, create_topics=settings)
-    elif publish.kind == "local":
-        from liberator.deadletter.local import LocalBox
-
-        partitions = None if made is None else max(made.partitions, 1)
-        box = LocalBox(publish.path, partitions=partitions, settings=None if made is None else made.config)
-    else:
+    if publish.kind not in ("kafka", "local"):
         raise ConfigError(
             f"{config.name} publishes to {publish.kind}: its dead letters are lines among its events",
             code="config.not_supported",
             where=config.where("publish", "url"),
             fix="look for the topic of dead letters there; the commands need kafka:// or local:",
         )
+    folder = publish.path if publish.kind == "local" else None
+    topic = publish.dead_letter_topic.render(name=config.name, db="")
+    return _Home(publish.url, folder, topic, publish.options, publish.create_topics)
+
+
+def _home_of_sink(config: SinkConfig) -> _Home:
+    from liberator.build.dispatching import publishing_options
+    from liberator.config.sink import folder_of_broker
+
+    url, output = config.publish_url, config.output
+    return _Home(
+        url,
+        folder_of_broker(url),
+        config.dead_letter_topic,
+        publishing_options(config),
+        output.create_topics,
+    )
+
+
+def _refuse_another_broker(config: SourceConfig | SinkConfig) -> None:
+    """An event and its mark are written together, so they must be of one broker."""
+    from liberator.config import SinkConfig
+
+    if isinstance(config, SinkConfig) and config.publish_url != config.stream.url:
+        raise ConfigError(
+            f"the dead letters of {config.name} are in another broker than its stream",
+            code="config.not_supported",
+            where=config.where("output", "url"),
+            fix="publish them to their topics by other means, then discard them here",
+        )
+
+
+@contextmanager
+def _open(config: SourceConfig | SinkConfig) -> Iterator[tuple[Box, str]]:
+    """The broker that a connector's dead letters are in, and their topic."""
+    home = _home(config)
+    made = home.made
+    box: Box
+    if home.folder is None:
+        from liberator.deadletter.kafka import KafkaBox
+        from liberator.kafka import TopicSettings
+
+        settings = None if made is None else TopicSettings(made.partitions, made.replication, made.config)
+        box = KafkaBox(home.url, options=home.options, create_topics=settings)
+    else:
+        from liberator.deadletter.local import LocalBox
+
+        partitions = None if made is None else max(made.partitions, 1)
+        box = LocalBox(home.folder, partitions=partitions, settings=None if made is None else made.config)
     with closing(box):
-        yield box, topic
+        yield box, home.topic
 
 
-def _wanted(config: SourceConfig, filters: Filters, *, done: bool) -> Wanted:
+def _wanted(config: SourceConfig | SinkConfig, filters: Filters, *, done: bool) -> Wanted:
     ids = frozenset(filters.ids) or None
     return Wanted(config.name, ids, filters.topic, filters.error, filters.since, done)
 
@@ -184,8 +240,19 @@ def _unknown(id: LetterId, topic: str) -> DeadLetterError:
 # What may be published
 
 
-def _judge(config: SourceConfig, *, validate: bool) -> Judge:
-    """Why a letter may not be published. validate: also what breaks the contract as it is now."""
+def _judge(config: SourceConfig | SinkConfig, *, validate: bool) -> Judge:
+    """Why a letter may not be published. validate: also what breaks the contract as it is now.
+
+    What a sink gives up was published under its contract before.
+    """
+    from liberator.config import SinkConfig
+
+    if isinstance(config, SinkConfig):
+        return lambda letter: None
+    return _judge_of_source(config, validate=validate)
+
+
+def _judge_of_source(config: SourceConfig, *, validate: bool) -> Judge:
     contract = _contracts(config)
     outbox = config.source.mode == "outbox"
 

@@ -99,14 +99,12 @@ def make_publisher(config: SinkConfig) -> Publisher:
             settings=None if topics is None else topics.config,
             dead_letter_topic=config.dead_letter_topic,
         )
-    from liberator.consume.kafka.options import split
     from liberator.kafka import TopicSettings
     from liberator.publish.kafka import kafka_publisher
 
-    shared = split(config.stream.options)[0] if url == config.stream.url else {}
     return kafka_publisher(
         url,
-        options={**shared, **output.options},
+        options=publishing_options(config),
         create_topics=None
         if topics is None
         else TopicSettings(topics.partitions, topics.replication, topics.config),
@@ -114,6 +112,14 @@ def make_publisher(config: SinkConfig) -> Publisher:
         name=config.name,
         dead_letter_topic=config.dead_letter_topic,
     )
+
+
+def publishing_options(config: SinkConfig) -> dict[str, str]:
+    """Options of the Kafka client that publishes; of a stream in the same broker those of the connection too."""
+    from liberator.consume.kafka.options import split
+
+    shared = split(config.stream.options)[0] if config.publish_url == config.stream.url else {}
+    return {**shared, **config.output.options}
 
 
 def make_trigger(config: SinkConfig) -> Trigger:

@@ -26,7 +26,7 @@ from liberator.cli.target import confirm, pick
 
 if TYPE_CHECKING:
     from liberator.build import Filters
-    from liberator.config import SourceConfig
+    from liberator.config import AnyConfig
 
 _FAILED = 1
 
@@ -232,15 +232,15 @@ def _tell(rows: Iterable[Mapping[str, Any]], as_json: bool, dry_run: bool) -> in
     return _FAILED if counts["refused"] else 0
 
 
-def _connectors(context: click.Context, file: str, options: dict[str, Any]) -> list[SourceConfig]:
-    from liberator.config import load
+def _connectors(context: click.Context, file: str, options: dict[str, Any]) -> list[AnyConfig]:
+    from liberator.config import load_together
 
-    configs = pick(load(file, stage=options["stage"]), options["name"], options["stage"])
+    configs = pick(load_together([file], stage=options["stage"]), options["name"], options["stage"])
     context.ensure_object(Session).start_logging()
     return configs
 
 
-def _connector(context: click.Context, file: str, options: dict[str, Any]) -> SourceConfig:
+def _connector(context: click.Context, file: str, options: dict[str, Any]) -> AnyConfig:
     configs = _connectors(context, file, options)
     if len(configs) > 1:
         context.fail(f"{file} holds {len(configs)} connectors: choose one with --name")

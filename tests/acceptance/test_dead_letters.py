@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from liberator.testing.servers import Kafka
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
 from tests.fault.brokers import Topics
 from tests.integration.deadletter.stands import Found, LocalStand
 
@@ -195,6 +196,80 @@ def test_what_the_connector_publishes_afterwards_is_in_order_behind_it(shop: Sho
     shop.run()
     statuses = [json.loads(found.value or b"{}")["after"]["status"] for found in events(shop.topic)]
     assert statuses == ["late", "paid"]
+
+
+@pytest.fixture(params=["local", "confluent", "kafka-python"])
+def sink(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Iterator[Sink]:
+    """A sink, with each broker in turn."""
+    broker: Broker
+    if request.param == "local":
+        broker = LocalBroker(tmp_path / "events")
+    else:
+        broker = KafkaBroker(request.getfixturevalue("kafka").bootstrap)
+    made = Sink(tmp_path / "sink", f"{unique}.sink", broker, kafka_python=request.param == "kafka-python")
+    yield made
+    made.close()
+
+
+def test_an_event_that_a_function_could_not_do_comes_to_it_again(sink: Sink, unique: str) -> None:
+    """D79, to its end."""
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 1, batch_window: 0s}}
+        function: {{python: "functions:ship"}}
+        """,
+        """
+        import pathlib
+        import liberator
+
+        def ship(events, context):
+            mended = (pathlib.Path(__file__).parent / "mended").exists()
+            if events[0].value["n"] == 3 and not mended:
+                raise liberator.PermanentError("no such street")
+            note(events, context)
+        """,
+    )
+    sink.broker.create(unique, 1)
+    sink.broker.append(unique, numbered(range(5), keys=5))
+    sink.run("--once")
+    dlq = Dlq(sink)
+    [row] = dlq("list").rows
+    assert {name: row[name] for name in ("topic", "key", "state", "connector")} == {
+        "topic": unique,
+        "key": '"k3"',
+        "state": "pending",
+        "connector": sink.name,
+    }
+    [shown] = dlq("show", row["id"], "--value").rows
+    assert (shown["read_at"], shown["event"], shown["value"]) == ("partition 0, offset 3", "e3", '{"n":3}')
+    assert "no such street" in shown["message"] + shown["stacktrace"]
+    (sink.folder / "mended").touch()
+    assert dlq("redrive", row["id"]).rows[0]["outcome"] == "redriven"
+    sink.run("--once")
+    assert sorted(value["n"] for value in sink.given()) == [0, 1, 2, 3, 4]
+    assert dlq("list").rows == []
+    sink.broker.append(unique, numbered(range(3, 4), keys=5))
+    (sink.folder / "mended").unlink()
+    sink.run("--once")
+    sink.broker.append(unique, [Record(b'"k3"', b'{"n":4}', (("id", b"newer"),))])
+    refused = dlq("redrive", "--all")
+    assert (refused.code, refused.rows[0]["outcome"]) == (1, "refused")
+    assert dlq("discard", "--all", "--reason", "the newer one will do").code == 0
+
+
+class Dlq:
+    """`liberate dlq COMMAND FILE ... --json` for a sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def __call__(self, command: str, *words: str) -> Ended:
+        whole = [sys.executable, "-m", "liberator", "dlq", command, str(self._sink.path), *words, "--json"]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
+        environ["PYTHONPATH"] = os.pathsep.join(self._sink._import_path())
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=120, env=environ, check=False)
+        return Ended(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
