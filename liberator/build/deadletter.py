@@ -7,28 +7,23 @@ when it is durable. Each call makes its own connections and gives them back.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liberator.contract.payload import PayloadGate, is_json
-from liberator.contract.reading import read
-from liberator.contract.store import ContractStore
+from liberator.build.deadletter_rules import judge_of
 from liberator.deadletter.box import Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
-from liberator.deadletter.redrive import Discard, Judge, Redrive, Result
+from liberator.deadletter.redrive import Discard, Redrive, Result
 from liberator.errors import ConfigError, DeadLetterError
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig, SourceConfig
     from liberator.config.section import TopicSettings
-
-_KNOWN_CONTRACTS = 1_024
 
 _KEY_SHOWN = 200
 
@@ -113,7 +108,7 @@ def dlq_redrive(
     _refuse_another_broker(config)
     with _open(config) as (box, topic):
         ledger = Ledger(box, topic, complete=True)
-        redrive = Redrive(box, ledger, _judge(config, validate=validate), force=force, dry_run=dry_run)
+        redrive = Redrive(box, ledger, judge_of(config, validate=validate), force=force, dry_run=dry_run)
         wanted = _wanted(config, filters, done=bool(filters.ids))
         yield from _told(redrive.run(wanted), filters, topic)
 
@@ -235,86 +230,6 @@ def _unknown(id: LetterId, topic: str) -> DeadLetterError:
         where=f"topic {topic}",
         fix="`liberate dlq list --all` shows all that this connector has, and what became of them",
     )
-
-
-# What may be published
-
-
-def _judge(config: SourceConfig | SinkConfig, *, validate: bool) -> Judge:
-    """Why a letter may not be published. validate: also what breaks the contract as it is now.
-
-    What a sink gives up was published under its contract before.
-    """
-    from liberator.config import SinkConfig
-
-    if isinstance(config, SinkConfig):
-        return lambda letter: None
-    return _judge_of_source(config, validate=validate)
-
-
-def _judge_of_source(config: SourceConfig, *, validate: bool) -> Judge:
-    contract = _contracts(config)
-    outbox = config.source.mode == "outbox"
-
-    def judge(letter: Letter) -> str | None:
-        if outbox and (reason := _never_an_event(config, letter)):
-            return reason
-        if letter.value is None or not validate:
-            return None
-        reason = _payload(letter, contract) if outbox else _row(letter, contract)
-        return f"it breaks the contract of {letter.topic}: {reason}" if reason else None
-
-    return judge
-
-
-_Contract = Callable[[str, str | None], PayloadGate | None]
-
-
-def _contracts(config: SourceConfig) -> _Contract:
-    store = ContractStore(config.schema_.dir)
-
-    @lru_cache(maxsize=_KNOWN_CONTRACTS)
-    def contract(topic: str, type: str | None) -> PayloadGate | None:
-        stored = store.load(config.without_stage(topic), type)
-        return None if stored is None else PayloadGate(stored[1])
-
-    return contract
-
-
-def _never_an_event(config: SourceConfig, letter: Letter) -> str | None:
-    if letter.rule == "topic":
-        return "nobody knows which topic it belongs to"
-    if config.source.outbox.envelope:
-        return "source.outbox.envelope puts more than the payload into a value, and the dead letter has the payload alone"
-    return None
-
-
-def _payload(letter: Letter, contract: _Contract) -> str | None:
-    assert letter.value is not None
-    type = next((content for name, content in letter.headers if name == "type"), None)
-    gate = contract(letter.topic, None if type is None else type.decode("utf-8", "replace")) if type else None
-    if gate is not None:
-        found = gate.violation(letter.value)
-        return None if found is None else str(found)
-    return "the payload is no JSON" if letter.rule == "json" and not is_json(letter.value) else None
-
-
-def _row(letter: Letter, contract: _Contract) -> str | None:
-    assert letter.value is not None
-    try:
-        value = read(letter.value)
-    except (ValueError, RecursionError):
-        return "it is no JSON"
-    row = value.get("after") if isinstance(value, dict) else None
-    if not isinstance(row, dict):
-        return None  # a delete, a truncate, a message: there is no row to be judged
-    gate = contract(letter.topic, None)
-    if gate is not None:
-        found = gate.violation_of_row(row, value.get("source", {}).get("unchanged", ()))
-        return None if found is None else str(found)
-    if letter.rule == "conversion":
-        return "a value did not fit its type, and no contract is stored that could allow it as text"
-    return None
 
 
 # For people
