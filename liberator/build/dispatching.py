@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, cast
 from liberator.build.accepting import accepts
 from liberator.build.outputs import Outputs
 from liberator.dispatch.dead_letter import dead_letters_of
-from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
+from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
+from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
 from liberator.function.checked import CheckedInvocations
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+    from liberator.config.sink import TriggerSettings
+
+LAG_INTERVAL = 10.0
+"""Seconds between two looks how far behind the group is, for those who watch."""
 
 DRAIN = 8.0
 """Seconds for what is under way when the connector is asked to end; the rest of ten is for leaving the group."""
@@ -56,7 +61,7 @@ def make_dispatch(
     return Dispatch(
         consumer,
         config.stream.topics or config.reads,
-        make_trigger(config),
+        make_trigger(config, until),
         function,
         publisher,
         dispatch_settings(config, until),
@@ -122,10 +127,23 @@ def publishing_options(config: SinkConfig) -> dict[str, str]:
     return {**shared, **config.output.options}
 
 
-def make_trigger(config: SinkConfig) -> Trigger:
-    """When what waits is enough."""
-    (trigger,) = config.trigger
-    return Trigger(trigger.batch_size, trigger.batch_window, trigger.batch_bytes)
+def make_trigger(config: SinkConfig, until: Until) -> Trigger:
+    """When what waits is enough. Whoever wants to be done once waits for no lag and no time."""
+    count = max(trigger.batch_size for trigger in config.trigger)
+    size = max(trigger.batch_bytes for trigger in config.trigger)
+    conditions = [_condition(trigger) for trigger in config.trigger]
+    if until.once and all(trigger.on != "stream" for trigger in config.trigger):
+        conditions.append(OnStream(count, 0.0, size))
+    return Trigger(count, size, conditions)
+
+
+def _condition(trigger: TriggerSettings) -> Condition:
+    if trigger.on == "lag":
+        return OnLag(trigger.threshold, trigger.max_wait)
+    if trigger.on == "schedule":
+        assert trigger.schedule is not None, "checked with the configuration"
+        return OnSchedule(trigger.schedule.following, time.time)
+    return OnStream(trigger.batch_size, trigger.batch_window, trigger.batch_bytes)
 
 
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
@@ -145,4 +163,5 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         drain=DRAIN,
         once=until.once,
         max_events=until.max_events,
+        lag_interval=min([LAG_INTERVAL, *(one.poll_interval for one in config.trigger if one.on == "lag")]),
     )

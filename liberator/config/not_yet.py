@@ -30,10 +30,8 @@ NOT_YET = (
 
 
 _FUNCTIONS = "call it with python, http, aws_lambda or command"
-_TRIGGERS = "start it on stream"
+_TRIGGERS = "start it on stream, lag or schedule"
 NOT_YET_IN_SINKS = (
-    NotYet(("trigger", "on"), "lag", _TRIGGERS, whole=True),
-    NotYet(("trigger", "on"), "schedule", _TRIGGERS, whole=True),
     NotYet(("trigger", "on"), "webhook", _TRIGGERS, whole=True),
     NotYet(("trigger", "on"), "file", _TRIGGERS, whole=True),
     NotYet(("function", "openfaas"), None, _FUNCTIONS),

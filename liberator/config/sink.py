@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from liberator.config.patterns import TopicTemplate
+from liberator.config.schedule import Schedule, schedule
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -82,18 +83,60 @@ class StreamSettings(Section):
 class TriggerSettings(Section):
     """When the function starts on what the stream holds."""
 
-    on: Literal["stream"] = "stream"
-    """What starts it: `stream`, the events themselves."""
+    on: Literal["stream", "lag", "schedule"] = "stream"
+    """What starts it: `stream`, the events themselves; `lag`, so many of them; `schedule`, the time. On lag and on schedule
+    everything is done that the stream holds."""
     batch_size: WholeNumber = Field(default=100, ge=1, le=1_000_000)
     """Most events of an invocation; so many are enough to start."""
     batch_window: Delay = Field(default=0.5, json_schema_extra={"default": "500ms"})
     """An event waits at most so long for others; 0: not at all."""
     batch_bytes: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
     """Bytes of an invocation's events, about; so many are enough to start. One event may be larger."""
+    threshold: WholeNumber = Field(default=1000, ge=1)
+    """On lag: so many events that are not done start it."""
+    max_wait: Duration = Field(default=60.0, json_schema_extra={"default": "1m"})
+    """On lag: so does an event that has waited for so long."""
+    poll_interval: Duration = Field(default=10.0, json_schema_extra={"default": "10s"})
+    """On lag: time between two looks how far behind the group is."""
+    cron: str | None = Field(default=None, json_schema_extra=without_default)
+    """On schedule: minute, hour, day of month, month, day of week, as Debian's cron reads them: "*/5 * * * *"."""
+    timezone: str = "UTC"
+    """On schedule: the zone that cron is meant in, as Europe/Berlin. When clocks change, a job of a fixed time neither falls
+    out nor runs twice."""
     filter: Filter | None = Field(default=None, json_schema_extra=without_default)
     """A condition in CEL over after, before, op, key, value, headers, topic and id: events that it turns down are done
     without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after
     if it has what the condition asks for, else the event passes; a tombstone passes."""
+
+    _schedule: Schedule | None = PrivateAttr(None)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """When it starts; None: on something else."""
+        return self._schedule
+
+    @model_validator(mode="after")
+    def _has_what_belongs_to_it(self) -> TriggerSettings:
+        for key in self.model_fields_set:
+            if self.on not in _BELONGS.get(key, (self.on,)):
+                what = f"{key} does not belong to a trigger on {self.on}"
+                raise refusal("config.trigger", what, f"it belongs to one on {_BELONGS[key][0]}")
+        if self.on == "schedule":
+            if self.cron is None:
+                raise refusal("config.trigger", "a schedule has no cron", 'write cron: "*/5 * * * *"')
+            self._schedule = schedule(self.cron, self.timezone)
+        return self
+
+
+_BELONGS = {
+    "batch_window": ("stream",),
+    "filter": ("stream",),
+    "threshold": ("lag",),
+    "max_wait": ("lag",),
+    "poll_interval": ("lag",),
+    "cron": ("schedule",),
+    "timezone": ("schedule",),
+}
 
 
 def _as_list(value: Any) -> Any:
@@ -110,8 +153,9 @@ def _one_or_several(schema: dict[str, Any]) -> None:
 def _one_of_a_kind(triggers: tuple[TriggerSettings, ...]) -> tuple[TriggerSettings, ...]:
     if not triggers:
         raise refusal("config.trigger", "nothing would ever start the function", "leave trigger out")
-    if sum(trigger.on == "stream" for trigger in triggers) > 1:
-        raise refusal("config.trigger", "there are two triggers on stream", "keep one of them")
+    for kind in ("stream", "lag"):
+        if sum(trigger.on == kind for trigger in triggers) > 1:
+            raise refusal("config.trigger", f"there are two triggers on {kind}", "keep one of them")
     return triggers
 
 

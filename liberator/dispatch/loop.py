@@ -23,6 +23,7 @@ from liberator.change import EncodedBatch, Event, TopicPartition, events_of
 from liberator.dispatch.backlog import Backlog, Order
 from liberator.dispatch.offsets import Offsets
 from liberator.dispatch.settle import Attempt, GivenUp, Retry, settle
+from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Outcome, Output, Publisher
 
@@ -46,23 +47,6 @@ _JOIN_WITHIN = 20.0
 
 _REVOKED = 5.0
 """Seconds for what is under way of partitions that go to another member."""
-
-
-class Trigger:
-    """When what waits is enough for an invocation: so many events, so many bytes, or one that waits for so long.
-
-    window: seconds; 0: at once.
-    """
-
-    def __init__(self, count: int = 100, window: float = 0.5, size: int = 1 << 20) -> None:
-        self.count, self.window, self.size = count, window, size
-
-    def due(self, backlog: Backlog, now: float) -> bool:
-        """Shall an invocation begin?"""
-        oldest = backlog.oldest()
-        if oldest is None:
-            return False
-        return backlog.ready >= self.count or backlog.ready_size >= self.size or now - oldest >= self.window
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +174,9 @@ class Dispatch:
         if now < self._goal_due:
             return False
         self._goal_due = now + _LOOK_WHETHER_DONE
+        busy = self._running or self._later or self._publishing or self._backlog.size
+        if busy and self._goal and any(self._offsets.place(one) < self._goal[one] for one in self._ours()):
+            return False  # known without asking anybody
         self._commit(now=True)
         try:
             ends = self._consumer.ends()
@@ -203,6 +190,9 @@ class Dispatch:
             return False
         return all(ends[one] - lag.get(one, 0) >= end for one, end in self._goal.items() if one in ends)
 
+    def _ours(self) -> list[TopicPartition]:
+        return [one for one in self._goal or () if one in self._assigned]
+
     def _measure(self) -> None:
         """How far behind is the group?"""
         now = self._tick()
@@ -210,9 +200,12 @@ class Dispatch:
             return
         self._lag_due = now + self._settings.lag_interval
         try:
-            self._watch.lag(sum(self._consumer.lag().values()))
+            lag = sum(self._consumer.lag().values())
         except ConsumeError as error:
             self._survive(error)
+        else:
+            self._watch.lag(lag)
+            self._trigger.lag(lag)
 
     def _survive(self, error: ConsumeError) -> None:
         """It may pass. Raises what does not."""

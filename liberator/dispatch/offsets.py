@@ -58,6 +58,11 @@ class Offsets:
             if known.place() != known.committed
         }
 
+    def place(self, partition: TopicPartition) -> int:
+        """The first offset of a partition that is not done; -1: nothing was read of it."""
+        known = self._partitions.get(partition)
+        return -1 if known is None else known.place()
+
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """These were committed."""
         for partition, offset in offsets.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -414,6 +415,47 @@ def test_events_that_the_filter_turns_down_are_done_and_never_reach_the_function
     assert sorted(value["n"] for value in local.given()) == [0, 2, 4, 6, 8]
     assert [record.value for record in local.dead_letters()] == [b'{"m": 1}']
     assert local.broker.committed(local.name, unique) == 11
+
+
+def test_lag_starts_the_function_on_all_that_the_stream_holds(sink: Sink, unique: str) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{on: lag, threshold: 50, max_wait: 1h, poll_interval: 100ms, batch_size: 20}}
+        function: {{python: "functions:note"}}
+        """
+    )
+    sink.broker.create(unique, 1)
+    sink.broker.append(unique, numbered(range(30)))
+    process = sink.launch()
+    sink.broker.append(unique, numbered(range(30, 40)))
+    assert sink.given() == []
+    sink.broker.append(unique, numbered(range(40, 60)))
+    sink.wait_for(lambda: len(sink.given()) == 60, "everything")
+    sink.stop(process)
+    assert sink.broker.committed(sink.name, unique) == 60
+
+
+def test_a_schedule_drains_the_stream_at_its_time_and_once_at_once(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{on: schedule, cron: "* * * * *"}}
+        function: {{python: "functions:note"}}
+        """
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(10)))
+    local.run("--once")
+    assert len(local.given()) == 10
+    local.broker.append(unique, numbered(range(10, 15)))
+    process = local.launch()
+    end = time.monotonic() + 90
+    while len(local.given()) < 15:
+        assert time.monotonic() < end, local.log
+        time.sleep(0.1)
+    assert local.calls()[-1]["at"] % 60 < 30, "at the beginning of a minute"
+    local.stop(process)
 
 
 def test_max_events_ends_after_so_many(local: Sink, unique: str) -> None:

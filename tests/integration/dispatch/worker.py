@@ -14,8 +14,9 @@ from pathlib import Path
 from liberator.change import EncodedBatch, Event
 from liberator.consume.kafka import kafka_consumer
 from liberator.consume.local import LocalConsumer
-from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
+from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import GivenUp
+from liberator.dispatch.trigger import OnStream, Trigger
 from liberator.function.context import Context
 from liberator.function.threads import ThreadInvocations
 from liberator.protocols import Consumer, Outcome, Output
@@ -62,7 +63,7 @@ def main(url: str, group: str, topic: str, out: str, seconds: str) -> None:
     it = Dispatch(
         consumer(url, group),
         [topic],
-        Trigger(count=20, window=0.02),
+        Trigger(20, 1 << 20, [OnStream(20, 0.02, 1 << 20)]),
         ThreadInvocations(Writing(out, float(seconds)), most=4),
         MemoryPublisher(),
         DispatchSettings(commit_interval=0.1),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
@@ -98,6 +100,17 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
         ({"function": "{http: {url: 'https://u:p@h'}}"}, "", "config.url", "function.http.url"),
         ({}, "trigger: []", "config.trigger", "trigger"),
         ({}, "trigger: [{batch_size: 1}, {batch_size: 2}]", "config.trigger", "trigger"),
+        ({}, "trigger: {on: lag, batch_window: 1s}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {threshold: 5}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: schedule}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: schedule, cron: '61 * * * *'}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: schedule, cron: '0 0 30 2 *'}", "config.trigger", "trigger[0]"),
+        (
+            {},
+            "trigger: {on: schedule, cron: '* * * * *', timezone: Atlantis}",
+            "config.trigger",
+            "trigger[0]",
+        ),
         ({}, "trigger: {batch_syze: 1}", "config.unknown_key", "trigger[0].batch_syze"),
         ({}, "trigger: {on: steam}", "config.value", "trigger[0].on"),
         ({}, "trigger: {filter: 'after.x ='}", "config.expression", "trigger[0].filter"),
@@ -150,6 +163,33 @@ def test_a_pattern_means_whole_names_and_never_its_own_outputs(sink: Callable[..
     )
     topics = ("shop.orders", "shop.out", "shop.dead", "ashop.orders")
     assert [topic for topic in topics if config.reads(topic)] == ["shop.orders"]
+
+
+def test_several_triggers_may_start_one_function(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(
+        "trigger: [{on: lag, threshold: 5, max_wait: 2s}, {on: schedule, cron: '0 3 * * *', timezone: Europe/Berlin}]"
+    )
+    lag, daily = config.trigger
+    assert (lag.threshold, lag.max_wait, lag.poll_interval) == (5, 2.0, 10.0)
+    assert daily.schedule is not None
+    winter = datetime(2026, 11, 22, 12, tzinfo=timezone.utc).timestamp()
+    assert daily.schedule.following(winter) == datetime(2026, 11, 23, 2, tzinfo=timezone.utc).timestamp()
+
+
+def test_a_daily_job_neither_falls_out_nor_runs_twice_when_clocks_change(
+    sink: Callable[..., SinkConfig],
+) -> None:
+    (daily,) = sink("trigger: {on: schedule, cron: '30 2 * * *', timezone: Europe/Berlin}").trigger
+    assert daily.schedule is not None
+    for first in (
+        datetime(2026, 3, 28, 12),
+        datetime(2026, 10, 24, 12),
+    ):  # 2:30 does not exist, or comes twice
+        time, days = first.replace(tzinfo=timezone.utc).timestamp(), []
+        for _ in range(3):
+            time = daily.schedule.following(time)
+            days.append(datetime.fromtimestamp(time, ZoneInfo("Europe/Berlin")).day)
+        assert days == [first.day + 1, first.day + 2, first.day + 3]
 
 
 def test_a_stage_goes_before_everything_that_is_shared(sink: Callable[..., SinkConfig]) -> None:

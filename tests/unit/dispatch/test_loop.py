@@ -11,8 +11,9 @@ import pytest
 
 from liberator.change import EncodedBatch, Event, TopicPartition
 from liberator.dispatch import loop
-from liberator.dispatch.loop import Dispatch, DispatchSettings, Trigger
+from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import GivenUp, Retry
+from liberator.dispatch.trigger import OnStream, Trigger
 from liberator.errors import FunctionError, PermanentError
 from liberator.protocols import Outcome, Output
 from liberator.testing.consumer import MemoryConsumer, MemoryStream
@@ -49,6 +50,11 @@ def record(entry: GivenUp, topic: str) -> EncodedBatch:
     return batch
 
 
+def full_or(window: float, count: int = 100) -> Trigger:
+    """`count` events are enough, or one that has waited for `window` seconds."""
+    return Trigger(count, 1 << 20, [OnStream(count, window, 1 << 20)])
+
+
 class Bench:
     """A loop of twins over one stream; several of them are members of one group."""
 
@@ -77,7 +83,7 @@ class Bench:
         self.dispatch = Dispatch(
             self.consumer,
             ["orders"],
-            trigger or Trigger(window=0.0),
+            trigger or full_or(0.0),
             self.function,
             self.publisher,
             DispatchSettings(**fields),  # type: ignore[arg-type]  # the tests' own keywords
@@ -137,7 +143,7 @@ def test_all_events_are_given_to_the_function_and_committed() -> None:
 
 
 def test_a_batch_is_full_or_its_oldest_event_has_waited() -> None:
-    it = Bench(stream(7), trigger=Trigger(count=3, window=0.05))
+    it = Bench(stream(7), trigger=full_or(0.05, 3))
     it.dispatch.run()
     assert sorted(len(offsets) for offsets, _ in it.given()) == [1, 3, 3]
 
@@ -152,7 +158,7 @@ def test_what_the_filter_turns_down_is_done() -> None:
 def test_an_offset_is_committed_only_when_all_before_it_are_done() -> None:
     """Invariant 10: events of other keys end first."""
     events = stream(3)
-    it = Bench(events, None, trigger=Trigger(count=1, window=0.0))
+    it = Bench(events, None, trigger=full_or(0.0, 1))
     it.consumer.subscribe(["orders"], it.dispatch)
     while len(it.function.running) < 3:
         it.dispatch._turn()
@@ -166,7 +172,7 @@ def test_an_offset_is_committed_only_when_all_before_it_are_done() -> None:
 
 
 def test_what_fails_is_tried_again_and_its_key_waits_for_it() -> None:
-    it = Bench(stream(6), failing(0, times=1), trigger=Trigger(count=2, window=0.0)).run()
+    it = Bench(stream(6), failing(0, times=1), trigger=full_or(0.0, 2)).run()
     assert it.given()[0] == ([0, 1], 1)
     assert ([0], 2) in it.given()
     order = [offset for offsets, _ in it.given() for offset in offsets]
@@ -229,7 +235,7 @@ def test_a_poison_event_is_found_and_the_rest_of_its_batch_is_done() -> None:
         return Outcome(dict.fromkeys(range(len(events)), whole) if bad else {})
 
     events = stream(20)
-    it = Bench(events, answer, trigger=Trigger(count=20, window=0.0)).run()
+    it = Bench(events, answer, trigger=full_or(0.0, 20)).run()
     assert it.dead() == [b'{"n":11}']
     assert committed(events) == {ONE: 20}
 
@@ -239,7 +245,7 @@ def test_stop_ends_with_the_error_and_the_offset_stands_before_the_event() -> No
     it = Bench(
         events,
         failing(4, error=PermanentError("no")),
-        trigger=Trigger(count=1, window=0.0),
+        trigger=full_or(0.0, 1),
         on_failure="stop",
         workers=1,
     )
@@ -253,7 +259,7 @@ def test_stop_ends_with_the_error_and_the_offset_stands_before_the_event() -> No
 def test_a_function_that_wants_no_more_ends_the_loop_whatever_the_policy() -> None:
     events = stream(3, keys=1)
     gone = FunctionError("gone", code="function.gone")
-    it = Bench(events, failing(1, error=gone), trigger=Trigger(count=1, window=0.0), workers=1)
+    it = Bench(events, failing(1, error=gone), trigger=full_or(0.0, 1), workers=1)
     with pytest.raises(FunctionError):
         it.run()
     assert committed(events) == {ONE: 1}
@@ -286,7 +292,7 @@ def test_commit_before_commits_before_the_call() -> None:
         seen.append(committed(events).get(ONE, 0))
         return Outcome()
 
-    Bench(events, answer, trigger=Trigger(count=4, window=0.0), workers=1, commit_before=True).run()
+    Bench(events, answer, trigger=full_or(0.0, 4), workers=1, commit_before=True).run()
     assert seen == [4]
 
 
@@ -295,7 +301,7 @@ def test_reads_no_more_than_the_memory_holds() -> None:
     events.create("orders")
     for _ in range(5_000):
         events.append("orders", b"k", b"x" * 1_000)
-    it = Bench(events, None, trigger=Trigger(count=10, window=0.0), memory=100_000, workers=1)
+    it = Bench(events, None, trigger=full_or(0.0, 10), memory=100_000, workers=1)
     it.consumer.subscribe(["orders"], it.dispatch)
     for _ in range(20):
         it.dispatch._turn()
@@ -311,7 +317,7 @@ def test_reads_no_more_than_the_memory_holds() -> None:
 def test_a_partition_that_goes_is_committed_first_and_nothing_of_it_is_lost() -> None:
     """D82: another member joins while work is under way."""
     events = stream(40, keys=8, partitions=4)
-    first = Bench(events, None, trigger=Trigger(count=4, window=0.0))
+    first = Bench(events, None, trigger=full_or(0.0, 4))
     first.consumer.subscribe(["orders"], first.dispatch)
     while len(first.function.running) < 4:
         first.dispatch._turn()
@@ -345,7 +351,7 @@ def test_every_event_is_done_and_the_order_of_every_key_kept_whatever_fails(seed
         return Outcome({n: FunctionError("503", retryable=True) for n in range(failed, len(given))})
 
     retry = Retry(attempts=1_000, initial=0.0, jitter=False)
-    members = [Bench(events, None, trigger=Trigger(count=7, window=0.0), retry=retry) for _ in range(2)]
+    members = [Bench(events, None, trigger=full_or(0.0, 7), retry=retry) for _ in range(2)]
     joined = members[:1]
     members[0].consumer.subscribe(["orders"], members[0].dispatch)
     for turn in range(4_000):
@@ -375,7 +381,7 @@ def test_once_ends_when_everything_is_done_that_was_there() -> None:
         events.append("orders", b"0", b"{}")  # somebody goes on writing
         return Outcome()
 
-    Bench(events, answer, trigger=Trigger(count=5, window=0.0), once=True, until_idle=None).run()
+    Bench(events, answer, trigger=full_or(0.0, 5), once=True, until_idle=None).run()
     assert all(offset >= 10 for offset in committed(events).values())
 
 
@@ -386,7 +392,7 @@ def test_once_on_an_empty_stream_ends() -> None:
 
 def test_no_more_events_are_begun_than_asked_for() -> None:
     events = stream(20, keys=1)
-    it = Bench(events, trigger=Trigger(count=4, window=0.0), max_events=6, until_idle=None, workers=1).run()
+    it = Bench(events, trigger=full_or(0.0, 4), max_events=6, until_idle=None, workers=1).run()
     assert [offsets for offsets, _ in it.given()] == [[0, 1, 2, 3], [4, 5]]
     assert committed(events) == {ONE: 6}
 
@@ -405,7 +411,7 @@ def test_an_event_that_the_filter_can_not_judge_is_given_up_untried() -> None:
 
 
 def test_the_watch_is_told_what_happens() -> None:
-    it = Bench(stream(4, keys=1), failing(2), trigger=Trigger(count=4, window=0.0)).run()
+    it = Bench(stream(4, keys=1), failing(2), trigger=full_or(0.0, 4)).run()
     assert it.watch.states == ["streaming", "draining"]
     assert it.watch.read == it.watch.finished == 4
     assert it.watch.calls == [(4, 1), (1, 2), (1, 3)]

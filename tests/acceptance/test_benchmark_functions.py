@@ -1,0 +1,17 @@
+"""The benchmark of functions, with few events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liberator.testing.servers import Kafka
+from tests.benchmark.functions import compare
+
+
+def test_measures_both_sides_over_the_same_events(
+    kafka: Kafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(kafka.bootstrap, tmp_path, 5_000, 1) > 0
+    assert "bare consumer" in capsys.readouterr().out
