@@ -17,13 +17,12 @@ from liberator.build.event_contracts import check_events, diff_events, nothing_t
 from liberator.build.parts import make_envelope, selection
 from liberator.build.query import default_schema
 from liberator.build.streams import Stream, streams_of
-from liberator.codec.debezium_schema import key_schema
 from liberator.contract.diff import Difference, differences
 from liberator.contract.migration import Break, Contract, breaks, objections, readers, successor
-from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, embedded, subject
-from liberator.contract.registry.subjects import Part
+from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, subject
 from liberator.contract.store import ContractStore
 from liberator.errors import ContractError
+from liberator.plan.wire import event_schemas
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
@@ -178,12 +177,7 @@ def register_schemas(
     client, envelope = RegistryClient(settings), make_envelope(config, "")
     for stream in streams_of(config, ContractStore(folder)):
         row = stream.held if stream.versions else stream.following
-        key = stream.key
-        schemas: dict[Part, Contract] = {
-            "value": envelope.schema(stream.published, embedded(row, ("$defs", "row")))
-        }
-        if key:
-            schemas["key"] = key_schema(stream.published, row, key)
+        schemas = event_schemas(stream.published, row, stream.types, stream.key, envelope.schema)
         for part, registered in schemas.items():
             name = subject(strategy, stream.published, registered["title"], part)
             schema_id = client.register(name, registered)

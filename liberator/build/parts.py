@@ -14,6 +14,7 @@ from liberator.codec.cloudevents import CloudEvents
 from liberator.codec.debezium import Debezium
 from liberator.codec.envelope import Envelope
 from liberator.codec.flat import Flat
+from liberator.contract.derive import ColumnSchema
 from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.announce import Announcer
@@ -22,6 +23,8 @@ from liberator.plan.invalid import InvalidRows
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
 from liberator.plan.tables import column_facts, column_schemas
+from liberator.plan.wire import Wire
+from liberator.postgres.model import Table
 from liberator.postgres.replication import System
 from liberator.postgres.selection import Selection
 from liberator.postgres.values import TypeOptions
@@ -110,7 +113,9 @@ def make_planner(config: SourceConfig, database: str, envelope: Envelope, source
         types=type_options(config),
         all_meant=lambda: source.publishes_selection,
     )
-    return Planner(settings, envelope, table_evolution(config), source.connection)
+    return Planner(
+        settings, envelope, table_evolution(config), source.connection, make_wire(config, envelope)
+    )
 
 
 def table_evolution(config: SourceConfig) -> Evolution:
@@ -122,6 +127,34 @@ def table_evolution(config: SourceConfig) -> Evolution:
         lambda table: column_facts(table, types),
         rules.on_change,
         rules.compatibility,
+    )
+
+
+def make_wire(
+    config: SourceConfig,
+    envelope: Envelope,
+    columns: Callable[[Table], Sequence[ColumnSchema]] | None = None,
+) -> Wire | None:
+    """What puts schema ids in front of events; None: there is no registry. columns: default: those of PostgreSQL's types."""
+    rules, types = config.schema_, type_options(config)
+    if rules.registry is None:
+        return None
+    from liberator.contract.registry import RegistryClient, RegistrySettings
+
+    settings = RegistrySettings(
+        rules.registry,
+        token=rules.registry_token,
+        ca=rules.registry_ca,
+        certificate=rules.registry_certificate,
+        key=rules.registry_key,
+    )
+    client = RegistryClient(settings, rules.registry_cache)
+    return Wire(
+        client.register if rules.registry_register else client.find,
+        rules.subjects,
+        columns or (lambda table: column_schemas(table, types)),
+        envelope.schema,
+        config.without_stage,
     )
 
 

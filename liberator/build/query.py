@@ -15,6 +15,7 @@ from liberator.build.parts import (
     invalid_rows,
     make_announcer,
     make_envelope,
+    make_wire,
     selection,
     table_evolution,
     type_options,
@@ -22,10 +23,12 @@ from liberator.build.parts import (
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
 from liberator.config.values import POSTGRES_SCHEMES
+from liberator.contract.derive import ColumnSchema
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.driver_values import value_converter, value_facts, value_schemas
 from liberator.plan.evolution import Evolution
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
+from liberator.postgres.model import Table
 from liberator.protocols import Encoder
 from liberator.source.query.database import Database, Shape
 from liberator.source.query.postgres import PostgresDatabase
@@ -163,21 +166,22 @@ def make_query_executor(config: SourceConfig, database: Database, telemetry: Tel
     envelope = make_envelope(config, database.name, database.kind)
     evolution = _value_evolution(config) if convert else table_evolution(config)
     announcer = make_announcer(config, database.name)
-    return QueryExecutor(settings, envelope, evolution, invalid, lambda: time.time_ns() // 1000, announcer)
+    wire = make_wire(config, envelope, _value_columns(config) if convert else None)
+    return QueryExecutor(
+        settings, envelope, evolution, invalid, lambda: time.time_ns() // 1000, announcer, wire
+    )
+
+
+def _value_columns(config: SourceConfig) -> Callable[[Table], list[ColumnSchema]]:
+    """The schemas of columns, as the types of other databases say."""
+    types = type_options(config)
+    return lambda table: value_schemas(table, types)
 
 
 def _value_evolution(config: SourceConfig) -> Evolution:
     """As `table_evolution`, where a driver may give anything."""
-    rules = config.schema_
-    contracts = Contracts(config)
-    types = type_options(config)
-    return Evolution(
-        contracts,
-        lambda table: value_schemas(table, types),
-        value_facts,
-        rules.on_change,
-        rules.compatibility,
-    )
+    rules, columns = config.schema_, _value_columns(config)
+    return Evolution(Contracts(config), columns, value_facts, rules.on_change, rules.compatibility)
 
 
 class QueryWatcher(Watching):

@@ -35,7 +35,7 @@ class Stream:
     """A captured table as it is now, and the stored versions of its contract.
 
     published: the topic in this stage. key: what its events are keyed by. derived: what a first contract says. following:
-    what holds without a stored one.
+    what holds without a stored one. types, columns: what its columns' types say, and guarantee.
     """
 
     topic: str
@@ -43,6 +43,7 @@ class Stream:
     key: tuple[str, ...]
     derived: Contract
     following: Contract
+    types: tuple[ColumnSchema, ...]
     columns: tuple[ColumnFacts, ...]
     versions: dict[int, Contract]
 
@@ -107,6 +108,7 @@ def _stream(
         tuple(config.publish.key_columns(table.schema, table.name, default_schema(config)) or table.key),
         derive(topic, columns, table.key, strict=True),
         derive(topic, columns, table.key, strict=False),
+        tuple(columns),
         facts,
         store.versions(topic),
     )

@@ -69,15 +69,20 @@ def value_schema(topic: str, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def key_schema(topic: str, row: Mapping[str, Any], key: Sequence[str]) -> dict[str, Any]:
-    """The schema of the keys of `topic`, with the `key` columns as `row` has them."""
-    known = row.get("properties", {})
+def key_schema(
+    topic: str, types: Mapping[str, Any], definitions: Mapping[str, Any], key: Sequence[str]
+) -> dict[str, Any]:
+    """The schema of the keys of `topic`. types: of columns, by name. definitions: that these refer to.
+
+    It says what the columns' types say, and no more: the bytes of a key begin with its schema's id, and tell its partition,
+    so nothing else may change them.
+    """
     schema: dict[str, Any] = {
         "$schema": DIALECT,
         "title": f"{topic}.Key",
         "type": "object",
-        "properties": {name: known.get(name, {}) for name in key},
+        "properties": {name: types.get(name, {}) for name in key},
         "required": list(key),
         "additionalProperties": False,
     }
-    return {**schema, "$defs": row["$defs"]} if "$defs" in row else schema
+    return {**schema, "$defs": dict(definitions)} if definitions else schema

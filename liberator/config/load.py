@@ -101,6 +101,7 @@ def check(
     faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
     faults += outbox_faults(document)
     faults += envelope_faults(document)
+    faults += _registry_for_nobody(document)
     config = None
     if stage:
         apply_stage(document, stage)
@@ -225,6 +226,20 @@ def _checkpoint_elsewhere(document: Document) -> Iterator[tuple[KeyPath, ConfigE
         name, url = _WITH_EVENTS[kept]
         what = f"positions can be kept in {name} only where events go to {name}"
         yield path, document.fault(path, "checkpoint", what, f"write file:PATH, or publish to {url}")
+
+
+def _registry_for_nobody(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
+    """The ids of schemas are for readers of a broker, and of rows: an application's own events have their own form."""
+    path: KeyPath = ("schema", "registry")
+    if not document.get(path):
+        return
+    if kind_of_place(str(document.get(("publish", "url")) or "-")) != "kafka":
+        what = "events carry the ids of their schemas on Kafka only"
+        fix = "publish to kafka://, or leave schema.registry out"
+        yield path, document.fault(path, "registry", what, fix)
+    if document.get(("source", "mode")) == "outbox":
+        what = "the events of an outbox are the application's own bytes, and get no schema ids"
+        yield path, document.fault(path, "registry", what, "leave schema.registry out")
 
 
 def _not_exactly_once(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:

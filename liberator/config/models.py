@@ -46,6 +46,7 @@ from liberator.config.values import (
     Names,
     OneTablePattern,
     PublishUrl,
+    RegistryUrl,
     Setting,
     Size,
     SlotName,
@@ -292,6 +293,11 @@ class TypeSettings(Section):
     """The blanks that PostgreSQL pads char(n) with: keep or trim them."""
 
 
+def _topic_or_boolean(schema: dict[str, Any]) -> None:
+    schema["default"] = "{name}.schema-changes"
+    or_boolean(schema)
+
+
 class SchemaSettings(Section):
     """The contract that every row is held to."""
 
@@ -315,11 +321,28 @@ class SchemaSettings(Section):
     """When a table changes so that no stored contract is for it any more: write the next version and go on if that is
     `compatible`, else stop; do so whatever it breaks (`any`); `stop`; or send its rows to the dead letters until a version
     for it is written (`dead_letter`). Streams without a stored contract follow their tables."""
-    change_topic: ConnectorTopic | None = Field(
-        default=TopicTemplate("{name}.schema-changes"), json_schema_extra={"default": "{name}.schema-changes"}
+    registry: RegistryUrl | None = Field(default=None, json_schema_extra=without_default)
+    """A schema registry with Confluent's REST interface, https://USER:PASSWORD@HOST:PORT. With one, keys and values on Kafka
+    begin with the ids of their schemas. Default: none."""
+    registry_token: str | None = Field(default=None, json_schema_extra=without_default)
+    """Bearer token for the registry, instead of user and password."""
+    registry_ca: FolderPath | None = Field(default=None, json_schema_extra=without_default)
+    """PEM file with the authorities to trust for the registry. Default: the system's."""
+    registry_certificate: FolderPath | None = Field(default=None, json_schema_extra=without_default)
+    """PEM file with our own certificate for the registry."""
+    registry_key: FolderPath | None = Field(default=None, json_schema_extra=without_default)
+    """PEM file with the private key of `registry_certificate`."""
+    registry_register: bool = True
+    """Register the schemas of new table versions; false: they must be there, as `liberate schema register` puts them."""
+    registry_cache: FolderPath = Path(".liberator/registry")
+    """Folder where the registry's answers are kept, for starts while it does not answer."""
+    subjects: Literal["topic_name", "record_name", "topic_record_name"] = "topic_name"
+    """Under which subjects schemas are registered: `<topic>-value` and `<topic>-key`, or by the schemas' own names."""
+    change_topic: Annotated[ConnectorTopic | None, FALSE_IS_OFF] = Field(
+        default=TopicTemplate("{name}.schema-changes"), json_schema_extra=_topic_or_boolean
     )
-    """Where changes of tables are announced, in order with their rows; null: nowhere. It never goes to a file or to standard
-    output. Where `publish.create_topics` is false, changes are announced only if this is set."""
+    """Where changes of tables are announced, in order with their rows; false: nowhere. It never goes to a file or to
+    standard output. Where `publish.create_topics` is false, changes are announced only if this is set."""
 
 
 class FormatSettings(Section):

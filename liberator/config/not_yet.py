@@ -23,10 +23,7 @@ class NotYet(NamedTuple):
     whole: bool = False
 
 
-NOT_YET = (
-    NotYet(("transform",), None, "leave it out"),
-    NotYet(("schema", "registry"), None, "leave it out; contracts are kept in schema.dir"),
-)
+NOT_YET = (NotYet(("transform",), None, "leave it out"),)
 
 
 _FUNCTIONS = "call it with python, http, aws_lambda or command"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -400,9 +401,18 @@ def _checkpoint_url(value: str, info: ValidationInfo) -> str:
     return _file_url(value, info)
 
 
+def _registry_url(value: Any) -> Url:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        fix = "write https://USER:PASSWORD@HOST:PORT"
+        raise refusal("config.url", "this is no address of a schema registry", fix)
+    return Url(value)
+
+
 DatabaseUrl = Annotated[Url, PlainValidator(_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 PublishUrl = Annotated[Url, PlainValidator(_publish_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 CheckpointUrl = Annotated[str, AfterValidator(_checkpoint_url)]
+RegistryUrl = Annotated[Url, PlainValidator(_registry_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
 def _listen(value: Any) -> str:

@@ -33,6 +33,7 @@ class TablePlan:
     FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
     events; logged: the one for the transaction under way, which the log's executor keeps here.
+    before_key, before_value: what stands in front of each key and value (see `plan.wire`).
     """
 
     table: Table
@@ -51,6 +52,8 @@ class TablePlan:
     gate: Gate | None
     form: TableForm
     logged: LogForm | None = None
+    before_key: bytes = b""
+    before_value: bytes = b""
 
     @property
     def label(self) -> str:

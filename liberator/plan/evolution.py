@@ -62,11 +62,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What holds for a table version. version: of the stored contract; None: there is none. gate: None: nothing is left to
+    """What holds for a table version. version, contract: the stored one; None: there is none. gate: None: nothing is left to
     check. uri: what names the contract; None: nothing does."""
 
     version: int | None
     gate: Gate | None
+    contract: Contract | None = None
     refused: bool = False
     change: Change | None = None
     uri: str | None = None
@@ -128,8 +129,8 @@ class Evolution:
             former = before.table if before is not None else None
             change = self._change(topic, table, former, {**stored, held: schema}, since, number)
         if number is None:
-            return Settled(since, gate, True, change)
-        return Settled(number, gate, False, change, contract_uri(schema, number))
+            return Settled(since, gate, schema, True, change)
+        return Settled(number, gate, schema, False, change, contract_uri(schema, number))
 
     def _made_for(self, topic: str, table: Table, stored: Mapping[int, Contract], since: int) -> int | None:
         """The highest version that is for this shape. since: versions before it were for what the table was earlier."""

@@ -18,6 +18,7 @@ from liberator.plan.compile import TablePlan, compile_plan, resolve_key
 from liberator.plan.evolution import Evolution
 from liberator.plan.tables import TopicOwners
 from liberator.plan.versions import Announced, TableVersions
+from liberator.plan.wire import Wire
 from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
@@ -57,11 +58,13 @@ class Planner:
         envelope: Envelope,
         evolution: Evolution | None,
         connection: Callable[[], psycopg.Connection[Any]],
+        wire: Wire | None = None,
     ) -> None:
         self._settings = settings
         self._envelope = envelope
         self._evolution = evolution
         self._connection = connection
+        self._wire = wire
         self._versions = TableVersions(evolution)
         self._owners = TopicOwners(settings.topic)
         self._plans: dict[int, TablePlan] = {}
@@ -175,6 +178,8 @@ class Planner:
             gate=settled.gate,
             form=self._envelope.table(table.schema, table.name, settled.uri),
         )
+        if self._wire is not None:
+            self._wire.prepare(plan, settled.contract)
         self._plans[table.oid] = plan
         return plan
 

@@ -313,7 +313,7 @@ class PythonExecutor:
                 continue
             id = b"%b%d" % (self._id_prefix, change)
             value, headers = self._form(plan).truncated(options, lsn, id, self._metadata(plan))
-            out.add(plan.topic, None, value, id, headers)
+            out.add(plan.topic, None, value and plan.before_value + value, id, headers)
 
     def _logical_message(self, message: LogicalMessage, out: EncodedBatch) -> None:
         number = self._message
@@ -396,6 +396,8 @@ class PythonExecutor:
         if violation is not None:
             self._unfit = None
             topic, headers = self._invalid.handle(violation, plan, key, id, headers)
+        if plan.before_value:
+            key, value = key and plan.before_key + key, plan.before_value + value
         out.add(topic, key, value, id, headers)
 
     def _remove(
@@ -413,10 +415,13 @@ class PythonExecutor:
         forget = key is not None and plan.unique_key and self._tombstones
         metadata = self._metadata(plan) if self._is_counted else NO_ROW
         value, own = form.removed(before, lsn, key, id, forget, metadata)
+        bare = key
+        if plan.before_value:
+            key, value = key and plan.before_key + key, value and plan.before_value + value
         out.add(plan.topic, key, value, id, headers if own is None else own + (headers or ()))
         if forget and value is not None:
             id += b"/t"
-            own = form.tombstone(lsn, key, id)
+            own = form.tombstone(lsn, bare, id)
             out.add(plan.topic, key, None, id, headers if own is None else own + (headers or ()))
 
     def _old(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> tuple[bytes, bytes | None]:
@@ -507,7 +512,7 @@ class PythonExecutor:
         marks = batch.marks
         if batch.afresh:
             empty, headers = plain.truncated((), lsn, prefix + b"t")
-            out.add(plan.topic, None, empty, prefix + b"t", headers)
+            out.add(plan.topic, None, empty and plan.before_value + empty, prefix + b"t", headers)
         self._lenient = self._copying = True
         for number, line in enumerate(batch.frames):
             fields = copy_fields(line, plan, int(batch.by_ctid))

@@ -22,6 +22,7 @@ from liberator.plan.invalid import InvalidRows, as_text
 from liberator.plan.rows import copy_fields, find_violation, key_of, row_json, split_line
 from liberator.plan.tables import TopicOwners
 from liberator.plan.versions import TableVersions
+from liberator.plan.wire import Wire
 from liberator.postgres.model import Column, Table
 from liberator.postgres.values import ConversionError, TypeOptions
 from liberator.source.query.batch import RowBatch
@@ -59,12 +60,14 @@ class QueryExecutor:
         invalid: InvalidRows,
         now_us: Callable[[], int],
         announcer: Announcer | None = None,
+        wire: Wire | None = None,
     ) -> None:
         self._settings = settings
         self._envelope = envelope
         self._evolution = evolution
         self._versions = TableVersions(evolution)
         self._announcer = announcer or Announcer()
+        self._wire = wire
         self._invalid = invalid
         self._now_us = now_us
         self._plans: dict[tuple[str, str], TablePlan] = {}
@@ -148,8 +151,8 @@ class QueryExecutor:
         ops = batch.ops or [batch.op] * count
         values, headers = form.rows(ops, row, cells, made, ids, versions=batch.versions)
         out.topics += [plan.topic] * count
-        out.keys += made
-        out.values += values
+        out.keys += [key and plan.before_key + key for key in made] if plan.before_key else made
+        out.values += map(plan.before_value.__add__, values) if plan.before_value else values
         out.ids += ids
         out.headers += headers
         return True
@@ -201,6 +204,8 @@ class QueryExecutor:
         topic = plan.topic
         if violation is not None:
             topic, headers = self._invalid.handle(violation, plan, key, id, headers)
+        if plan.before_value:
+            key, value = key and plan.before_key + key, plan.before_value + value
         out.add(topic, key, value, id, headers)
 
     def _convert(self, plan: TablePlan, values: list[Any]) -> bytes:
@@ -248,9 +253,12 @@ class QueryExecutor:
         form, version = where
         forget = key is not None and plan.unique_key and self._settings.tombstones
         value, headers = form.removed(before, key, id, forget, version)
+        last = form.tombstone(key, id + b"/t", version) if forget else None
+        if plan.before_value:
+            key, value = key and plan.before_key + key, value and plan.before_value + value
         out.add(plan.topic, key, value, id, headers)
         if forget and value is not None:
-            out.add(plan.topic, key, None, id + b"/t", form.tombstone(key, id + b"/t", version))
+            out.add(plan.topic, key, None, id + b"/t", last)
 
     # -- plans
 
@@ -260,7 +268,10 @@ class QueryExecutor:
         plan = self._plans.get((table.schema, table.name))
         if plan is None or (plan.table is not table and plan.table != table) or self._versions.is_due(name):
             topic = self._owners.topic_of(table.schema, table.name)
-            plan = self._compile(table, topic, self._versions.settle(name, topic, table))
+            settled = self._versions.settle(name, topic, table)
+            plan = self._compile(table, topic, settled)
+            if self._wire is not None:
+                self._wire.prepare(plan, settled.contract)
             self._plans[table.schema, table.name] = plan
         return plan
 

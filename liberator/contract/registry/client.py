@@ -59,24 +59,40 @@ class RegistryClient:
         """
         known = (subject, fingerprint(schema))
         if known not in self._ids:
-            self._ids[known] = self._register(subject, schema)
+            self._ids[known] = self._ask(f"/subjects/{_step(subject)}/versions", subject, schema)
             self._schemas[self._ids[known]] = schema
         return self._ids[known]
 
-    def _register(self, subject: str, schema: Any) -> int:
+    def _ask(self, path: str, subject: str, schema: Any) -> int:
         body = {"schemaType": JSON, "schema": json.dumps(schema, ensure_ascii=False)}
         try:
-            answer = self._transport.send("POST", f"/subjects/{_step(subject)}/versions", body)
+            answer = self._transport.send("POST", path, body)
         except ContractError as error:
             kept = self._cache.id(subject, schema) if self._cache and error.code in _OFFLINE else None
             if kept is None:
                 raise
             log.warning("%s; schema %d of %s is taken from the cache", error.what, kept, subject)
             return kept
+        if answer is None and not path.endswith("/versions"):
+            raise ContractError(
+                f"the schema registry does not have this schema as {subject}",
+                code="registry.not_registered",
+                where=self.address,
+                fix="register it with `liberate schema register`, or let schema.registry_register be true",
+            )
         schema_id = _number(answer, "id", self.address)
         if self._cache:
             self._cache.keep_id(subject, schema, schema_id)
         return schema_id
+
+    def find(self, subject: str, schema: Any) -> int:
+        """As `register`, for a schema that somebody else has registered. Raises ``registry.not_registered`` when nobody
+        has."""
+        known = (subject, fingerprint(schema))
+        if known not in self._ids:
+            self._ids[known] = self._ask(f"/subjects/{_step(subject)}", subject, schema)
+            self._schemas[self._ids[known]] = schema
+        return self._ids[known]
 
     def schema(self, schema_id: int) -> Any:
         """The schema with this id. Raises `ContractError` ``registry.unknown_schema`` when there is none."""

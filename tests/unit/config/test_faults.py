@@ -186,7 +186,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     ("text", "what"),
     [
         ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
-        ("name: s\nsource: {url: postgresql://db}\nschema: {registry: 'http://r'}\n", "schema.registry"),
     ],
 )
 def test_says_that_a_later_part_is_not_supported_yet(faults: Faults, text: str, what: str) -> None:
@@ -226,6 +225,36 @@ def test_an_envelope_that_cannot_keep_its_promise_is_refused(
 )
 def test_every_envelope_can_be_chosen(write: Write, format: str) -> None:
     assert load(write(f"name: s\nsource: {{url: postgresql://db}}\nformat: {format}\n"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("source: {url: postgresql://db}\n", "config.registry", "on Kafka only"),
+        ("source: {url: postgresql://db}\npublish: {url: 'local:x'}\n", "config.registry", "on Kafka only"),
+        (
+            "source: {url: postgresql://db, mode: outbox}\npublish: {url: 'kafka://b'}\n",
+            "config.registry",
+            "the application's own bytes",
+        ),
+    ],
+)
+def test_a_registry_is_for_rows_on_kafka(faults: Faults, text: str, code: str, words: str) -> None:
+    (fault,) = faults(f"name: shop\n{text}schema: {{registry: 'http://r:8081'}}\n")
+    assert fault.code == code
+    assert words in fault.what
+
+
+@pytest.mark.parametrize("address", ["registry:8081", "kafka://registry", "7"])
+def test_a_registry_is_reached_over_http(faults: Faults, address: str) -> None:
+    start = "name: shop\nsource: {url: postgresql://db}\npublish: {url: 'kafka://b'}\n"
+    (fault,) = faults(f"{start}schema: {{registry: '{address}'}}\n")
+    assert (fault.code, str(fault.where).rpartition(": ")[2]) == ("config.url", "schema.registry")
+
+
+def test_changes_of_tables_need_not_be_announced(write: Write) -> None:
+    (config,) = load(write(f"name: shop\n{SOURCE}schema: {{change_topic: false}}\n"), {})
+    assert config.schema_.change_topic is None
 
 
 def test_a_later_part_that_is_left_empty_is_no_fault(write: Write) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liberator.plan.driver_values import value_converter
@@ -107,6 +107,7 @@ ANYTHING = st.one_of(
 )
 
 
+@example("boolean", Decimal("sNaN"))
 @given(st.sampled_from(KINDS), ANYTHING)
 def test_whatever_a_column_holds_becomes_json(kind: str, value: Any) -> None:
     """SQLite lets anything into any column; NaN is no JSON, and never a bare word."""
