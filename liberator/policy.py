@@ -84,6 +84,9 @@ TABLE: tuple[Rule, ...] = (
     Rule("registry.*", _RETRY, _STOP, "look at the schema registry, and who may use it"),
     Rule("plan.*", _STOP, _STOP, "correct the configuration of the table that the error names"),
     Rule("config.*", _STOP, _STOP, "correct the configuration; `liberate validate` shows every fault"),
+    Rule(
+        "sidecar.*", _RETRY, _STOP, "look at the disk of idempotency.file, and who else uses it or the port"
+    ),
     Rule("observe.*", _STOP, _STOP, "choose another observe.listen, or leave it out"),
     Rule("decode.*", _STOP, _STOP, "report it; the position stands in front of the message"),
     Rule("*", _STOP, _STOP, "report it with the log: this is a defect"),

@@ -111,6 +111,7 @@ def _structured(body: bytes) -> tuple[dict[str, str], bytes | None]:
     """The attributes of a CloudEvent and its data, as it stands there."""
     try:
         event = read(body)
+        texts = dict(members(body)) if isinstance(event, dict) else {}
     except (ValueError, RecursionError):
         raise refused(400, "cloudevent", "this is no JSON, so no CloudEvent") from None
     if not isinstance(event, dict):
@@ -124,7 +125,7 @@ def _structured(body: bytes) -> tuple[dict[str, str], bytes | None]:
         for name, value in event.items()
         if name != "data" and value is not None and not isinstance(value, dict | list)
     }
-    return _complete(attributes), dict(members(body)).get("data")
+    return _complete(attributes), texts.get("data")
 
 
 def _binary(headers: HttpHeaders) -> dict[str, str]:
@@ -172,7 +173,10 @@ def _time(text: str | None) -> int | None:
 def _short(what: str, text: str) -> bytes:
     if len(text) > _LONGEST:
         raise refused(400, "too_long", f"{what} has more than {_LONGEST} characters")
-    return _text(text).encode()
+    text = _text(text)
+    if not text.isprintable():
+        raise refused(400, "unprintable", f"{what} holds characters that can't be printed")
+    return text.encode()
 
 
 def _further(

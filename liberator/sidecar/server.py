@@ -188,6 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
             except LiberatorError as error:  # a contract that can't be read
                 log.error("%s", error)
                 answer = Answer(500, {"error": error.what, "code": error.code})
+            except OSError:
+                raise  # the connection's
+            except Exception as error:  # a defect of ours: its text may hold a payload
+                log.error("a request failed with %s", type(error).__name__)
+                log.debug("where it failed", exc_info=True)
+                answer = Answer(
+                    500, {"error": "a defect of the sidecar", "code": "sidecar.internal"}, close=True
+                )
             self._answer(answer)
 
     def do_PUT(self) -> None:

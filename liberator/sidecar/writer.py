@@ -189,8 +189,9 @@ class Writer:
     def _session(self, window: Window) -> None:
         publisher = self._make_publisher()
         try:
-            self._resume(publisher, window)
+            there = self._resume(publisher, window)
             self._set_open(True)
+            self._accept(there)
             self._watch.state("streaming")
             while True:
                 self._watch.beat()
@@ -208,9 +209,11 @@ class Writer:
             self._set_open(False)
             publisher.close()
 
-    def _resume(self, publisher: Publisher, window: Window) -> None:
-        """What became of the group that was under way? Only an owning publisher knows; another one has published nothing of
-        a group that it raised an error for and that may be tried again."""
+    def _resume(self, publisher: Publisher, window: Window) -> list[Post]:
+        """What became of the group that was under way? Gives what of it is there; the rest is tried again. Only an owning
+        publisher knows; another one has published nothing of a group that it raised an error for and that may be tried
+        again."""
+        there: list[Post] = []
         if publisher.owns_state:
             last = window.last()
             state = cast(OwningPublisher, publisher).take_over().get(NUMBER, b"0/0")
@@ -221,13 +224,17 @@ class Writer:
             else:
                 last = max(last, committed)  # ids of later groups may be too old to be remembered
             if self._group and self._number <= committed:
-                self._accept(self._group)
+                there, self._group = self._group, []
             window.forget_after(committed)
             self._number = max(self._number, last)
         again, self._group = self._group, []
+        if self._alone:  # it was the first of those, and comes before them again
+            self._alone.extendleft(reversed(again))
+            return there
         with self._changed:
             self._pending.extendleft(reversed(again))
             self._pending_bytes += sum(post.size for post in again)
+        return there
 
     def _set_open(self, is_open: bool) -> None:
         with self._changed:
@@ -334,7 +341,6 @@ class Writer:
     def _accept(self, group: list[Post]) -> None:
         for post in group:
             post.end("accepted")
-        group.clear()
 
     def _one_by_one(self, error: PublishError) -> None:
         """One of them is refused, and takes its neighbours with it: which one shows when each is tried alone."""

@@ -115,6 +115,10 @@ def test_a_contract_that_can_not_be_read_is_our_fault(start: Start, tmp_path: Pa
     assert start().until_ready().post(PLACED).status == 500
 
 
+def test_a_payload_that_is_nested_too_deeply_is_refused(client: Client) -> None:
+    assert client.post(PLACED, b"[" * 50_000 + b"]" * 50_000).status == 422
+
+
 def test_a_body_that_is_too_large_is_refused(start: Start) -> None:
     client = start(limits={"event": 1000}).until_ready()
     reply = client.post(PLACED, b'"' + b"x" * 200_000 + b'"')

@@ -182,5 +182,15 @@ def test_unknown_parameters_are_refused() -> None:
     assert refusal_of(f"{PLACED}?aggregateId=7") == 400
 
 
+@pytest.mark.parametrize("name", ["id", "aggregate_id"])
+def test_ids_do_not_break_lines(name: str) -> None:
+    assert refusal_of(f"{PLACED}?{name}=a%0Ab") == 400
+
+
+def test_a_cloudevent_that_is_nested_too_deeply_is_refused() -> None:
+    body = json.dumps(EVENT).encode()[:-1] + b', "data": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    assert refusal_of("/events/order", body, Content_Type=STRUCTURED) == 400
+
+
 def test_endless_ids_are_refused() -> None:
     assert refusal_of(PLACED, Event_Id="x" * 1025) == 400

@@ -23,17 +23,21 @@ PATIENCE = 60.0
 
 
 class Broker(MemoryPublisher):
-    """What several sessions publish to. batches: how many events came together. larger: refuses events of more bytes."""
+    """What several sessions publish to. batches: how many events came together. larger: refuses events of more bytes. away:
+    is not there when the first of these ids comes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[int] = []
         self.larger = 1 << 20
-        self.open = 0
+        self.away: set[bytes] = set()
 
     def publish(self, batch: EncodedBatch, state: State | None) -> None:
         if any(len(value or b"") > self.larger for value in batch.values):
             raise PublishError("too large", code="publish.too_large")
+        if self.away & set(batch.ids):
+            self.away.clear()
+            raise PublishError("away", code="publish.full", retryable=True)
         super().publish(batch, state)
         self.batches.append(len(batch))
 
@@ -200,6 +204,19 @@ def test_an_event_that_is_refused_does_not_take_its_neighbours_with_it(
     assert posts[1].error is not None
     assert posts[1].error.code == "publish.too_large"
     assert broker.ids() == [b"0", b"1", b"3"]
+
+
+def test_events_keep_their_order_while_each_is_tried_alone(running: Running, broker: Broker) -> None:
+    broker.larger = 10
+    broker.stall()
+    running.send(post(b"0"))
+    until(lambda: broker.batches == [1])
+    posts = [post(b"1", b"x" * 11), post(b"2"), post(b"3")]
+    broker.away = {b"2"}
+    running.send(*posts)
+    broker.go_on()
+    assert [each.wait(PATIENCE) for each in posts] == ["refused", "accepted", "accepted"]
+    assert broker.ids() == [b"0", b"2", b"3"]
 
 
 def test_a_broker_that_passes_away_and_comes_back_gets_the_event(running: Running, broker: Broker) -> None:
