@@ -213,7 +213,8 @@ def test_a_table_can_be_read_anew(it: Querying, db: psycopg.Connection[Any]) -> 
     partitions = {
         json.loads(line)["partition"]: json.loads(line)["position"] for line in shown.stdout.splitlines()
     }
-    assert partitions == {"query:public.t": "1 passes by xmin", "query:public.u": "1 passes by xmin"}
+    passes = {name: words for name, words in partitions.items() if name.startswith("query:")}
+    assert passes == {"query:public.t": "1 passes by xmin", "query:public.u": "1 passes by xmin"}
     reset = it.liberate("checkpoint", "reset", "shop.yaml", "--read", "public.t", "--yes")
     assert reset.returncode == 0, reset.stderr
     assert it.liberate("run", "shop.yaml", "--once").returncode == 0
