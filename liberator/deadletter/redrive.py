@@ -22,7 +22,7 @@ from liberator.change import ConsumedBatch, Event, PlacedRecord, TopicPartition
 from liberator.deadletter.box import Bounds, Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId, Mark, marks_of, record_of
-from liberator.deadletter.order import is_newer
+from liberator.deadletter.order import Place, is_newer, place_of
 from liberator.errors import DeadLetterError
 from liberator.kafka.partition import partition_of
 from liberator.kafka.size import record_batch_bytes
@@ -59,10 +59,12 @@ class Result:
 
 @dataclass(slots=True)
 class _Case:
-    """A letter in a round. at: where its event goes. doubts: events that may be newer, by id, with their offsets; which is
-    told by older letters."""
+    """A letter in a round. id, place: of its event. at: where that goes. doubts: events that may be newer, by id, with their
+    offsets; which is told by older letters."""
 
     letter: Letter
+    id: str | None
+    place: Place | None
     at: TopicPartition | None = None
     refused: str = ""
     there: int | None = None
@@ -113,7 +115,7 @@ class Redrive:
     # One letter by itself
 
     def _case(self, letter: Letter) -> _Case:
-        case = _Case(letter)
+        case = _Case(letter, letter.event_id, place_of(letter.event_id))
         if self._ledger.state(letter.id) == "redriven":
             case.refused = "it was redriven already"
             return case
@@ -197,6 +199,7 @@ class Redrive:
         keys: dict[bytes | None, list[_Case]] = {}
         for case in group:
             keys.setdefault(case.letter.key, []).append(case)
+        oldest = {key: _oldest(cases) for key, cases in keys.items()}
         first_ms, count = None, 0
         if start < bounds.end:
             log.info("looking for newer events in %s/%d, offsets %d to %d", *at, start, bounds.end - 1)
@@ -204,8 +207,8 @@ class Redrive:
                 first_ms = batch.timestamps[0] if first_ms is None and len(batch) else first_ms
                 count += len(batch)
                 for index, key in enumerate(batch.keys):
-                    for case in keys.get(key, ()):
-                        _compare(case, _event(batch, index))
+                    if key in keys:
+                        _compare(keys[key], oldest[key], _event(batch, index))
         for case in group:
             case.unknown = start == bounds.first > 0 and _reaches_no_further(case.letter, at, start, first_ms)
             case.checked = f"{count} events of {at.topic}/{at.partition} from offset {start} on"
@@ -361,24 +364,36 @@ def _rounds(letters: Iterator[Letter]) -> Iterator[list[Letter]]:
         yield piece
 
 
-def _compare(case: _Case, event: Event) -> None:
-    """What an event of the same key says about a letter."""
-    letter = case.letter
-    origin = letter.origin
-    if origin is not None and origin[0] == event.place and event.offset <= origin[1]:
-        return
+def _oldest(cases: Sequence[_Case]) -> Place | None:
+    """The oldest place of several; None where it is not known of all, or they are not of one server."""
+    places = [case.place for case in cases if case.place is not None]
+    known = len(places) == len(cases) and len({place.system for place in places}) == 1
+    return min(places, key=lambda place: place.at) if known else None
+
+
+def _compare(cases: Sequence[_Case], oldest: Place | None, event: Event) -> None:
+    """What an event says about the letters of its key. oldest: of them."""
     id = event.headers.get("id")
-    if id and id == letter.event_id:
-        case.there = event.offset
+    place = place_of(id)
+    if is_newer(oldest, place):
         return
-    newer = is_newer(id, letter.event_id)
-    if newer:
-        case.newer = event.offset
-    elif newer is None and (origin is not None or event.timestamp >= letter.timestamp):
-        if id:
-            case.doubts.setdefault(id, event.offset)
-        else:
+    for case in cases:
+        letter = case.letter
+        newer = is_newer(place, case.place)
+        if newer is False and id != case.id:
+            continue
+        origin = letter.origin
+        if origin is not None and origin[0] == event.place and event.offset <= origin[1]:
+            continue
+        if id and id == case.id:
+            case.there = event.offset
+        elif newer:
             case.newer = event.offset
+        elif origin is not None or event.timestamp >= letter.timestamp:
+            if id:
+                case.doubts.setdefault(id, event.offset)
+            else:
+                case.newer = event.offset
 
 
 def _event(batch: ConsumedBatch, index: int) -> Event:

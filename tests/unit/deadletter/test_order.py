@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from liberator.deadletter.order import is_newer
+from liberator.deadletter import order
+
+
+def is_newer(one: str | None, than: str | None) -> bool | None:
+    return order.is_newer(order.place_of(one), order.place_of(than))
+
 
 STREAM = "7/shop/16/B374D848/3"
 SNAPSHOT = '7/shop/snapshot/16/B374D848/public.orders/{"id":1}'
