@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Accepts = Callable[[Event], bool]
 
+_STRUCTURED = "application/cloudevents+json"
+_OPS = {"created": "c", "updated": "u", "deleted": "d", "read": "r", "truncated": "t"}
+"""By the end of a CloudEvent's type."""
+
 
 def accepts(config: SinkConfig) -> Accepts:
     """Which events the function of this sink sees."""
@@ -59,7 +63,7 @@ def filtered(condition: Expression) -> Accepts:
         value = event.value
         if value is None:
             return True
-        before, after, op = _row(value)
+        before, after, op = _row(event)
         if after is None and before is not None and asked != frozenset():
             # Of a deleted row nobody knows more than what the server sent.
             if asked is None or not asked <= before.keys():
@@ -85,11 +89,15 @@ def filtered(condition: Expression) -> Accepts:
     return fits
 
 
-def _row(value: Any) -> tuple[Mapping[str, Any] | None, Any, str]:
-    """Before, after and op of an envelope; of a bare value that itself is after."""
+def _row(event: Event) -> tuple[Mapping[str, Any] | None, Any, str]:
+    """Before, after and op, whatever the envelope; of a bare value that itself is after."""
+    value, headers = event.value, event.headers
+    type: Any = headers.get("ce_type")
+    if isinstance(value, Mapping) and headers.get("content-type", "").startswith(_STRUCTURED):
+        type, value = value.get("type"), value.get("data")
     if not isinstance(value, Mapping) or not {"before", "after"} <= value.keys():
-        return None, value, ""
-    before, op = value["before"], value.get("op")
+        return None, value, headers.get("__op", "")
+    before, op = value["before"], value.get("op") or _OPS.get(str(type).rpartition(".")[2])
     return before if isinstance(before, Mapping) else None, value["after"], op if isinstance(op, str) else ""
 
 

@@ -40,7 +40,9 @@ def attributes(event: Event, source: str) -> dict[str, str]:
 
 
 def binary(event: Event, source: str) -> tuple[dict[str, str], bytes]:
-    """Headers and body of one event: its value is the body."""
+    """Headers and body of one event: its value is the body. One that is structured already stays so."""
+    if event.raw_value is not None and _is_structured(event):
+        return {"content-type": STRUCTURED}, event.raw_value
     headers = {f"ce-{name}": quote(text, safe=_UNQUOTED) for name, text in attributes(event, source).items()}
     if event.raw_value is not None:
         headers["content-type"] = _content_type(event)
@@ -49,8 +51,10 @@ def binary(event: Event, source: str) -> tuple[dict[str, str], bytes]:
 
 def structured(event: Event, source: str) -> bytes:
     """The whole event as one JSON object; a value that is JSON goes in as it is, so numbers keep their digits."""
-    fields: dict[str, Any] = dict(attributes(event, source))
     value = event.raw_value
+    if value is not None and _is_structured(event):
+        return value
+    fields: dict[str, Any] = dict(attributes(event, source))
     if value is None:
         return _dump(fields)
     fields["datacontenttype"] = _content_type(event)
@@ -64,8 +68,14 @@ def batch(events: Sequence[Event], source: str) -> bytes:
     return b"[%b]" % b",".join(structured(event, source) for event in events)
 
 
+def _is_structured(event: Event) -> bool:
+    return event.headers.get("content-type", "").startswith("application/cloudevents+json")
+
+
 def _kind(event: Event) -> str:
-    value = event.value
+    value, told = event.value, event.headers.get("__op")
+    if told is not None:
+        return _KINDS.get(told, "event")
     if value is None:
         return "deleted"
     op = value.get("op") if isinstance(value, Mapping) else None

@@ -13,6 +13,9 @@ from liberator.change import Event
 from liberator.config.sink_values import FILTER_VARIABLES
 from liberator.errors import FunctionError
 from liberator.expression import condition
+from tests.unit.plan.test_envelopes import ENVELOPES, in_envelope
+from tests.unit.plan.test_python_executor import OID
+from tests.unit.postgres.wire import delete, insert, update
 
 
 def event(value: Any, topic: str = "orders") -> Event:
@@ -74,3 +77,24 @@ def test_what_was_read_of_an_event_does_not_travel_with_it() -> None:
     assert read.value == {"a": 1}
     assert len(pickle.dumps(read)) == size
     assert pickle.loads(pickle.dumps(read)).value == {"a": 1}
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_the_filter_reads_rows_and_ops_out_of_every_envelope(envelope: str) -> None:
+    events = in_envelope(
+        envelope,
+        insert(OID, b"1", b"new", None),
+        update(OID, [b"1", b"paid", None]),
+        delete(OID, b"1", None, None),
+    )
+    read = [
+        Event("orders", 0, 0, 0, key, value, own or ())
+        for key, value, own in zip(events.keys, events.values, events.headers, strict=True)
+    ]
+    is_paid = filtered(condition("op != 'c' && after.name == 'paid'", FILTER_VARIABLES))
+    is_created = filtered(condition("op == 'c' && after.id == 1", FILTER_VARIABLES))
+    assert [is_paid(event) for event in read[:2]] == [False, True]
+    assert [is_created(event) for event in read[:2]] == [True, False]
+    if envelope != "flat":
+        assert not is_created(read[2]), "a delete"
+    assert is_created(read[-1]), "a null says nothing, so it passes"

@@ -279,3 +279,21 @@ def test_a_secret_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError) as refused:
         HttpFunction(HttpSettings("https://x.example/", sign="whsec_???"))
     assert refused.value.where == "function.http.sign"
+
+
+def test_a_structured_cloudevent_is_passed_on_as_it_is(endpoint: Endpoint, call: Call) -> None:
+    kind = "application/cloudevents+json; charset=UTF-8"
+    document = b'{"specversion":"1.0","id":"e1","source":"/s","type":"t","data":{"n":1.10}}'
+    given = Event("shop.orders", 0, 0, 0, None, document, (("content-type", kind.encode()),))
+    for format in ("cloudevents", "cloudevents-structured"):
+        call(given, format=format)
+        headers, body = endpoint.requests[-1]
+        assert (headers["content-type"], body) == (kind, document)
+        assert not [name for name in headers if name.startswith("ce-")]
+    call(given, format="cloudevents-batch")
+    assert endpoint.requests[-1][1] == b"[%b]" % document
+
+
+def test_what_happened_to_a_flat_row_is_in_its_header(endpoint: Endpoint, call: Call) -> None:
+    call(event(1, value=b'{"op":"d","id":1}', __op="u"))
+    assert endpoint.requests[0][0]["ce-type"] == "shop.orders.updated"
