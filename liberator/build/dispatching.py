@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from liberator.build.accepting import accepts
@@ -19,6 +20,7 @@ from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
 from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
 from liberator.function.checked import CheckedInvocations
+from liberator.function.idempotent import IdempotentInvocations
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
 
 if TYPE_CHECKING:
@@ -56,20 +58,35 @@ def make_dispatch(
         stack.callback(consumer.close)
         publisher = make_publisher(config)
         stack.callback(publisher.close)
-        function = CheckedInvocations(invocations(), outputs.check)
+        function: Invocations = CheckedInvocations(invocations(), outputs.check)
+        stack.callback(function.close, 0.0)
+        idempotent = None if config.policy.idempotency is None else make_idempotent(config, function)
         stack.pop_all()
     return Dispatch(
         consumer,
         config.stream.topics or config.reads,
         make_trigger(config, until),
-        function,
+        idempotent or function,
         publisher,
         dispatch_settings(config, until),
         output=outputs.encode,
         given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
         accepts=accepts(config),
         watch=watch,
+        remember=idempotent.remember if idempotent is not None else lambda events: None,
     )
+
+
+def make_idempotent(config: SinkConfig, function: Invocations) -> IdempotentInvocations:
+    """The function, which is not started by an event that it has done. Raises `FunctionError`."""
+    from liberator.function.done_ids import PostgresIds, SqliteIds
+
+    settings = config.policy.idempotency
+    assert settings is not None
+    if settings.store.startswith("sqlite:"):
+        path = Path(settings.store.removeprefix("sqlite:"))
+        return IdempotentInvocations(function, SqliteIds(path, config.name, settings.ttl))
+    return IdempotentInvocations(function, PostgresIds(settings.store, config.name, settings.ttl))
 
 
 def make_consumer(config: SinkConfig) -> Consumer:

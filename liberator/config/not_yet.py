@@ -34,7 +34,6 @@ NOT_YET_IN_SINKS = (
     NotYet(("function", "openfaas"), None, _FUNCTIONS),
     NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),
-    NotYet(("policy", "idempotency"), None, "leave it out; event.id is the same when an event comes again"),
     NotYet(("state",), None, "let the function keep its state itself"),
     NotYet(("scale", "lag_per_worker"), None, "leave it out; workers start while events wait"),
 )

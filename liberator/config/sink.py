@@ -28,6 +28,7 @@ from liberator.config.sink_values import (
     BrokerUrl,
     Command,
     Filter,
+    IdStore,
     PythonTarget,
     StartAt,
     Topic,
@@ -265,6 +266,15 @@ class PermanentSettings(Section):
     """Topic that it is published to, as an event of its own with what went wrong in its headers."""
 
 
+class IdempotencySettings(Section):
+    """What the function has done is remembered, so that an event that comes again does not start it again."""
+
+    store: IdStore
+    """Where: sqlite:PATH, or postgresql://... for members on several machines (table liberator_done, made when missing)."""
+    ttl: Duration = Field(default=7 * 86400.0, json_schema_extra={"default": "7d"})
+    """For how long an event is remembered."""
+
+
 class PolicySettings(Section):
     """What is done when, and what happens when something fails."""
 
@@ -286,6 +296,8 @@ class PolicySettings(Section):
         default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
     )
     """Topic of dead letters. Knows {name}."""
+    idempotency: IdempotencySettings | None = Field(default=None, json_schema_extra=without_default)
+    """Remember what was done, by event id. Default: an event that comes again starts the function again."""
     order: Literal["key", "partition", "none"] = "key"
     """What keeps its order: the events of a key, of a partition, or none."""
 

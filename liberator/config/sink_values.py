@@ -9,15 +9,23 @@ from __future__ import annotations
 import re
 import shlex
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from liberator.config.document import kind_of
 from liberator.config.patterns import split_names
 from liberator.config.urls import Url, split_url
-from liberator.config.values import PublishUrl, refusal
+from liberator.config.values import FOLDER, POSTGRES_SCHEMES, PublishUrl, refusal
 from liberator.errors import ConfigError
 from liberator.expression import Expression, condition
 
@@ -158,6 +166,26 @@ def _command(value: Any) -> Any:
 def _no_command(what: str) -> PydanticCustomError:
     return refusal("config.function", what, 'write command: ["./notify.sh", "--quiet"]')
 
+
+def _id_store(value: Any, info: ValidationInfo) -> Url:
+    fix = "write sqlite:PATH, or postgresql://USER@HOST/DATABASE"
+    if not isinstance(value, str):
+        raise refusal("config.type", f"a store is text, not {kind_of(value)}", fix)
+    if value.startswith("sqlite:"):
+        path = value.removeprefix("sqlite:").removeprefix("///")
+        if not path.strip("/"):
+            raise refusal("config.url", "this is no file of SQLite", fix)
+        return Url(f"sqlite:{Path((info.context or {}).get(FOLDER) or Path.cwd()) / path}")
+    try:
+        scheme = split_url(value).scheme
+    except ValueError as error:
+        raise refusal("config.url", f"this URL can't be used: {error}", fix) from None
+    if scheme not in POSTGRES_SCHEMES:
+        raise refusal("config.url", "ids are kept in SQLite or PostgreSQL", fix)
+    return Url(value)
+
+
+IdStore = Annotated[Url, PlainValidator(_id_store), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 FILTER_VARIABLES = ("after", "before", "op", "key", "value", "headers", "topic", "id")
 """What a filter speaks of."""

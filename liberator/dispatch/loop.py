@@ -80,6 +80,7 @@ class Dispatch:
     topics: names, or which names are meant. output: records of what a function gave for these events. given_up: the record
     of an event that is not tried any more, for a topic. publisher: takes both. accepts: a filter; what it turns down is
     done, and an event that it raises a `FunctionError` for is given up untried.
+    remember: called with events that the function has done, before they count as done.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Dispatch:
         given_up: Callable[[GivenUp, str], EncodedBatch],
         watch: DispatchWatch,
         accepts: Callable[[Event], bool] = lambda event: True,
+        remember: Callable[[Sequence[Event]], None] = lambda events: None,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -109,6 +111,7 @@ class Dispatch:
         self._given_up = given_up
         self._watch = watch
         self._accepts = accepts
+        self._remember = remember
         self._tick, self._now, self._chance = tick, now, chance
         self._offsets = Offsets()
         self._backlog = Backlog(settings.order)
@@ -117,7 +120,7 @@ class Dispatch:
         self._draining = False
         self._running: dict[int, tuple[Attempt, float]] = {}
         self._later: list[tuple[float, Attempt]] = []
-        self._publishing: dict[str, list[Event]] = {}
+        self._publishing: dict[str, Callable[[], None]] = {}
         self._number = 0
         self._commit_due = 0.0
         self._lag_due = 0.0
@@ -308,7 +311,7 @@ class Dispatch:
             self._watch.ended(self._moved_at - begun, outcome.failures)
             self._settle(attempt, outcome)
         for name in self._publisher.durable() or {}:
-            self._done(self._publishing.pop(name))
+            self._publishing.pop(name)()
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         settings = self._settings
@@ -316,9 +319,10 @@ class Dispatch:
             attempt, outcome.failures, settings.retry, bisect=settings.bisect, random=self._chance
         )
         if outcome.outputs:
-            self._publish(self._output(outcome.outputs, attempt.events), settlement.done)
+            batch = self._output(outcome.outputs, attempt.events)
+            self._publish(batch, lambda: self._worked(settlement.done))
         else:
-            self._done(settlement.done)
+            self._worked(settlement.done)
         for entry in settlement.given_up:
             self._give_up(entry)
         again = settlement.again
@@ -337,10 +341,10 @@ class Dispatch:
         self._watch.given_up(event.topic)
         if settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
             log.warning("rejected after %d attempts: %s", entry.attempts, what)
-            self._publish(self._given_up(entry, settings.permanent_topic), [event])
+            self._publish(self._given_up(entry, settings.permanent_topic), lambda: self._done([event]))
         elif settings.on_failure == "dead_letter":
             log.warning("dead letter after %d attempts: %s", entry.attempts, what)
-            self._publish(self._given_up(entry, settings.dead_letter_topic), [event])
+            self._publish(self._given_up(entry, settings.dead_letter_topic), lambda: self._done([event]))
         elif settings.on_failure == "skip":
             log.warning("skipped after %d attempts: %s", entry.attempts, what)
             self._done([event])
@@ -362,14 +366,20 @@ class Dispatch:
 
     # What is done
 
-    def _publish(self, batch: EncodedBatch, events: Sequence[Event]) -> None:
-        """Publish what came of events: they are done when it is durable."""
+    def _publish(self, batch: EncodedBatch, then: Callable[[], None]) -> None:
+        """Publish what came of events: they are done when it is durable, which `then` sees to."""
         while not self._publisher.ready(_IDLE) and not self._stopping.is_set():
             log.debug("waiting for the broker")
         self._number += 1
         name = str(self._number)
-        self._publishing[name] = list(events)
+        self._publishing[name] = then
         self._publisher.publish(batch, {name: b"1"})
+
+    def _worked(self, events: Sequence[Event]) -> None:
+        """The function has done them."""
+        if events:
+            self._remember(events)
+            self._done(events)
 
     def _done(self, events: Sequence[Event]) -> None:
         for event in events:

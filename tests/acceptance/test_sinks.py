@@ -458,6 +458,35 @@ def test_a_schedule_drains_the_stream_at_its_time_and_once_at_once(local: Sink, 
     local.stop(process)
 
 
+def test_an_event_that_comes_twice_starts_the_function_once(local: Sink, unique: str) -> None:
+    """D83."""
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 3}}
+        function: {{python: "functions:picky"}}
+        output: {{topic: {unique}.out}}
+        policy: {{idempotency: {{store: "sqlite:state/done.db"}}, retry: {{attempts: 1}}}}
+        """,
+        """
+        def picky(events, context):
+            note(events, context)
+            failed = [event.id for event in events if event.value["n"] == 4]
+            return {"failed": failed, "outputs": [event.value for event in events if event.id not in failed]}
+        """,
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, [*numbered(range(5)), *numbered(range(3))])
+    local.run()
+    local.broker.append(unique, numbered(range(6)))
+    local.run()
+    given = [value["n"] for value in local.given()]
+    assert sorted(given) == [0, 1, 2, 3, 4, 4, 5], "what became a dead letter may be driven in again"
+    assert len(local.broker.read(f"{unique}.out")) == 5
+    assert local.broker.committed(local.name, unique) == 14
+    assert (local.folder / "state" / "done.db").exists()
+
+
 def test_max_events_ends_after_so_many(local: Sink, unique: str) -> None:
     local.write(
         f"""
