@@ -22,11 +22,13 @@ KINDS = "sqlalchemy"
 """The schema of the types of columns: their name is a kind."""
 
 _BY_NAME = {
-    "BIT": "bits",
+    "DATETIMEOFFSET": "instant",
     "YEAR": "integer",
     "ROWVERSION": "bytes",
     "UNIQUEIDENTIFIER": "uuid",
     "MONEY": "decimal",
+    "SMALLMONEY": "decimal",
+    "INTERVAL": "interval",
 }
 _BY_CLASS: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (sa.Boolean, "boolean"),
@@ -52,8 +54,12 @@ def kind_of(type: TypeEngine[Any]) -> str:
     name = type.__class__.__name__.upper()
     if name in _BY_NAME:
         return _BY_NAME[name]
+    if name == "NUMBER":  # Oracle's, which is both to SQLAlchemy
+        return "bigint" if getattr(type, "scale", None) == 0 else "decimal"
+    if name == "BIT" and not isinstance(type, sa.Boolean):  # SQL Server's is true or false
+        return "bits"
     kind = next((kind for known, kind in _BY_CLASS if isinstance(type, known)), "other")
-    if kind == "datetime" and getattr(type, "timezone", False):
+    if kind == "datetime" and (getattr(type, "timezone", False) or getattr(type, "local_timezone", False)):
         return "instant"
     return "instant" if name == "TIMESTAMP" and type.__class__.__module__.endswith("mysql.types") else kind
 
