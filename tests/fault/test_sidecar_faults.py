@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from liberator.testing.servers import Kafka
+from liberator.testing.servers import Kafka, KafkaServer
 from liberator.testing.servers.process import free_port
 from tests.fault.brokers import Topics
 from tests.integration.sidecar.events import local_events
@@ -52,6 +53,11 @@ class Sidecar:
         assert self.process.poll() is None, self.log()
         self.process.kill()
         self.process.wait()
+
+    def again(self) -> None:
+        """Kill it, and start it again."""
+        self.kill()
+        self.start()
 
     def stop(self) -> None:
         assert self.process is not None
@@ -103,21 +109,20 @@ class Sender(threading.Thread):
             self._connection = None
 
 
-def send_through_kills(sidecar: Sidecar) -> list[Sender]:
-    """All senders, until each event is answered; the sidecar is killed in between, whenever more events are there."""
+def send_through(sidecar: Sidecar, kill: Callable[[], None], kills: int = KILLS) -> list[Sender]:
+    """All senders, until each event is answered; `kill` strikes in between, whenever more events are there."""
     end = time.monotonic() + PATIENCE
     senders = [Sender(sidecar.port, number, end) for number in range(SENDERS)]
     sidecar.start()
     for sender in senders:
         sender.start()
     chance = random.Random(7)
-    for kill in range(1, KILLS + 1):
-        while sum(len(sender.answers) for sender in senders) < kill * SENDERS * EVENTS // (KILLS + 2):
+    for strike in range(1, kills + 1):
+        while sum(len(sender.answers) for sender in senders) < strike * SENDERS * EVENTS // (kills + 2):
             assert time.monotonic() < end, sidecar.log()
             time.sleep(0.01)
         time.sleep(chance.random() / 20)
-        sidecar.kill()
-        sidecar.start()
+        kill()
     for sender in senders:
         sender.join(PATIENCE)
     return senders
@@ -134,7 +139,7 @@ def judge(senders: list[Sender], ids: list[str]) -> None:
 
 def test_into_a_local_log(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path, "shop", url=f"local:{tmp_path}/events")
-    senders = send_through_kills(sidecar)
+    senders = send_through(sidecar, sidecar.again)
     sidecar.stop()
     judge(senders, [event.id for event in local_events(tmp_path / "events", "shop.order")])
 
@@ -142,9 +147,26 @@ def test_into_a_local_log(tmp_path: Path) -> None:
 def test_into_kafka(tmp_path: Path, kafka: Kafka, unique: str) -> None:
     topics = {"partitions": 4, "replication": 1}
     sidecar = Sidecar(tmp_path, unique, url=f"kafka://{kafka.bootstrap}", create_topics=topics)
-    senders = send_through_kills(sidecar)
+    senders = send_through(sidecar, sidecar.again)
     sidecar.stop()
     judge(senders, [record.id.decode() for record in Topics(kafka.bootstrap, f"{unique}.").records()])
+
+
+def test_into_a_kafka_that_is_killed_itself(
+    tmp_path: Path, own_kafka: Callable[..., KafkaServer], unique: str
+) -> None:
+    """D69: what was answered is there, what was not is there once it is sent again."""
+    broker = own_kafka()
+    topics = {"partitions": 4, "replication": 1}
+    sidecar = Sidecar(tmp_path, unique, url=f"kafka://{broker.bootstrap}", create_topics=topics)
+
+    def again() -> None:
+        broker.kill()
+        broker.start()
+
+    senders = send_through(sidecar, again, kills=2)
+    sidecar.stop()
+    judge(senders, [record.id.decode() for record in Topics(broker.bootstrap, f"{unique}.").records()])
 
 
 @pytest.mark.parametrize("number", [15, 2], ids=["SIGTERM", "SIGINT"])
