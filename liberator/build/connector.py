@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from liberator.build.outbox import log_outbox
 from liberator.build.parts import log_settings, make_envelope, make_executor, make_planner
 from liberator.build.running import How, Running, Watching
+from liberator.build.transforms import transforms
 from liberator.change import Batch, State
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.outbox_log import OutboxExecutor
@@ -35,6 +36,7 @@ class Connector(Running):
 
     def __init__(self, config: SourceConfig, how: How) -> None:
         super().__init__(config, how)
+        transforms(config)  # a function that is not there is told before anything is connected to
         self._planner: Planner | None = None
         self._executor: PythonExecutor | OutboxExecutor | None = None
         self.source = LogSource(

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liberator.build.transforms import topics, transforms
 from liberator.codec.cloudevents import CloudEvents
 from liberator.codec.debezium import Debezium
 from liberator.codec.envelope import Envelope
 from liberator.codec.flat import Flat
-from liberator.contract.derive import ColumnSchema
 from liberator.contract.store import ContractStore
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.announce import Announcer
@@ -22,9 +22,9 @@ from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
+from liberator.plan.shaping import Left
 from liberator.plan.tables import column_facts, column_schemas
 from liberator.plan.wire import Wire
-from liberator.postgres.model import Table
 from liberator.postgres.replication import System
 from liberator.postgres.selection import Selection
 from liberator.postgres.values import TypeOptions
@@ -105,13 +105,12 @@ def make_envelope(config: SourceConfig, database: str, kind: str = "postgresql")
 def make_planner(config: SourceConfig, database: str, envelope: Envelope, source: LogSource) -> Planner:
     """The planner, with the stored contracts."""
     settings = PlanSettings(
-        topic=lambda schema, table: config.publish.topic.render(
-            name=config.name, db=database, schema=schema, table=table
-        ),
+        topic=topics(config, database),
         selection=selection(config),
         key=config.publish.key_columns,
         types=type_options(config),
         all_meant=lambda: source.publishes_selection,
+        transforms=transforms(config),
     )
     return Planner(
         settings, envelope, table_evolution(config), source.connection, make_wire(config, envelope)
@@ -120,23 +119,35 @@ def make_planner(config: SourceConfig, database: str, envelope: Envelope, source
 
 def table_evolution(config: SourceConfig) -> Evolution:
     """What is done when a table of PostgreSQL changes."""
-    types, rules = type_options(config), config.schema_
+    return evolution(config, rows_left(config))
+
+
+def evolution(config: SourceConfig, left: Left) -> Evolution:
+    """The same, of any database. left: what transforms leave of its rows."""
+    rules = config.schema_
     return Evolution(
-        Contracts(config),
+        Contracts(config), left.columns, left.certain, rules.on_change, rules.compatibility, left.naming
+    )
+
+
+def rows_left(config: SourceConfig) -> Left:
+    """What transforms leave of tables of PostgreSQL."""
+    types = type_options(config)
+    return Left(
+        transforms(config),
         lambda table: column_schemas(table, types),
         lambda table: column_facts(table, types),
-        rules.on_change,
-        rules.compatibility,
+        config.publish.key_columns,
     )
 
 
 def make_wire(
     config: SourceConfig,
     envelope: Envelope,
-    columns: Callable[[Table], Sequence[ColumnSchema]] | None = None,
+    left: Left | None = None,
 ) -> Wire | None:
-    """What puts schema ids in front of events; None: there is no registry. columns: default: those of PostgreSQL's types."""
-    rules, types = config.schema_, type_options(config)
+    """What puts schema ids in front of events; None: there is no registry. left: default: of PostgreSQL's tables."""
+    rules, left = config.schema_, left or rows_left(config)
     if rules.registry is None:
         return None
     from liberator.contract.registry import RegistryClient, RegistrySettings
@@ -152,9 +163,10 @@ def make_wire(
     return Wire(
         client.register if rules.registry_register else client.find,
         rules.subjects,
-        columns or (lambda table: column_schemas(table, types)),
+        left.columns,
         envelope.schema,
         config.without_stage,
+        left.naming,
     )
 
 

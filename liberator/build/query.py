@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from liberator.build.parts import (
-    Contracts,
+    evolution,
     invalid_rows,
     make_announcer,
     make_envelope,
@@ -21,14 +21,13 @@ from liberator.build.parts import (
     type_options,
 )
 from liberator.build.running import How, Running, Watching
+from liberator.build.transforms import topics, transforms
 from liberator.change import Batch, State
 from liberator.config.values import POSTGRES_SCHEMES
-from liberator.contract.derive import ColumnSchema
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.driver_values import value_converter, value_facts, value_schemas
-from liberator.plan.evolution import Evolution
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
-from liberator.postgres.model import Table
+from liberator.plan.shaping import Left
 from liberator.protocols import Encoder
 from liberator.source.query.database import Database, Shape
 from liberator.source.query.postgres import PostgresDatabase
@@ -46,6 +45,7 @@ class QueryConnector(Running):
 
     def __init__(self, config: SourceConfig, how: How) -> None:
         super().__init__(config, how)
+        transforms(config)  # a function that is not there is told before anything is connected to
         self._executor: QueryExecutor | None = None
         self.source = QuerySource(
             query_settings(config, once=how.once, trial=how.trial),
@@ -59,6 +59,9 @@ class QueryConnector(Running):
         if self._executor is None:
             self._executor = make_query_executor(self.config, database, self.telemetry)
         self._executor.prepare(shape.table for shape in shapes)
+        for shape in shapes:
+            columns = (*shape.key, *shape.order, *((shape.cursor,) if shape.cursor else ()))
+            self._executor.refuse_to_hide(shape.table, columns, "the position keeps its values")
 
     def _opened(self, state: State) -> Encoder:
         assert self._executor is not None
@@ -151,37 +154,36 @@ def make_database(config: SourceConfig, stop: threading.Event) -> Database:
 def make_query_executor(config: SourceConfig, database: Database, telemetry: Telemetry) -> QueryExecutor:
     """The executor of this connector's plans."""
     name, types = config.name, type_options(config)
-    names = {"name": name, "db": database.name}
     default = default_schema(config)
     convert = None if is_postgres(config) else lambda column: value_converter(column, types)
     settings = QueryPlanSettings(
         name=name,
-        topic=lambda schema, table: config.publish.topic.render(**names, schema=schema, table=table),
+        topic=topics(config, database.name),
         key=lambda schema, table: config.publish.key_columns(schema, table, default),
         convert=convert,
         types=types,
         tombstones=config.format.tombstones,
+        transforms=transforms(config, default),
     )
     invalid = invalid_rows(config, database.name, telemetry)
     envelope = make_envelope(config, database.name, database.kind)
-    evolution = _value_evolution(config) if convert else table_evolution(config)
+    contracts = evolution(config, values_left(config)) if convert else table_evolution(config)
     announcer = make_announcer(config, database.name)
-    wire = make_wire(config, envelope, _value_columns(config) if convert else None)
+    wire = make_wire(config, envelope, values_left(config) if convert else None)
     return QueryExecutor(
-        settings, envelope, evolution, invalid, lambda: time.time_ns() // 1000, announcer, wire
+        settings, envelope, contracts, invalid, lambda: time.time_ns() // 1000, announcer, wire
     )
 
 
-def _value_columns(config: SourceConfig) -> Callable[[Table], list[ColumnSchema]]:
-    """The schemas of columns, as the types of other databases say."""
-    types = type_options(config)
-    return lambda table: value_schemas(table, types)
-
-
-def _value_evolution(config: SourceConfig) -> Evolution:
-    """As `table_evolution`, where a driver may give anything."""
-    rules, columns = config.schema_, _value_columns(config)
-    return Evolution(Contracts(config), columns, value_facts, rules.on_change, rules.compatibility)
+def values_left(config: SourceConfig) -> Left:
+    """As `rows_left`, where a driver may give anything."""
+    types, default = type_options(config), default_schema(config)
+    return Left(
+        transforms(config, default),
+        lambda table: value_schemas(table, types),
+        value_facts,
+        lambda schema, table: config.publish.key_columns(schema, table, default),
+    )
 
 
 class QueryWatcher(Watching):

@@ -6,20 +6,20 @@ looks, and gives the connection back.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from liberator.build.parts import selection, type_options
-from liberator.build.query import default_schema, is_postgres, make_database, query_settings
+from liberator.build.parts import rows_left, selection
+from liberator.build.query import is_postgres, make_database, query_settings, values_left
+from liberator.build.transforms import topics
 from liberator.contract.derive import ColumnSchema, derive
 from liberator.contract.gate import ColumnFacts
 from liberator.contract.migration import Contract
 from liberator.contract.store import ContractStore
-from liberator.plan.driver_values import value_schemas
-from liberator.plan.tables import column_schemas
+from liberator.plan.shaping import Left
 from liberator.postgres.catalogue import list_tables, load_table
 from liberator.postgres.model import Table
 from liberator.postgres.session import connect
@@ -28,6 +28,8 @@ from liberator.source.tables import choose
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class Stream:
 def streams_of(config: SourceConfig, store: ContractStore) -> list[Stream]:
     """The captured tables, with their contracts."""
     database, tables = _queried(config) if config.source.mode == "query" else _captured(config)
-    columns_of = _columns_of(config)
-    return [_stream(config, store, table, columns_of(table), database) for table in tables]
+    left = _left(config)
+    return [_stream(config, store, table, left, database) for table in tables]
 
 
 def _captured(config: SourceConfig) -> tuple[str, list[Table]]:
@@ -81,33 +83,41 @@ def _queried(config: SourceConfig) -> tuple[str, list[Table]]:
         return database.name, tables
 
 
-def _columns_of(config: SourceConfig) -> Callable[[Table], list[ColumnSchema]]:
+def _left(config: SourceConfig) -> Left:
     """A query's rows are always whole; of the log an update may leave large values out."""
-    options, whole = type_options(config), config.source.mode == "query"
-    if is_postgres(config):
-        return lambda table: [
-            replace(column, can_be_toasted=column.can_be_toasted and not whole)
-            for column in column_schemas(table, options)
-        ]
-    return lambda table: value_schemas(table, options)
+    if not is_postgres(config):
+        return values_left(config)
+    left = rows_left(config)
+    if config.source.mode != "query":
+        return left
+    return replace(
+        left,
+        schemas=lambda table: [
+            replace(each, can_be_toasted=False) for each in rows_left(config).schemas(table)
+        ],
+    )
 
 
-def _stream(
-    config: SourceConfig, store: ContractStore, table: Table, columns: Sequence[ColumnSchema], database: str
-) -> Stream:
-    names = {"name": config.name, "db": database, "schema": table.schema, "table": table.name}
-    published = config.publish.topic.render(**names)
+def _stream(config: SourceConfig, store: ContractStore, table: Table, left: Left, database: str) -> Stream:
+    published = topics(config, database)(table.schema, table.name)
     topic = config.without_stage(published)
+    if left.transforms.calls(table.schema, table.name):
+        log.warning(
+            "%s is given to a function, whose work no schema tells: complete its contract by hand",
+            table.qualified,
+        )
+    columns = left.columns(table)
     facts = tuple(
         ColumnFacts(column.name, {**column.schema, "$defs": column.defs}, not column.not_null)
         for column in columns
     )
+    naming = left.naming(table)
     return Stream(
         topic,
         published,
-        tuple(config.publish.key_columns(table.schema, table.name, default_schema(config)) or table.key),
-        derive(topic, columns, table.key, strict=True),
-        derive(topic, columns, table.key, strict=False),
+        left.key(table),
+        derive(topic, columns, naming, strict=True),
+        derive(topic, columns, naming, strict=False),
         tuple(columns),
         facts,
         store.versions(topic),

@@ -30,8 +30,9 @@ class Fields:
 
     def choices(self, path: KeyPath) -> tuple[str, ...]:
         """The values that the key at `path` may have, where they are a list."""
-        annotation = self._fields[_without_places(path)].annotation
-        return get_args(annotation) if get_origin(annotation) is Literal else ()
+        known = _without_places(path)
+        field = self._fields.get(known) or self._fields[known[:-1]]  # else it is a key of the user's own
+        return _literals(field.annotation)
 
     def places_of(self, key: str) -> list[KeyPath]:
         """The paths at which a key of this name exists."""
@@ -41,6 +42,12 @@ class Fields:
 def _without_places(path: KeyPath) -> KeyPath:
     """The path without the places in lists: the sections of a list have the same keys."""
     return tuple(key for key in path if isinstance(key, str))
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next(filter(None, map(_literals, get_args(annotation))), ())
 
 
 def _walk(section: type[Section], above: KeyPath) -> Iterator[tuple[KeyPath, FieldInfo]]:

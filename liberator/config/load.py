@@ -26,6 +26,7 @@ from liberator.config.sink import SinkConfig
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
 from liberator.config.together import contradictions
+from liberator.config.transform import transform_faults
 from liberator.config.values import FOLDER, kind_of_place
 from liberator.errors import ConfigError
 
@@ -102,6 +103,7 @@ def check(
     faults += outbox_faults(document)
     faults += envelope_faults(document)
     faults += _registry_for_nobody(document)
+    faults += transform_faults(document)
     config = None
     if stage:
         apply_stage(document, stage)

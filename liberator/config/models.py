@@ -29,6 +29,7 @@ from liberator.config.section import (
     with_compression,
     without_default,
 )
+from liberator.config.transform import TransformStep
 from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
@@ -433,6 +434,8 @@ class SourceConfig(ConnectorConfig):
     """The database that is read."""
     types: TypeSettings = TypeSettings()
     """How PostgreSQL's types become JSON, where there is a choice."""
+    transform: tuple[TransformStep, ...] = ()
+    """What becomes of rows before they are events, step by step."""
     schema_: SchemaSettings = Field(default_factory=SchemaSettings, alias="schema")
     """The contract that every row is held to."""
     format: FormatSettings = FormatSettings()

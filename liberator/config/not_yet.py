@@ -23,9 +23,6 @@ class NotYet(NamedTuple):
     whole: bool = False
 
 
-NOT_YET = (NotYet(("transform",), None, "leave it out"),)
-
-
 _FUNCTIONS = "call it with python, http, aws_lambda or command"
 _TRIGGERS = "start it on stream, lag or schedule"
 NOT_YET_IN_SINKS = (
@@ -41,7 +38,7 @@ NOT_YET_IN_SINKS = (
 
 def take_out(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
     """Remove what this version does not have from `document`, and yield a fault for each use of it."""
-    for entry in NOT_YET_IN_SINKS if document.data.get("connector") == "sink" else NOT_YET:
+    for entry in NOT_YET_IN_SINKS if document.data.get("connector") == "sink" else ():
         for path, section in _sections(document, entry.path[:-1]):
             key = entry.path[-1]
             if key not in section:

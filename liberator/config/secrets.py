@@ -23,7 +23,8 @@ _PARAMETER = re.compile(
     re.IGNORECASE,
 )
 _SPEAKS_OF_A_SECRET = re.compile(
-    r"password|passwd|passphrase|secret|token|jaas|credential|api.?key|private.?key|key\.pem", re.IGNORECASE
+    r"password|passwd|passphrase|secret|token|jaas|credential|api.?key|private.?key|key\.pem|^salt$",
+    re.IGNORECASE,
 )
 _COMMON_NUMBER = re.compile(r"[0-9]{1,5}")
 

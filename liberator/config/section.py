@@ -94,6 +94,11 @@ class ConnectorConfig(Section):
         mark = self._document.marks[()] if self._document else None
         return Path(mark.origin) if mark and mark.line is not None else None
 
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to."""
+        return self._document.folder if self._document else Path.cwd()
+
     def without_stage(self, topic: str) -> str:
         """The topic as it is called without ``--stage``: stored contracts are the same in every stage."""
         return topic.removeprefix(topic_prefix(self._stage)) if self._stage else topic

@@ -52,6 +52,7 @@ def apply_stage(document: Document, stage: str) -> None:
         section = document.get(path)
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = topic_prefix(stage) + section[key].replace("{name}", name)
+    _routes(document, stage)
     if document.get(("source", "mode")) == "outbox" or document.data.get("connector") == "sidecar":
         _outbox_topic(document, stage)
     stream = document.get(("stream",))
@@ -93,6 +94,14 @@ def _push(push: dict[str, Any], stage: str) -> None:
         )
     if isinstance(group, str):
         push["group"] = topic_prefix(stage) + group
+
+
+def _routes(document: Document, stage: str) -> None:
+    steps = document.get(("transform",))
+    for step in steps if isinstance(steps, list) else ():
+        route = step.get("route") if isinstance(step, dict) else None
+        if isinstance(route, dict) and isinstance(route.get("topic"), str):
+            route["topic"] = topic_prefix(stage) + route["topic"]
 
 
 def _outbox_topic(document: Document, stage: str) -> None:

@@ -40,7 +40,7 @@ class PythonFunction:
 
     def __init__(self, target: str, folder: Path) -> None:
         self.name = target
-        self._module, function = _find(target, folder)
+        self._module, function = find(target, folder)
         self._own = threading.local()
         self._loops: list[asyncio.AbstractEventLoop] = []
         try:
@@ -96,7 +96,9 @@ async def _awaited(given: Any) -> Any:
     return await given
 
 
-def _find(target: str, folder: Path) -> tuple[Any, Any]:
+def find(target: str, folder: Path) -> tuple[Any, Any]:
+    """The module and the function that ``module:function`` names. folder: where its modules are looked for first. Raises
+    `ConfigError` (function.python)."""
     module_name, _, name = target.partition(":")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -113,7 +113,10 @@ def columns_of_rows(plan: TablePlan, rows: Sequence[Sequence[Any]]) -> Columns |
     values: list[Sequence[bytes]] = []
     try:
         for index, column in enumerate(zip(*rows, strict=True)):
-            convert = converters[index]
+            convert = converters.get(index)
+            if convert is None:
+                values.append(())  # left out
+                continue
             values.append([b"null" if value is None else convert(value) for value in column])
     except ConversionError:
         return None

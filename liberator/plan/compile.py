@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from liberator.codec.envelope import LogForm, TableForm
 from liberator.contract.gate import Gate
 from liberator.errors import PreconditionError
+from liberator.plan.conditions import CompiledCondition, Looks, reader
 from liberator.postgres.model import Column, Identity, Table
 from liberator.postgres.values import TypeOptions, converter, verbatim
+from liberator.transform import Call, Condition, Field, Shape
 
 Converter = Callable[[bytes], bytes]
 Check = Callable[[bytes], bool]
@@ -34,6 +36,11 @@ class TablePlan:
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
     events; logged: the one for the transaction under way, which the log's executor keeps here.
     before_key, before_value: what stands in front of each key and value (see `plan.wire`).
+
+    With transforms: output: indexes of the columns that events have; of the others, `dropped`, names are empty and the
+    templates have room for nothing. hidden: indexes of columns whose text must not be seen. originals: what makes JSON of
+    each column before any transform. conditions: filters. calls: functions of the user's; then `whole` is the gate, for rows
+    of which nothing is known, in the place of `gate`. special: there are conditions or calls.
     """
 
     table: Table
@@ -54,6 +61,14 @@ class TablePlan:
     logged: LogForm | None = None
     before_key: bytes = b""
     before_value: bytes = b""
+    output: tuple[int, ...] = ()
+    dropped: tuple[int, ...] = ()
+    hidden: frozenset[int] = frozenset()
+    originals: tuple[Converter, ...] = ()
+    conditions: tuple[CompiledCondition, ...] = ()
+    calls: tuple[Call, ...] = ()
+    whole: Gate | None = None
+    special: bool = False
 
     @property
     def label(self) -> str:
@@ -70,41 +85,113 @@ def compile_plan(
     gate: Gate | None,
     form: TableForm,
     convert: Callable[[Column], Converter] | None = None,
+    shape: Shape | None = None,
 ) -> TablePlan:
     """The plan of one table version. key: configured key columns, None: those of the identity. convert: what makes JSON of
-    a column's values, None: of PostgreSQL's text.
+    a column's values, None: of PostgreSQL's text. shape: what transforms leave of its columns, None: all, as they are.
 
     Raises `PreconditionError` for a key that deletes would not carry.
     """
     names = [column.name for column in table.columns]
+    if shape is None:
+        shape = Shape(tuple(Field(name, position, {}) for position, name in enumerate(names)))
+    elif shape.key is not None:
+        key = [names[position] for position in shape.key]
     key_names = resolve_key(table.qualified, table.identity, table.key, key, names)
     index = {name: position for position, name in enumerate(names)}
     key_columns = tuple(index[name] for name in key_names if name in index)
-    quoted = tuple(json.dumps(name, ensure_ascii=False).encode() for name in names)
     if convert is None:
-        converters = [converter(column.type, column.typmod, options) for column in table.columns]
+        originals = [converter(column.type, column.typmod, options) for column in table.columns]
     else:
-        converters = [convert(column) for column in table.columns]
+        originals = [convert(column) for column in table.columns]
+    published = {column.source: column for column in shape.fields}
+    quoted = tuple(_quoted(published[i].name) if i in published else b"" for i in range(len(names)))
+    converters = {i: _changed(originals[i], column.changes) for i, column in published.items()}
     id_columns = tuple(index[name] for name in table.key if name in index)
+    whole, gate = (gate, None) if shape.calls else (None, gate)
     checks = gate.columns if gate is not None else {}
+    places = {column.name: i for i, column in published.items()}
     everything = tuple(range(len(names)))
     return TablePlan(
         table=table,
         topic=topic,
         names=quoted,
-        conversions=tuple((i, convert) for i, convert in enumerate(converters) if convert is not verbatim),
-        row_template=object_template(quoted),
+        conversions=tuple((i, each) for i, each in converters.items() if each is not verbatim),
+        row_template=_row_template(quoted),
         key_template=object_template([quoted[i] for i in key_columns]) if key_columns else None,
         key_of=operator.itemgetter(*key_columns) if key_columns else None,
         key_columns=key_columns,
-        id_template=object_template([quoted[i] for i in id_columns]) if id_columns else None,
+        id_template=object_template([_quoted(names[i]) for i in id_columns]) if id_columns else None,
         id_of=operator.itemgetter(*id_columns) if id_columns else None,
         identity_columns=everything if table.identity == "full" else id_columns,
         unique_key=bool(table.key) and set(key_names) >= set(table.key),
-        checks=tuple((index[name], check) for name, check in checks.items() if name in index),
+        checks=tuple((places[name], check) for name, check in checks.items() if name in places),
         gate=gate,
         form=form,
+        output=tuple(published),
+        dropped=shape.dropped,
+        hidden=shape.hidden,
+        originals=tuple(originals),
+        conditions=tuple(_compiled(each, key_columns, published, originals) for each in shape.conditions),
+        calls=shape.calls,
+        whole=whole,
+        special=bool(shape.conditions or shape.calls),
     )
+
+
+def _quoted(name: str) -> bytes:
+    return json.dumps(name, ensure_ascii=False).encode()
+
+
+def _changed(convert: Converter, changes: Sequence[Converter]) -> Converter:
+    """One function for all that happens to a value. What has become null stays null."""
+    if not changes:
+        return convert
+    if convert is verbatim and len(changes) == 1:
+        return changes[0]
+
+    def changed(value: bytes) -> bytes:
+        json = convert(value)
+        for change in changes:
+            if json == b"null":
+                break
+            json = change(json)
+        return json
+
+    return changed
+
+
+def _compiled(
+    condition: Condition,
+    key: Sequence[int],
+    published: Mapping[int, Field],
+    originals: Sequence[Converter],
+) -> CompiledCondition:
+    def looks(fields: Iterable[Field]) -> Looks:
+        return tuple(
+            (each.name, each.source, reader(_changed(originals[each.source], each.changes), each.number))
+            for each in fields
+        )
+
+    return CompiledCondition(
+        condition.expression,
+        looks(condition.after),
+        looks(condition.before),
+        looks(published[i] for i in key) if condition.key else (),
+        condition.rows,
+    )
+
+
+def _row_template(names: Sequence[bytes]) -> bytes:
+    """A row's JSON with a place for every value; where a name is empty, a place that stays empty whatever comes."""
+    parts, comma = [b"{"], b""
+    for name in names:
+        if name:
+            parts.append(comma + name.replace(b"%", b"%%") + b":%b")
+            comma = b","
+        else:
+            parts.append(b"%.0b")
+    return b"".join((*parts, b"}"))
 
 
 def resolve_key(

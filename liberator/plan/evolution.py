@@ -74,21 +74,24 @@ class Settled:
 
 
 class Evolution:
-    """Settles by `policy` and `mode`. columns: the schemas of a table's columns; facts: what their types guarantee."""
+    """Settles by `policy` and `mode`. columns: the schemas of a table's columns; facts: what their types guarantee, None:
+    nothing, not even which columns there are. naming: the columns that name a row."""
 
     def __init__(
         self,
         contracts: Contracts,
         columns: Callable[[Table], Sequence[ColumnSchema]],
-        facts: Callable[[Table], Sequence[ColumnFacts]],
+        facts: Callable[[Table], Sequence[ColumnFacts] | None],
         policy: OnChange = "compatible",
         mode: Mode = "backward",
+        naming: Callable[[Table], Sequence[str]] = lambda table: table.key,
     ) -> None:
         self._contracts = contracts
         self._columns = columns
         self._facts = facts
         self._policy = policy
         self._mode = mode
+        self._naming = naming
 
     def look(self, topic: str) -> int | None:
         """The newest stored version of a topic, without settling anything. Raises `ContractError` for one that is broken."""
@@ -119,7 +122,10 @@ class Evolution:
             written = number = self._next(topic, table, stored, before)
         held = max(stored) if number is None else number
         schema = stored[held] if held in stored else self._contracts.versions(topic)[held]
-        gate = compile_gate(schema, self._facts(table))
+        facts = self._facts(table)
+        if facts is None:
+            facts = [ColumnFacts(name, {}, nullable=True) for name in schema.get("properties", {})]
+        gate = compile_gate(schema, facts)
         if number is None:
             gate = replace(gate, columns={}, row=None, impossible=_undescribed(topic, held))
         else:
@@ -168,7 +174,7 @@ class Evolution:
         if self._policy == "dead_letter":
             log.warning("%s: rows go to the dead letters until a version is", what)
             return None
-        against = objections(stored, following, derived, list(self._facts(table)), self._mode)
+        against = objections(stored, following, derived, list(self._facts(table) or ()), self._mode)
         if against and self._policy == "compatible":
             raise ContractError(
                 f"{what}, and the next version would break what is promised ({self._mode}): {'; '.join(against)}",
@@ -216,8 +222,8 @@ class Evolution:
 
     def _following(self, topic: str, table: Table, former: Table) -> Change:
         """The change of a table whose schema follows it."""
-        old = derive(topic, self._columns(former), former.key, strict=False)
-        new = derive(topic, self._columns(table), table.key, strict=False)
+        old = derive(topic, self._columns(former), self._naming(former), strict=False)
+        new = derive(topic, self._columns(table), self._naming(table), strict=False)
         broken = compatible(old, new, self._mode, rows=True)
         done = alterations(former, table)
         return Change(former, table, topic, done, None, None, old, new, self._mode, broken)
@@ -229,7 +235,7 @@ class Evolution:
             replace(column, not_null=column.name in named and not allows_null(named[column.name], held))
             for column in self._columns(table)
         ]
-        return derive(topic, columns, table.key, strict=True)
+        return derive(topic, columns, self._naming(table), strict=True)
 
 
 def _undescribed(topic: str, newest: int) -> Violation:

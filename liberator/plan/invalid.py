@@ -1,4 +1,5 @@
-"""Rows that break their contract: where they go, and what the log says of them (path, rule and key, never the row).
+"""Rows that break their contract, or that a transform fails on: where they go, and what the log says of them (path, rule
+and key, never the row).
 
 Called by the executors, for single rows, off the hot path.
 """
@@ -12,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from liberator.change import Headers
 from liberator.contract.violation import Violation
-from liberator.errors import ContractError
+from liberator.errors import ContractError, EvaluationError
 from liberator.letters import diagnostics
 from liberator.plan.compile import TablePlan
 from liberator.postgres.pgoutput import UNCHANGED
@@ -33,6 +34,18 @@ class Meant(Protocol):
     @property
     def topic(self) -> str:
         """Its topic."""
+
+
+class Failure(Violation):
+    """A transform failed on a row, so it is not even known whether it is an event. The message has no value in it."""
+
+    @classmethod
+    def of(cls, error: EvaluationError) -> Failure:
+        """What is told of it."""
+        return cls("", error.code, "", error.what)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class InvalidRows:
@@ -67,39 +80,49 @@ class InvalidRows:
         publishable: False where there is no topic to publish it to, so that a warning is not enough.
         """
         name = "null" if key is None else key.decode("utf-8", "replace")
+        failed = isinstance(violation, Failure)
         if self._policy == "stop":
             raise ContractError(
-                f"a row of {plan.label} breaks the contract of {plan.topic}: {violation}",
+                f"a transform failed on a row of {plan.label}: {violation}"
+                if failed
+                else f"a row of {plan.label} breaks the contract of {plan.topic}: {violation}",
+                code=violation.rule if failed else None,
                 where=f"table {plan.label}, key {name}, event {id.decode()}",
-                fix="correct the row or the contract, or set schema.on_invalid to dead_letter or warn",
+                fix=f"correct the row or the {'transform' if failed else 'contract'}, or set schema.on_invalid to"
+                f" dead_letter{'' if failed else ' or warn'}",
             )
-        log.warning("%s: row with key %s breaks its contract: %s", plan.topic, name, violation)
-        if self._policy == "warn" and publishable:
+        broken = "fails in a transform" if failed else "breaks its contract"
+        log.warning("%s: row with key %s %s: %s", plan.topic, name, broken, violation)
+        if self._policy == "warn" and publishable and not failed:
             return plan.topic, headers
         self._count(plan.label)
         return self._topic, (*(headers or ()), *self._diagnostics(violation, plan))
 
     def _diagnostics(self, violation: Violation, plan: Meant) -> Headers:
+        failed = isinstance(violation, Failure)
+        error = "liberator.EvaluationError" if failed else "liberator.ContractError"
         return diagnostics(
             topic=plan.topic,
             connector=self._connector,
-            stage="VALUE_CONVERTER",
-            error="liberator.ContractError",
+            stage="TRANSFORMATION" if failed else "VALUE_CONVERTER",
+            error=error,
             message=str(violation),
-            stacktrace=f"liberator.ContractError: {violation}",
+            stacktrace=f"{error}: {violation}",
             now_ms=self._now_ms(),
         )
 
 
 def as_text(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...], Violation | None]:
-    """A row with a value that does not fit its type: such values stay the server's text, in JSON strings.
+    """A row with a value that does not fit its type: such values stay the server's text, in JSON strings, but for those that
+    must not be seen.
 
     values: as sent; they become JSON in place. Returns the row's JSON, the columns that were not sent, and what is wrong.
     """
     converters = dict(plan.conversions)
     missing = []
     violation = None
-    for index, value in enumerate(values):
+    for index in plan.output:
+        value = values[index]
         if value is UNCHANGED:
             missing.append(plan.names[index])
         elif value is None:
@@ -108,10 +131,11 @@ def as_text(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...
             try:
                 values[index] = converters[index](value)
             except ConversionError as error:
-                column = plan.table.columns[index].name.replace("~", "~0").replace("/", "~1")
+                column = json.loads(plan.names[index]).replace("~", "~0").replace("/", "~1")
                 violation = Violation(f"/{column}", "conversion", "", str(error))
-                values[index] = json.dumps(_shown(value), ensure_ascii=False).encode()
-    members = [b"%b:%b" % (n, v) for n, v in zip(plan.names, values, strict=True) if v is not UNCHANGED]
+                shown = "***" if index in plan.hidden else _shown(value)
+                values[index] = json.dumps(shown, ensure_ascii=False).encode()
+    members = [b"%b:%b" % (plan.names[i], values[i]) for i in plan.output if values[i] is not UNCHANGED]
     return b"{%b}" % b",".join(members), tuple(missing), violation
 
 

@@ -16,13 +16,15 @@ from liberator.change import State
 from liberator.codec.envelope import Envelope
 from liberator.plan.compile import TablePlan, compile_plan, resolve_key
 from liberator.plan.evolution import Evolution
-from liberator.plan.tables import TopicOwners
+from liberator.plan.shaping import Transforms, fields
+from liberator.plan.tables import TopicOwners, column_facts
 from liberator.plan.versions import Announced, TableVersions
 from liberator.plan.wire import Wire
 from liberator.postgres.catalogue import (
     TableInfo,
     ancestors_of,
     fits,
+    load_table,
     logs_less,
     table_of_relation,
 )
@@ -47,6 +49,7 @@ class PlanSettings:
     key: Callable[[str, str], Sequence[str] | None] = lambda schema, table: None
     all_meant: Callable[[], bool] = lambda: False
     types: TypeOptions = field(default_factory=TypeOptions)
+    transforms: Transforms = field(default_factory=Transforms)
 
 
 class Planner:
@@ -68,6 +71,7 @@ class Planner:
         self._versions = TableVersions(evolution)
         self._owners = TopicOwners(settings.topic)
         self._plans: dict[int, TablePlan] = {}
+        self._prepared = False
 
     def restore(self, state: State) -> None:
         """Know the table versions of a checkpoint, and no others."""
@@ -90,7 +94,12 @@ class Planner:
         return again
 
     def prepare(self, tables: Iterable[TableInfo]) -> None:
-        """Find out at the start what would go wrong later: one topic for two tables, impossible keys, broken contracts."""
+        """Find out at the start what would go wrong later: one topic for two tables, impossible keys, broken contracts,
+        transforms of what is not there."""
+        tables = list(tables)
+        if tables and not self._prepared:
+            self._prepared = True
+            self._settings.transforms.warn_of_unused((info.schema, info.name) for info in tables)
         for info in tables:
             topic = self._owners.topic_of(info.schema, info.name)
             if self._evolution is not None:
@@ -98,6 +107,19 @@ class Planner:
             configured = self._settings.key(info.schema, info.name)
             if configured is not None:
                 resolve_key(info.qualified, info.identity, info.key, configured, configured)
+            if self._settings.transforms.apply_to(info.schema, info.name):
+                self._try_transforms(info, configured)
+
+    def _try_transforms(self, info: TableInfo, key: Sequence[str] | None) -> None:
+        """Against the table as it is now, which must have what they name."""
+        table = load_table(self._connection(), info.oid)
+        if table is None:
+            return
+        columns = fields(table, column_facts(table, self._settings.types))
+        shape = self._settings.transforms.shape(table, columns, key, missing="refuse")
+        if shape is not None and shape.key is not None:
+            names = [table.columns[index].name for index in shape.key]
+            resolve_key(table.qualified, table.identity, table.key, names, names)
 
     def of_table(self, table: Table) -> TablePlan:
         """The plan for a version that the snapshot reads."""
@@ -169,14 +191,19 @@ class Planner:
 
     def _compile(self, table: Table) -> TablePlan:
         topic = self._owners.topic_of(table.schema, table.name)
-        settled = self._versions.settle(str(table.oid), topic, table)
+        settings = self._settings
+        name, key = str(table.oid), settings.key(table.schema, table.name)
+        former, columns = self._versions.table(name), fields(table, column_facts(table, settings.types))
+        shape = settings.transforms.shape(table, columns, key, former=former)
+        settled = self._versions.settle(name, topic, table)
         plan = compile_plan(
             table,
             topic=topic,
-            key=self._settings.key(table.schema, table.name),
-            options=self._settings.types,
+            key=key,
+            options=settings.types,
             gate=settled.gate,
             form=self._envelope.table(table.schema, table.name, settled.uri),
+            shape=shape,
         )
         if self._wire is not None:
             self._wire.prepare(plan, settled.contract)

@@ -16,17 +16,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liberator.change import Batch, EncodedBatch, Headers, Record, State
+from liberator.change import Batch, EncodedBatch, Headers, State
 from liberator.codec.envelope import NO_ROW, Envelope, LogForm, Transaction
 from liberator.contract.violation import Violation
+from liberator.errors import EvaluationError
 from liberator.plan.announce import Announcer, Place
+from liberator.plan.calls import finished
 from liberator.plan.compile import TablePlan
+from liberator.plan.conditions import Verdict, judge
 from liberator.plan.context import PREFIX as CONTEXT
 from liberator.plan.context import TransactionContext
-from liberator.plan.invalid import InvalidRows, as_text
+from liberator.plan.invalid import Failure, InvalidRows, as_text
+from liberator.plan.metadata import TransactionMetadata
 from liberator.plan.planner import Planner
 from liberator.plan.resume import Cuts
-from liberator.plan.rows import copy_fields, find_violation, key_of, row_json
+from liberator.plan.rows import copy_fields, fill, find_violation, identity_json, key_of, row_json
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import (
     UNCHANGED,
@@ -43,6 +47,7 @@ from liberator.postgres.pgoutput import (
 from liberator.postgres.replication import POSTGRES_EPOCH
 from liberator.postgres.values import ConversionError
 from liberator.source.snapshot import SnapshotBatch
+from liberator.transform import CastError
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,9 @@ _U32 = struct.Struct(">I").unpack_from
 _U64 = struct.Struct(">Q").unpack_from
 _EPOCH_US = POSTGRES_EPOCH * 1_000_000
 _BODY = 25
+
+Row = tuple[bytes, Sequence[Any], tuple[bytes, ...]]
+"""A row's JSON, its columns' JSON, the names of columns that were not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,13 @@ class PythonExecutor:
         self._id_prefix = b""
         self._change = 0
         self._message = 0
-        self._counts: dict[str, int] = {}
         self._tombstones = settings.tombstones
-        self._is_counted = settings.transaction_topic is not None
+        topic = settings.transaction_topic
+        self._metadata = None if topic is None else TransactionMetadata(topic)
         self._lenient = False
         self._copying = False
         self._unfit: Violation | None = None
+        self._failure: Failure | None = None
         self._messages = envelope.table("", "")
         self._said: LogForm | None = None
         self._inside = False
@@ -163,15 +172,20 @@ class PythonExecutor:
                     insert(frame, out)
                 else:
                     others.get(kind, self._other)(frame, out)
-            except ConversionError:
-                self._once_more(others[kind], frame, out)
+            except ConversionError as error:
+                self._once_more(others[kind], frame, out, is_cast=isinstance(error, CastError))
 
     def _once_more(
-        self, handle: Callable[[bytes, EncodedBatch], None], frame: bytes, out: EncodedBatch
+        self,
+        handle: Callable[[bytes, EncodedBatch], None],
+        frame: bytes,
+        out: EncodedBatch,
+        *,
+        is_cast: bool,
     ) -> None:
         """A value did not fit its type, which may have changed without a word (ALTER TYPE): the row may be older than that,
         or newer, so the catalogue is asked again, once. What still does not fit stays the server's text, and its row is
-        judged like one that breaks its contract."""
+        judged like one that breaks its contract. Of a cast the catalogue knows nothing."""
         oid = _U32(frame, 26)[0]
         former = self._former.get(oid)
         if former is not None and self._plans[oid] is not former:
@@ -180,7 +194,8 @@ class PythonExecutor:
             with contextlib.suppress(ConversionError):
                 handle(frame, out)
                 return
-        self._plans[oid] = self._planner.of_relation(self._relations[oid], fresh_types=True)
+        if not is_cast:
+            self._plans[oid] = self._planner.of_relation(self._relations[oid], fresh_types=True)
         self._change -= 1
         self._lenient = True
         try:
@@ -197,6 +212,11 @@ class PythonExecutor:
         values, end, whole = read_tuple(frame, 31)
         if frame[30] != 78 or end != len(frame) or len(values) != len(plan.names):
             raise malformed("an insert that does not fit its table", 30)
+        emit = self._emit
+        if plan.special:
+            emit = self._finish
+            if self._judged(plan, "c", values, None) is Verdict.FAILS:
+                return
         missing: tuple[bytes, ...] = ()
         if whole and not self._lenient:
             for index, convert in plan.conversions:
@@ -209,7 +229,7 @@ class PythonExecutor:
         if form is None or form.number != self._transaction.number:
             form = self._form(plan)
         row = (after, values, missing)
-        self._emit(out, plan, b"c", NO_ROW, row, key_of(plan, values), id, form, _U64(frame, 1)[0])
+        emit(out, plan, b"c", NO_ROW, row, key_of(plan, values), id, form, _U64(frame, 1)[0])
 
     def _update(self, frame: bytes, out: EncodedBatch) -> None:
         plan = self._plan(_U32(frame, 26)[0])
@@ -225,21 +245,38 @@ class PythonExecutor:
         width = len(plan.names)
         if frame[pos] != 78 or end != len(frame) or len(values) != width or len(old or values) != width:
             raise malformed("an update that does not fit its table", pos)
-        before, old_key = NO_ROW, None
+        sent = verdict = None
         if old is not None:
-            _fill(plan, values, old, whole_row=kind == 79)
-            before, old_key = self._old(plan, old, is_key=kind == 75)
+            fill(plan, values, old, whole_row=kind == 79)
+            sent = self._sent(plan, old, is_key=kind == 75)
+        emit = self._emit
+        if plan.special:
+            emit, verdict = self._finish, self._judged(plan, "u", values, sent)
+            if verdict is Verdict.FAILS:
+                return
+        before, old_key = NO_ROW, None
+        if sent is not None:
+            before, old_key = self._old(plan, sent)
         after, missing = self._convert(plan, values)
         key = key_of(plan, values)
         id = b"%b%d" % (self._id_prefix, change)
         form, lsn = self._form(plan), _U64(frame, 1)[0]
         row = (after, values, missing)
-        if old_key is None or old_key == key:
-            self._emit(out, plan, b"u", before, row, key, id, form, lsn)
+        if verdict is not None:
+            if verdict is Verdict.LEAVES:
+                self._unfit = None
+                gone = identity_json(plan, values) if sent is None else before
+                self._remove(out, plan, gone, key if old_key is None else old_key, id, form, lsn)
+                return
+            if verdict is Verdict.ENTERS:
+                emit(out, plan, b"c", NO_ROW, row, key, id, form, lsn)
+                return
+        if old_key is None or old_key == key or self._failure is not None:
+            emit(out, plan, b"u", before, row, key, id, form, lsn)
             return
         new_key, id_after = (("__debezium.newkey", key or b"null"),), id + b"/c"
         self._remove(out, plan, before, old_key, id, form, lsn, new_key)
-        self._emit(out, plan, b"c", NO_ROW, row, key, id_after, form, lsn, (("__debezium.oldkey", old_key),))
+        emit(out, plan, b"c", NO_ROW, row, key, id_after, form, lsn, (("__debezium.oldkey", old_key),))
 
     def _delete(self, frame: bytes, out: EncodedBatch) -> None:
         plan = self._plan(_U32(frame, 26)[0])
@@ -251,7 +288,10 @@ class PythonExecutor:
         old, end, _ = read_tuple(frame, 31)
         if kind not in b"KO" or end != len(frame) or len(old) != len(plan.names):
             raise malformed("a delete that does not fit its table", 30)
-        before, key = self._old(plan, old, is_key=kind == 75)
+        sent = self._sent(plan, old, is_key=kind == 75)
+        if plan.conditions and self._judged(plan, "d", None, sent) is Verdict.FAILS:
+            return
+        before, key = self._old(plan, sent)
         id = b"%b%d" % (self._id_prefix, change)
         self._remove(out, plan, before, key, id, self._form(plan), _U64(frame, 1)[0])
 
@@ -286,18 +326,17 @@ class PythonExecutor:
         )
         self._id_prefix = self._prefix_of(message.final_lsn)
         self._change = self._message = 0
-        self._counts = {}
         self._inside, self._begun = True, message.final_lsn
-        if self._settings.transaction_topic:
-            self._mark(out, "BEGIN", None)
+        if self._metadata is not None:
+            out.control.append(self._metadata.begin(self._transaction, self._id_prefix))
 
     def _commit(self, message: Commit, out: EncodedBatch) -> None:
         self.committed_us = message.committed_us + _EPOCH_US
         self._inside = False
         self._context.apply(out)
         self._context.forget()
-        if self._settings.transaction_topic:
-            self._mark(out, "END", self._counts)
+        if self._metadata is not None:
+            out.control.append(self._metadata.end(self._transaction, self._id_prefix))
 
     def _prefix_of(self, commit_lsn: int) -> bytes:
         return f"{self._place}/{format_lsn(commit_lsn)}/".encode()
@@ -309,10 +348,11 @@ class PythonExecutor:
             plan = self._plan(oid)
             change = self._change
             self._change = change + 1
-            if plan is None:
+            if plan is None or (plan.conditions and self._judged(plan, "t", None, None) is Verdict.FAILS):
                 continue
             id = b"%b%d" % (self._id_prefix, change)
-            value, headers = self._form(plan).truncated(options, lsn, id, self._metadata(plan))
+            self._failure = None  # it has no row that a filter could fail on
+            value, headers = self._form(plan).truncated(options, lsn, id, self._counted(plan))
             out.add(plan.topic, None, value and plan.before_value + value, id, headers)
 
     def _logical_message(self, message: LogicalMessage, out: EncodedBatch) -> None:
@@ -373,19 +413,16 @@ class PythonExecutor:
         plan: TablePlan,
         op: bytes,
         before: bytes,
-        row: tuple[bytes, Sequence[Any], tuple[bytes, ...]],
+        row: Row,
         key: bytes | None,
         id: bytes,
         form: LogForm,
         lsn: int,
         headers: Headers | None = None,
     ) -> None:
-        """One event with a row in ``after``, validated; it may go to the dead letters instead of its topic.
-
-        row: its JSON, its columns' JSON, the names of columns that were not sent.
-        """
+        """One event with a row in ``after``, validated; it may go to the dead letters instead of its topic."""
         after, values, missing = row
-        metadata = self._metadata(plan) if self._is_counted else NO_ROW
+        metadata = NO_ROW if self._metadata is None else self._counted(plan)
         value, own = form.row(op, before, after, lsn, key, id, missing, metadata)
         if own is not None:
             headers = own if headers is None else own + headers
@@ -400,6 +437,31 @@ class PythonExecutor:
             key, value = key and plan.before_key + key, plan.before_value + value
         out.add(topic, key, value, id, headers)
 
+    def _finish(
+        self,
+        out: EncodedBatch,
+        plan: TablePlan,
+        op: bytes,
+        before: bytes,
+        row: Row,
+        key: bytes | None,
+        id: bytes,
+        form: LogForm,
+        lsn: int,
+        headers: Headers | None = None,
+    ) -> None:
+        """As `_emit`, for tables with filters or functions."""
+        after, values, missing = row
+        made = finished(plan, self._failure, op, key, id, before, after, missing)
+        self._failure = None
+        if made is None:
+            self._unfit = None
+            return
+        if made.wrong is not None and (self._unfit is None or isinstance(made.wrong, Failure)):
+            self._unfit = made.wrong
+        row = (made.after, values, missing)
+        self._emit(out, plan, op, made.before, row, key, id, form, lsn, headers)
+
     def _remove(
         self,
         out: EncodedBatch,
@@ -411,22 +473,31 @@ class PythonExecutor:
         lsn: int,
         headers: Headers | None = None,
     ) -> None:
-        """A delete and its tombstone."""
+        """A delete and its tombstone. One that a function fails on goes to the dead letters instead."""
+        refused = None
+        if plan.special:
+            made = finished(plan, self._failure, b"d", key, id, before, NO_ROW)
+            self._failure = None
+            if made is None:
+                return
+            before, _, refused = made
         forget = key is not None and plan.unique_key and self._tombstones
-        metadata = self._metadata(plan) if self._is_counted else NO_ROW
+        metadata = NO_ROW if self._metadata is None else self._counted(plan)
         value, own = form.removed(before, lsn, key, id, forget, metadata)
-        bare = key
+        bare, topic, told = key, plan.topic, headers if own is None else own + (headers or ())
+        if refused is not None:
+            topic, told = self._invalid.handle(refused, plan, key, id, told)
         if plan.before_value:
             key, value = key and plan.before_key + key, value and plan.before_value + value
-        out.add(plan.topic, key, value, id, headers if own is None else own + (headers or ()))
-        if forget and value is not None:
+        out.add(topic, key, value, id, told)
+        if forget and value is not None and refused is None:
             id += b"/t"
             own = form.tombstone(lsn, bare, id)
             out.add(plan.topic, key, None, id, headers if own is None else own + (headers or ()))
 
-    def _old(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> tuple[bytes, bytes | None]:
-        """The old row's JSON as the server sent it, and its key. With a key only its columns mean something; what is null in
-        a partition's may not have been sent."""
+    def _sent(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> list[Any]:
+        """What the server sent of an old row. With a key only its columns mean something; what is null in a partition's may
+        not have been sent."""
         columns: Sequence[int] = range(len(old))
         if is_key:
             columns = plan.identity_columns
@@ -435,9 +506,13 @@ class PythonExecutor:
         values: list[Any] = [UNCHANGED] * len(old)
         for index in columns:
             values[index] = old[index]
-        before, _ = self._convert(plan, values)
+        return values
+
+    def _old(self, plan: TablePlan, sent: list[Any]) -> tuple[bytes, bytes | None]:
+        """The JSON of what was sent of an old row, and its key. `sent` becomes JSON in place."""
+        before, _ = self._convert(plan, sent)
         self._unfit = None
-        return before, key_of(plan, values)
+        return before, key_of(plan, sent)
 
     def _is_padded(self, plan: TablePlan) -> bool:
         """Asked once after each announcement, when an old row with nulls comes."""
@@ -464,38 +539,24 @@ class PythonExecutor:
             after, missing, self._unfit = as_text(plan, values)
             return after, missing
 
-    # -- transaction metadata
-
-    def _metadata(self, plan: TablePlan) -> bytes:
+    def _counted(self, plan: TablePlan) -> bytes:
         """The ``transaction`` field; counts the event."""
-        if self._copying or not self._is_counted:
+        if self._copying or self._metadata is None:
             return NO_ROW
-        count = self._counts[plan.label] = self._counts.get(plan.label, 0) + 1
-        document = {
-            "id": self._transaction_id(),
-            "total_order": sum(self._counts.values()),
-            "data_collection_order": count,
-        }
-        return json.dumps(document, separators=(",", ":")).encode()
+        return self._metadata.event(plan.label)
 
-    def _transaction_id(self) -> str:
-        return f"{self._transaction.xid}:{self._transaction.commit_lsn}"
+    # -- filters and functions, for tables that have some
 
-    def _mark(self, out: EncodedBatch, status: str, counts: dict[str, int] | None) -> None:
-        id = self._transaction_id()
-        document = {
-            "status": status,
-            "id": id,
-            "ts_ms": self._transaction.committed_us // 1000,
-            "event_count": None if counts is None else sum(counts.values()),
-            "data_collections": None
-            if counts is None
-            else [{"data_collection": name, "event_count": count} for name, count in counts.items()],
-        }
-        key = json.dumps({"id": id}, separators=(",", ":")).encode()
-        value = json.dumps(document, separators=(",", ":")).encode()
-        topic = self._settings.transaction_topic or ""
-        out.control.append(Record(topic, key, value, b"%b%b" % (self._id_prefix, status.lower().encode())))
+    def _judged(
+        self, plan: TablePlan, op: str, after: Sequence[Any] | None, before: Sequence[Any] | None
+    ) -> Verdict:
+        """What the filters say. What they fail on passes, with `_failure` for the dead letters."""
+        self._failure = None
+        try:
+            return judge(plan.conditions, op, after, before)
+        except EvaluationError as error:
+            self._failure = Failure.of(error)
+            return Verdict.PASSES
 
     # -- the snapshot
 
@@ -510,6 +571,7 @@ class PythonExecutor:
         place_of_change = Place(lsn, batch.taken_us, None)
         self._announcer.add(out, self._planner.changes(), prefix + b"schema", place_of_change)
         marks = batch.marks
+        emit = self._finish if plan.special else self._emit
         if batch.afresh:
             empty, headers = plain.truncated((), lsn, prefix + b"t")
             out.add(plan.topic, None, empty and plan.before_value + empty, prefix + b"t", headers)
@@ -517,17 +579,11 @@ class PythonExecutor:
         for number, line in enumerate(batch.frames):
             fields = copy_fields(line, plan, int(batch.by_ctid))
             place = fields.pop(0) if batch.by_ctid else b""
+            if plan.conditions and self._judged(plan, "r", fields, None) is Verdict.FAILS:
+                continue
             after, missing = self._convert(plan, fields)
             if plan.id_of is not None and plan.id_template is not None:
                 place = plan.id_template % plan.id_of(fields)
             form = plan.form.logged(read, marks[number].encode()) if number in marks else plain
             row = (after, fields, missing)
-            self._emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)
-
-
-def _fill(plan: TablePlan, values: Tuple, old: Tuple, *, whole_row: bool) -> None:
-    """Take from the old row what the new one has unchanged: with FULL everything, else key columns. What is unchanged and
-    null was not sent: a partition logs less than its root, under whose name it is published, promises."""
-    for index in range(len(values)) if whole_row else plan.identity_columns:
-        if values[index] is UNCHANGED and old[index] is not None:
-            values[index] = old[index]
+            emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)

@@ -41,6 +41,9 @@ def key_of(plan: TablePlan, values: Sequence[Any]) -> bytes | None:
 
 def row_json(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ...]]:
     """The row's JSON, and the names of the columns that were not sent. `values` become JSON in place. ConversionError."""
+    if plan.dropped:
+        for index in plan.dropped:
+            values[index] = b""
     for index, convert in plan.conversions:
         value = values[index]
         if value is not None and value is not UNCHANGED:
@@ -53,8 +56,24 @@ def row_json(plan: TablePlan, values: list[Any]) -> tuple[bytes, tuple[bytes, ..
             missing.append(index)
     if not missing:
         return plan.row_template % tuple(values), ()
-    members = [b"%b:%b" % (plan.names[i], value) for i, value in enumerate(values) if value is not UNCHANGED]
+    members = [b"%b:%b" % (plan.names[i], values[i]) for i in plan.output if values[i] is not UNCHANGED]
     return b"{%b}" % b",".join(members), tuple(plan.names[i] for i in missing)
+
+
+def identity_json(plan: TablePlan, values: Sequence[Any]) -> bytes:
+    """The JSON of what names a row, from the JSON of its columns: what a delete carries at least."""
+    members = [
+        b"%b:%b" % (plan.names[i], values[i]) for i in plan.identity_columns if values[i] is not UNCHANGED
+    ]
+    return b"{%b}" % b",".join(members)
+
+
+def fill(plan: TablePlan, values: list[Any], old: Sequence[Any], *, whole_row: bool) -> None:
+    """Take from the old row what the new one has unchanged: with FULL everything, else key columns. What is unchanged and
+    null was not sent: a partition logs less than its root, under whose name it is published, promises."""
+    for index in range(len(values)) if whole_row else plan.identity_columns:
+        if values[index] is UNCHANGED and old[index] is not None:
+            values[index] = old[index]
 
 
 def find_violation(

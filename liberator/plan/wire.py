@@ -7,6 +7,7 @@ and waited for by whoever handles its errors: no row goes out before its schema 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +24,9 @@ ValueSchema = Callable[[str, Contract], Contract]
 
 
 class Wire:
-    """id_of: (subject, schema) -> its id. columns: the schemas of a table's columns. value: (topic, contract of the row) ->
-    the schema of its values. name: of a topic's contract, which is the same in every stage."""
+    """id_of: (subject, schema) -> its id. columns: schemas of the columns of a table's events. value: (topic, contract of
+    the row) -> the schema of its values. name: of a topic's contract, which is the same in every stage. naming: the columns
+    that name a row, as events call them."""
 
     def __init__(
         self,
@@ -33,20 +35,22 @@ class Wire:
         columns: Callable[[Table], Sequence[ColumnSchema]],
         value: ValueSchema,
         name: Callable[[str], str],
+        naming: Callable[[Table], Sequence[str]] = lambda table: table.key,
     ) -> None:
         self._id_of = id_of
         self._strategy = strategy
         self._columns = columns
         self._value = value
         self._name = name
+        self._naming = naming
 
     def prepare(self, plan: TablePlan, row: Contract | None) -> None:
         """Put the bytes into the plan. row: the contract of its rows; None: what follows the table. `ContractError`."""
         table = plan.table
         columns = self._columns(table)
-        key = [table.columns[index].name for index in plan.key_columns]
+        key = [json.loads(plan.names[index]) for index in plan.key_columns]
         if row is None:
-            row = derive(self._name(plan.topic), columns, table.key, strict=False)
+            row = derive(self._name(plan.topic), columns, self._naming(table), strict=False)
         schemas = event_schemas(plan.topic, row, columns, key, self._value)
         prefixes = {part: self._prefix(plan.topic, part, schema) for part, schema in schemas.items()}
         plan.before_key, plan.before_value = prefixes.get("key", b""), prefixes["value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from liberator.postgres.values.rules import (
     Bare,
@@ -133,6 +133,14 @@ def _bare_numerics(values: Sequence[bytes]) -> Sequence[bytes] | None:
 
 
 BARE: dict[Converter, Bare] = {_numeric_value: _bare_numerics}
+
+NUMBERS_IN_TEXT: dict[str, Callable[[str], float]] = {
+    matching(_NUMERIC)["pattern"]: float,
+    matching(_MONEY)["pattern"]: float,
+    matching("-?[0-9]{1,19}")["pattern"]: int,
+    matching("[0-9]{1,20}")["pattern"]: int,
+}
+"""Pattern of a schema -> what makes a number of the text that it describes."""
 
 FAMILIES: dict[str, Family] = {
     "bool": _bool,

@@ -167,7 +167,7 @@ def test_the_block_shows_every_fault_with_code_place_and_remedy(write: Write) ->
         ("url: x", "it belongs at source.url or publish.url or checkpoint.url"),
         (
             "xyzzy: 1",
-            "known here: connector, name, source, types, schema, format, publish, checkpoint, observe, limits",
+            "known here: connector, name, source, types, transform, schema, format, publish, checkpoint, observe, limits",
         ),
     ],
 )
@@ -180,19 +180,6 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
     (fault,) = faults(log("snapshot: allways"))
     assert fault.what == '"allways" is none of initial, initial_only, always, never, when_needed'
     assert fault.fix == 'did you mean "always"?'
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("name: s\nsource: {url: postgresql://db}\ntransform: [{drop_columns: {}}]\n", "transform"),
-    ],
-)
-def test_says_that_a_later_part_is_not_supported_yet(faults: Faults, text: str, what: str) -> None:
-    not_yet = [fault for fault in faults(text) if fault.code == "config.not_supported"]
-    assert [fault.what for fault in not_yet] == [f"{what} is not supported by this version"]
-    assert not_yet[0].fix
-    assert not any(fault.code == "config.unknown_key" for fault in faults(text))
 
 
 @pytest.mark.parametrize(

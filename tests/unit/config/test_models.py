@@ -76,6 +76,7 @@ def test_defaults_are_those_of_the_reference(loaded: Load, tmp_path: Path) -> No
             },
         },
         "types": {"int64": "number", "json": "string", "array_bounds": "drop", "char": "keep"},
+        "transform": (),
         "schema": {
             "dir": tmp_path / "schemas",
             "compatibility": "backward",

@@ -21,6 +21,7 @@ from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows, OnInvalid
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
+from liberator.plan.shaping import Left, Transforms
 from liberator.plan.tables import column_facts, column_schemas
 from liberator.postgres.catalogue import table_to_json
 from liberator.postgres.model import Column, Identity, PgType, Table
@@ -75,6 +76,7 @@ def executor(
     selection: Selection | None = None,
     types: TypeOptions | None = None,
     envelope: Envelope | None = None,
+    transforms: Transforms | None = None,
     **settings: Any,
 ) -> PythonExecutor:
     codec = envelope or Debezium("shop", "db")
@@ -82,12 +84,15 @@ def executor(
         topic=lambda schema, table: f"shop.{schema}.{table}",
         selection=selection or Selection(),
         types=types or TypeOptions(),
+        transforms=transforms or Transforms(),
     )
-    evolution = Evolution(
-        Contracts(contract),
+    left = Left(
+        plans.transforms,
         lambda table: column_schemas(table, plans.types),
         lambda table: column_facts(table, plans.types),
+        plans.key,
     )
+    evolution = Evolution(Contracts(contract), left.columns, left.certain, naming=left.naming)
     planner = Planner(plans, codec, evolution, no_catalogue)
     planner.restore({f"relation:{table.oid}": table_to_json(table) for table in tables or [a_table()]})
     stream = StreamSettings("shop", "slot", "7001", **{"message_topic": "shop.messages", **settings})
