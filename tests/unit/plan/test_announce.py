@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
+
+from liberator.build.parts import make_announcer
 from liberator.change import EncodedBatch, Record
+from liberator.config import from_options
 from liberator.plan.announce import Announcer, Place
 from liberator.plan.evolution import Change
 from liberator.plan.resume import Cut
@@ -63,3 +68,25 @@ def test_what_was_announced_before_a_transaction_was_cut_is_not_announced_again(
         out.control.append(record)
     Cut(256, 2, 0).drop_published(out, b"7001/slot/0/100/")
     assert [id.rpartition(b"/0/100/")[2] for id in out.with_control().ids] == [b"2/schema", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "topic"),
+    [
+        ([], "shop.schema-changes"),
+        (["schema.change_topic=false"], None),
+        (["publish.create_topics=false"], None),
+        (["publish.create_topics=false", "schema.change_topic=changes"], "changes"),
+    ],
+)
+def test_a_topic_that_nobody_asked_for_and_that_may_not_be_made_is_left_alone(
+    settings: list[str], topic: str | None
+) -> None:
+    """A stream that no DDL stops must not stop for want of a topic that tells of it."""
+    options: dict[str, Any] = {
+        "source": "postgresql://db/shop",
+        "name": "shop",
+        "publish": "kafka://b",
+        "set": settings,
+    }
+    assert make_announcer(from_options(options, {}), "shop").topic == topic
