@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,13 @@ _FAILED = 1
 _SHOWN = 1_000
 """Rows of a table for people, whose columns are as wide as their widest value."""
 
+
+def _option(name: str, *names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """As `option`, as ``LIBERATE_DLQ_...``: what other commands understand by such a variable is something else."""
+    variable = "LIBERATE_DLQ_" + name.removeprefix("--").upper().replace("-", "_")
+    return option(name, *names, envvar=variable, **settings)
+
+
 _target = together(
     click.argument("file", type=click.Path(), metavar="FILE"),
     option("--name", metavar="NAME", help="Which connector, when FILE holds several."),
@@ -40,19 +47,19 @@ _target = together(
     logging_options,
 )
 _ids = click.argument("ids", nargs=-1, metavar="[ID...]")
-_dry_run = option("--dry-run", is_flag=True, help="Only tell what would be done.")
+_dry_run = _option("--dry-run", is_flag=True, help="Only tell what would be done.")
 
 
 def _filters(command: Decorated) -> Decorated:
     return together(
-        option("--topic", metavar="GLOB", default="*", help="Only events that were meant for these topics."),
-        option(
+        _option("--topic", metavar="GLOB", default="*", help="Only events that were meant for these topics."),
+        _option(
             "--error",
             metavar="GLOB",
             default="*",
             help="Only these classes (ContractError) or rules of a contract (enum).",
         ),
-        option(
+        _option(
             "--since",
             metavar="TIME",
             help="Only from this time on: 2h, 7d, or 2026-01-31T12:00 (UTC unless it says otherwise).",
@@ -75,8 +82,8 @@ def dlq() -> None:
 @dlq.command("list")
 @_target
 @_filters
-@option("--all", "done", is_flag=True, help="Those too that were redriven or discarded.")
-@option(
+@_option("--all", "done", is_flag=True, help="Those too that were redriven or discarded.")
+@_option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="At most N. A table ends at 1000 without it."
 )
 @json_option
@@ -110,7 +117,7 @@ def list_letters(
 @dlq.command("show")
 @_target
 @click.argument("id", metavar="ID")
-@option("--value", is_flag=True, help="Also what the event holds: it may be personal data.")
+@_option("--value", is_flag=True, help="Also what the event holds: it may be personal data.")
 @json_option
 @click.pass_context
 def show_letter(
@@ -135,10 +142,10 @@ def show_letter(
 @dlq.command()
 @_target
 @_ids
-@option("--all", "everything", is_flag=True, help="All that wait, as far as the filters let them through.")
+@_option("--all", "everything", is_flag=True, help="All that wait, as far as the filters let them through.")
 @_filters
-@option("--no-validate", is_flag=True, help="Publish what breaks the contract, too.")
-@option("--force", is_flag=True, help="Publish an old row behind a newer one of its key, too.")
+@_option("--no-validate", is_flag=True, help="Publish what breaks the contract, too.")
+@_option("--force", is_flag=True, help="Publish an old row behind a newer one of its key, too.")
 @_dry_run
 @json_option
 @yes_option
@@ -179,9 +186,9 @@ def redrive(
 @dlq.command()
 @_target
 @_ids
-@option("--all", "everything", is_flag=True, help="All that wait, as far as the filters let them through.")
+@_option("--all", "everything", is_flag=True, help="All that wait, as far as the filters let them through.")
 @_filters
-@option("--reason", required=True, metavar="TEXT", help="Why; it is kept in the topic.")
+@_option("--reason", required=True, metavar="TEXT", help="Why; it is kept in the topic.")
 @_dry_run
 @json_option
 @yes_option
@@ -235,7 +242,8 @@ def _tell(rows: Iterable[Mapping[str, Any]], as_json: bool, dry_run: bool) -> in
 def _connectors(context: click.Context, file: str, options: dict[str, Any]) -> list[AnyConfig]:
     from liberator.config import load_together
 
-    configs = pick(load_together([file], stage=options["stage"]), options["name"], options["stage"])
+    name = options["name"] if written(context, ["name"]) else None
+    configs = pick(load_together([file], stage=options["stage"]), name, options["stage"])
     context.ensure_object(Session).start_logging()
     return configs
 
