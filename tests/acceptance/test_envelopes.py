@@ -10,7 +10,9 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
 from liberator.testing.oracle import Replay, assert_complete
+from liberator.testing.servers import Kafka
 from tests.acceptance.connector import PATIENCE, Connector
+from tests.integration.publish import topics
 
 SETUP = (
     "create table orders (id int, part int, name text, note text, primary key (id, part))",
@@ -116,3 +118,31 @@ def test_a_consumer_of_the_envelope_rebuilds_the_tables(
         assert any("__unchanged" in line["headers"] for line in lines)
     replay = assert_complete(Replay().read(map(read, lines)), each_database, TABLES)
     assert replay.events == len(lines)
+
+
+@pytest.mark.parametrize("envelope", ["binary", "structured", "flat"])
+def test_a_consumer_of_kafka_reads_the_envelope_out_of_its_records(
+    envelope: str, database: str, kafka: Kafka, connector: Callable[..., Connector]
+) -> None:
+    it = connector(database, *ENVELOPES[envelope][1])
+    it.execute("create table t (id int primary key, v numeric)", "insert into t values (1, 12.50)")
+    to_kafka = ("--publish", f"kafka://{kafka.bootstrap}", "--once")
+    assert it.launch(*to_kafka).wait(PATIENCE) == 0, it.log
+    it.execute("delete from t")
+    assert it.launch(*to_kafka).wait(PATIENCE) == 0, it.log
+    records = topics.read(kafka.bootstrap, f"{it.name}.public.t")
+    row = b'{"id":1,"v":"12.50"}'
+    if envelope == "flat":
+        assert [record.value for record in records] == [row, None]
+        assert [record.headers["__op"] for record in records] == [b"r", b"d"]
+        return
+    assert row in (records[0].value or b"")
+    read, gone, tombstone = (
+        from_kafka_event(KafkaMessage(dict(record.headers), record.key, record.value))  # type: ignore[arg-type]  # null
+        for record in records
+    )
+    assert read.get_data() == {"before": None, "after": {"id": 1, "v": "12.50"}}
+    assert gone.get_data() == {"before": {"id": 1}, "after": None}
+    assert not tombstone.get_data()
+    assert {event.get_subject() for event in (read, gone, tombstone)} == {'{"id":1}'}
+    assert [event.get_id().encode() for event in (read, gone, tombstone)] == [record.id for record in records]

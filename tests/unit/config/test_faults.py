@@ -189,6 +189,13 @@ def test_a_mistyped_value_gets_the_nearest_one(faults: Faults) -> None:
         ("{envelope: flat}", "outbox", "format.envelope", "what the application wrote"),
         ("{envelope: cloudevents}", "outbox", "format.envelope", "what the application wrote"),
         ("{cloudevents_mode: structured}", "log", "format.cloudevents_mode", "about envelope cloudevents"),
+        (
+            "{envelope: cloudevents, cloudevents_mode: structured}\n"
+            "schema: {registry: 'http://r'}\npublish: {url: 'kafka://b:9092'}",
+            "log",
+            "format.cloudevents_mode",
+            "JSON alone",
+        ),
     ],
 )
 def test_an_envelope_that_cannot_keep_its_promise_is_refused(
