@@ -220,6 +220,19 @@ class SnapshotProgress(Protocol):
         """All of it was read."""
 
 
+class PassProgress(SnapshotProgress, Protocol):
+    """Who wants to know how the looks at tables go, too."""
+
+    def pass_started(self, table: str) -> None:
+        """A look at `table` begins."""
+
+    def pass_rows(self, table: str, rows: int) -> None:
+        """It has found `rows` more rows."""
+
+    def pass_done(self, table: str) -> None:
+        """It has come to its end."""
+
+
 Start = Literal["earliest", "latest"] | datetime
 """Where reading begins: at the oldest event there is, with what comes from now on, or with the first event of that time or
 later."""

@@ -69,6 +69,7 @@ class _TelemetryCollector(Collector):
         yield from _event_metrics(status)
         yield from _lag_metrics(status["lag"])
         yield from _snapshot_metrics(status["snapshot"])
+        yield from _pass_metrics(status["passes"])
         yield from _queue_metrics(status["queue"])
         yield from _trouble_metrics(status)
 
@@ -101,6 +102,28 @@ def _snapshot_metrics(snapshot: Mapping[str, Any] | None) -> Iterator[Metric]:
     for name, column, text in _SNAPSHOT:
         known = {table: report[column] for table, report in tables.items() if report[column] is not None}
         yield _labelled_gauge(name, text, "table", known)
+
+
+def _pass_metrics(passes: Mapping[str, Any] | None) -> Iterator[Metric]:
+    tables = passes or {}
+    yield _labelled_counter(
+        "liberator_query_passes",
+        "Complete looks at the table, since the start.",
+        "table",
+        {table: report["count"] for table, report in tables.items()},
+    )
+    yield _labelled_gauge(
+        "liberator_query_behind_seconds",
+        "Seconds since the newest look at the table began that was read to its end.",
+        "table",
+        {table: report["behind_seconds"] for table, report in tables.items()},
+    )
+    yield _labelled_gauge(
+        "liberator_query_pass_rows",
+        "Rows that the look under way has found.",
+        "table",
+        {table: report["rows"] for table, report in tables.items() if report["rows"] is not None},
+    )
 
 
 def _queue_metrics(queue: Mapping[str, Any]) -> Iterator[Metric]:

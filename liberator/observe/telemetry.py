@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 import liberator
+from liberator.observe.passes import Passes
 from liberator.postgres.lsn import format_lsn
 
 StateName = Literal[
@@ -180,6 +181,7 @@ class Telemetry:
         self._rate = Rate(started)
         self._position: _Position | None = None
         self._tables: dict[str, _TableSnapshot] = {}
+        self._passes = Passes()
         self._queue = (0, 0)
         self._in_flight_since = started
         self._checkpoint_at: float | None = None
@@ -257,6 +259,21 @@ class Telemetry:
         with self._lock:
             self._tables[table].ended = self._tick()
 
+    def pass_started(self, table: str) -> None:
+        """A query source begins to look at `table`."""
+        with self._lock:
+            self._passes.started(table, self._tick())
+
+    def pass_rows(self, table: str, rows: int) -> None:
+        """It has found `rows` more rows."""
+        with self._lock:
+            self._passes.rows(table, rows)
+
+    def pass_done(self, table: str) -> None:
+        """It has looked at all of `table`."""
+        with self._lock:
+            self._passes.done(table)
+
     def error(self, code: str) -> None:
         """An error with this stable code happened, whether it was survived or not."""
         with self._lock:
@@ -304,6 +321,7 @@ class Telemetry:
                 "lag": {"bytes": self._lag_bytes(), "seconds": self._lag_seconds(now, tick)},
                 "events": self._event_report(tick),
                 "snapshot": self._snapshot_report(tick),
+                "passes": self._passes.report(tick, self._started),
                 "queue": self._queue_report(),
                 "checkpoint": self._checkpoint_report(now),
                 "errors": self._error_report(),

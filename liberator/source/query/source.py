@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from liberator.change import Batch, State
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError, SourceError
-from liberator.protocols import SnapshotProgress
+from liberator.protocols import PassProgress
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Database, Mark, Relation, Shape
 from liberator.source.query.keys import KeySet
@@ -52,14 +52,14 @@ class _Table:
 
 class QuerySource:
     """See `Source`. database: makes the connection of one session; `stop` ends what it reads. approve: called with what is
-    going to be read before anything is. progress: hears of first passes."""
+    going to be read before anything is. progress: hears of passes."""
 
     def __init__(
         self,
         settings: QuerySettings,
         database: Callable[[threading.Event], Database],
         *,
-        progress: SnapshotProgress,
+        progress: PassProgress,
         approve: Callable[[Database, Sequence[Shape]], None],
         tick: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -73,8 +73,6 @@ class QuerySource:
         self._pages: dict[str, int] = {}
         self.reading_tables = False
         """Is a table being read for the first time?"""
-        self.complete_at: float | None = None
-        """When (seconds since the Unix epoch) the newest pass began that has ended; None: none has."""
 
     @property
     def database(self) -> Database:
@@ -321,7 +319,8 @@ class _Session:
         table.due = self._source._tick() + settings.poll_interval * (0.9 + 0.2 * self._source._jitter())
         if shape is None:
             return
-        began = self._clock.now()
+        progress = self._source._progress
+        progress.pass_started(name)
         keys = self._keys if settings.deletes == "reconcile" else None
         one = TablePass(
             self.database, shape, settings, table.position, self._clock, table.odd, keys, table.mark
@@ -330,11 +329,13 @@ class _Session:
         first = one.first
         if first:
             self._source.reading_tables = True
-            self._source._progress.snapshot_started(name, table.relation.rows)
+            progress.snapshot_started(name, table.relation.rows)
         try:
             for batch in self._measured(one.batches()):
+                rows = len(batch.frames) or len(batch.rows)
+                progress.pass_rows(name, rows)
                 if first:
-                    self._source._progress.snapshot_rows(name, len(batch.frames) or len(batch.rows))
+                    progress.snapshot_rows(name, rows)
                 if not self._put(batch):
                     return
         except SourceError as error:
@@ -345,10 +346,10 @@ class _Session:
         table.position = one.position
         if self._is_to_compare(table):
             self._compare(table, shape)
+        progress.pass_done(name)
         if first:
-            self._source._progress.snapshot_done(name)
+            progress.snapshot_done(name)
             self._source.reading_tables = any(t.position.passes == 0 for t in self._tables.values())
-        self._source.complete_at = began
 
     def _is_to_compare(self, table: _Table) -> bool:
         """Not while the last comparison is not saved: its deletes would go out again, under new ids."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from liberator.build.run import make_connector
+from liberator.build.running import How
+from liberator.config import from_options
 from liberator.errors import PreconditionError
 from tests.integration.query.reading import Looks, keys, ops
 
@@ -149,3 +153,17 @@ def test_refuses_xmin(looks: Make, db: sqlite3.Connection) -> None:
     with pytest.raises(PreconditionError) as caught:
         looks("t", strategy="xmin").look()
     assert caught.value.code == "source.query_strategy"
+
+
+def test_it_tells_how_far_it_is_behind_in_each_table(tmp_path: Path) -> None:
+    path = tmp_path / "legacy.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript("create table t (id integer primary key); insert into t values (1), (2)")
+    connection.close()
+    options = {"source": f"sqlite:///{path}", "mode": "query", "publish": f"file:{tmp_path / 'out'}"}
+    with closing(make_connector(from_options(options), How(once=True, trial=True))) as connector:
+        connector.capture.run()
+        status = connector.telemetry.snapshot()
+    table = status["passes"]["main.t"]
+    assert (table["count"], table["rows"]) == (1, None)
+    assert 0 <= table["behind_seconds"] <= status["uptime_seconds"]
