@@ -25,6 +25,9 @@ STACKTRACE = PREFIX + "exception.stacktrace"
 ATTEMPTS = PREFIX + "attempts"
 TIMESTAMP = PREFIX + "timestamp"
 
+TRANSFORMATION = "TRANSFORMATION"
+"""The stage of an event that a transform failed on: it stands there half done."""
+
 VALUE_BYTES = "__liberator.value.bytes"
 """How long the value was that did not fit into the dead letter."""
 

@@ -20,6 +20,7 @@ from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
 from liberator.deadletter.redrive import Discard, Redrive, Result
 from liberator.errors import ConfigError, DeadLetterError
+from liberator.letters import TRANSFORMATION
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig, SourceConfig
@@ -83,7 +84,7 @@ def dlq_show(config: SourceConfig | SinkConfig, id: LetterId, *, value: bool = F
         if letter.origin is None
         else f"partition {letter.origin[0].partition}, offset {letter.origin[1]}",
         "attempts": letter.said.get("__connect.errors.attempts"),
-        "stage": letter.said.get("__connect.errors.stage"),
+        "stage": letter.stage,
         "connector": letter.connector,
         "headers": {name: _text(content) for name, content in letter.headers},
         "value_bytes": None if letter.value is None else len(letter.value),
@@ -240,6 +241,11 @@ def _advice(letter: Letter) -> str:
         return (
             f"its {letter.lacks} did not fit, so it can't be redriven: raise max.message.bytes of its topic, have the "
             "rows read again (`liberate checkpoint reset FILE --read TABLE`), then discard it"
+        )
+    if letter.stage == TRANSFORMATION:
+        return (
+            "correct the transform, have the rows read again (`liberate checkpoint reset FILE --read TABLE`), then discard "
+            "it; --no-validate publishes it as it stands here, without what the transform would have made of it"
         )
     if letter.error.endswith("ContractError"):
         return (

@@ -14,6 +14,7 @@ from liberator.contract.reading import read
 from liberator.contract.store import ContractStore
 from liberator.deadletter.letter import Letter
 from liberator.deadletter.redrive import Judge
+from liberator.letters import TRANSFORMATION
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig, SourceConfig
@@ -45,7 +46,13 @@ def _judge_of_source(config: SourceConfig, *, validate: bool) -> Judge:
     def judge(letter: Letter) -> str | None:
         if outbox and (reason := _never_an_event(config, letter)):
             return reason
-        if letter.value is None or not validate:
+        if not validate:
+            return None
+        if letter.stage == TRANSFORMATION:
+            return (
+                "a transform failed on it, so it is not what would be published: it may show what that hides"
+            )
+        if letter.value is None:
             return None
         reason = _payload(letter, contract) if outbox else _row(letter, config.format.envelope, contract)
         return f"it breaks the contract of {letter.topic}: {reason}" if reason else None

@@ -70,6 +70,11 @@ class Letter:
         return self.said.get(letters.CLASS, "")
 
     @property
+    def stage(self) -> str:
+        """What was being done."""
+        return self.said.get(letters.STAGE, "")
+
+    @property
     def message(self) -> str:
         """What went wrong, in words. Those of a function may hold data."""
         return self.said.get(letters.MESSAGE, "")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from liberator.change import Headers
 from liberator.contract.violation import Violation
 from liberator.errors import ContractError, EvaluationError
-from liberator.letters import diagnostics
+from liberator.letters import TRANSFORMATION, diagnostics
 from liberator.plan.compile import TablePlan
 from liberator.postgres.pgoutput import UNCHANGED
 from liberator.postgres.values import ConversionError
@@ -104,7 +104,7 @@ class InvalidRows:
         return diagnostics(
             topic=plan.topic,
             connector=self._connector,
-            stage="TRANSFORMATION" if failed else "VALUE_CONVERTER",
+            stage=TRANSFORMATION if failed else "VALUE_CONVERTER",
             error=error,
             message=str(violation),
             stacktrace=f"{error}: {violation}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from liberator.change import ReadHeaders
 from liberator.config import from_options
 from liberator.contract.store import ContractStore
 from liberator.deadletter.letter import Letter, LetterId
-from liberator.letters import MESSAGE, TOPIC
+from liberator.letters import MESSAGE, STAGE, TOPIC
 
 TOPIC_NAME = "shop.public.orders"
 CONTRACT = {
@@ -90,6 +91,14 @@ def test_a_column_that_was_not_sent_is_not_missed(envelope: str, store: Path) ->
 )
 def test_what_holds_no_row_breaks_nothing(envelope: str, it: Letter, store: Path) -> None:
     assert judge(envelope, store, it) is None
+
+
+def test_what_a_transform_failed_on_is_not_published_half_done(tmp_path: Path) -> None:
+    whole = event("debezium", {"status": "new"})
+    half = replace(whole, said={**whole.said, STAGE: "TRANSFORMATION"})
+    assert "may show what that hides" in (judge("debezium", tmp_path, half) or "")
+    assert judge("debezium", tmp_path, replace(half, value=None)) is not None
+    assert judge("debezium", tmp_path, half, validate=False) is None
 
 
 def test_the_newest_version_decides(store: Path) -> None:
