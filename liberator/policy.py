@@ -80,6 +80,8 @@ TABLE: tuple[Rule, ...] = (
     Rule("precondition.*", _RETRY, _STOP, "make the precondition true, then start again"),
     Rule("function.*", _RETRY, _DEAD_LETTER, "correct the function, then redrive the dead letters"),
     Rule("contract.*", _STOP, _STOP, "correct the row or the contract, or change schema.on_invalid"),
+    Rule("expression.*", _DEAD_LETTER, _DEAD_LETTER, "guard the expression: has(after.x) && ..."),
+    Rule("transform.*", _STOP, _STOP, "correct the transform, or the function that it names"),
     Rule("outbox.*", _STOP, _STOP, "correct the outbox table, or source.outbox"),
     Rule("registry.*", _RETRY, _STOP, "look at the schema registry, and who may use it"),
     Rule("plan.*", _STOP, _STOP, "correct the configuration of the table that the error names"),
