@@ -49,7 +49,9 @@ def _callee(config: SinkConfig) -> Callee:
         from liberator.function.command import CommandFunction
 
         return CommandFunction(function.command, config.folder)
-    return _http(config) if function.http is not None else _aws_lambda(config)
+    if function.http is not None:
+        return _http(config)
+    return _openfaas(config) if function.openfaas is not None else _aws_lambda(config)
 
 
 def _http(config: SinkConfig) -> Callee:
@@ -64,6 +66,26 @@ def _http(config: SinkConfig) -> Callee:
             format=http.format,
             sign=http.sign,
             allow_private=http.allow_private,
+            source=f"/liberator/{config.name}",
+            connections=config.scale.workers.max,
+        )
+    )
+
+
+def _openfaas(config: SinkConfig) -> Callee:
+    from liberator.function.openfaas import OpenFaasSettings, openfaas_function
+
+    settings = config.function.openfaas
+    assert settings is not None
+    return openfaas_function(
+        OpenFaasSettings(
+            gateway=settings.gateway,
+            function=settings.function,
+            asynchronous=settings.async_,
+            format=settings.format,
+            headers=settings.headers,
+            user=settings.user,
+            password=settings.password,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from liberator.config import SinkConfig
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-_ANSWERS = ("http", "aws_lambda")
+_ANSWERS = ("http", "openfaas", "aws_lambda")
 """Functions that answer something whether or not anybody wants it."""
 
 

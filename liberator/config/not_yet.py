@@ -23,12 +23,11 @@ class NotYet(NamedTuple):
     whole: bool = False
 
 
-_FUNCTIONS = "call it with python, http, aws_lambda or command"
+_FUNCTIONS = "call it with python, http, openfaas, aws_lambda or command"
 _TRIGGERS = "start it on stream, lag or schedule"
 NOT_YET_IN_SINKS = (
     NotYet(("trigger", "on"), "webhook", _TRIGGERS, whole=True),
     NotYet(("trigger", "on"), "file", _TRIGGERS, whole=True),
-    NotYet(("function", "openfaas"), None, _FUNCTIONS),
     NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),
     NotYet(("state",), None, "let the function keep its state itself"),

@@ -28,6 +28,7 @@ from liberator.config.sink_values import (
     BrokerUrl,
     Command,
     Filter,
+    FunctionName,
     IdStore,
     PythonTarget,
     StartAt,
@@ -189,7 +190,28 @@ class LambdaSettings(Section):
     """Another endpoint than AWS's own."""
 
 
-KINDS = ("python", "http", "aws_lambda", "command")
+class OpenFaasSettings(Section):
+    """A function behind an OpenFaaS gateway."""
+
+    gateway: WebUrl
+    """The gateway: http://HOST:8080. It may be in a private network."""
+    function: FunctionName
+    """Name of the function, with its namespace if it is not in the default one: notify.staging."""
+    async_: bool = Field(default=False, alias="async")
+    """Have the gateway queue the calls: its 202 says that it has them, and nothing says that they are done, so it needs
+    policy.commit: before."""
+    format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
+    """As for http. `cloudevents` gives the function the plain value as its body, and what CloudEvents add in headers; `raw`
+    the value without those."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """Headers of every request."""
+    user: str = Field(default="admin", pattern="^[^:]+$")
+    """User for basic authentication, if there is a password."""
+    password: str | None = Field(default=None, min_length=1, repr=False, json_schema_extra=without_default)
+    """Password for basic authentication: ${FAAS_PASSWORD}, or ${file:/var/secrets/basic-auth-password}."""
+
+
+KINDS = ("python", "http", "openfaas", "aws_lambda", "command")
 
 
 class FunctionSettings(Section):
@@ -202,6 +224,8 @@ class FunctionSettings(Section):
     time-out can't be enforced."""
     http: HttpSettings | None = Field(default=None, json_schema_extra=without_default)
     """An HTTP endpoint."""
+    openfaas: OpenFaasSettings | None = Field(default=None, json_schema_extra=without_default)
+    """A function behind an OpenFaaS gateway."""
     aws_lambda: LambdaSettings | None = Field(default=None, json_schema_extra=without_default)
     """A function on AWS Lambda."""
     command: Command | None = Field(default=None, json_schema_extra=without_default)
@@ -212,6 +236,13 @@ class FunctionSettings(Section):
     def kind(self) -> str:
         """Which kind it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def asynchronous(self) -> str | None:
+        """What would make calls say that they are done that never do; None: they do."""
+        if self.aws_lambda is not None and self.aws_lambda.invocation == "async":
+            return "invocation: sync"
+        return "async: false" if self.openfaas is not None and self.openfaas.async_ else None
 
     @model_validator(mode="after")
     def _is_one(self) -> FunctionSettings:
@@ -386,10 +417,10 @@ class SinkConfig(ConnectorConfig):
     @model_validator(mode="after")
     def _keeps_its_promises(self, info: ValidationInfo) -> SinkConfig:
         self._folder = Path((info.context or {}).get(FOLDER) or Path.cwd())
-        asynchronous = self.function.aws_lambda is not None and self.function.aws_lambda.invocation == "async"
-        if asynchronous and self.policy.commit == "after":
+        remedy = self.function.asynchronous
+        if remedy is not None and self.policy.commit == "after":
             what = "an asynchronous call never says that it is done, so nothing could be committed after it"
-            raise refusal("config.commit", what, "write invocation: sync, or policy: {commit: before}")
+            raise refusal("config.commit", what, f"write {remedy}, or policy: {{commit: before}}")
         for key, topic in self.own_topics().items() if self.publish_url == self.stream.url else ():
             if topic in self.stream.topics:
                 what = f"{key} is a topic that the stream reads: the function would feed itself"

@@ -152,6 +152,19 @@ def _web_url(value: Any) -> Url:
 WebUrl = Annotated[Url, PlainValidator(_web_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
+def _function_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_FUNCTION, value):
+        fix = "write its name, for example notify or notify.staging"
+        raise refusal("config.function", "this names no function of a gateway", fix)
+    return value
+
+
+_FUNCTION = "[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+FunctionName = Annotated[
+    str, PlainValidator(_function_name), WithJsonSchema({"type": "string", "pattern": f"^{_FUNCTION}$"})
+]
+
+
 def _command(value: Any) -> Any:
     if isinstance(value, str):
         try:

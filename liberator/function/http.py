@@ -44,7 +44,8 @@ class HttpSettings:
     """url: where. headers: sent with every request. format: one request for each event (binary or structured, or its bytes
     as they are), or one for all. sign: a secret for Standard Webhooks, with or without ``whsec_``; None: unsigned.
     allow_private: may it be a host of a private network? source: the CloudEvents source of events that bring none.
-    connections: kept at most."""
+    connections: kept at most. any_json: take what reads as JSON for an answer, whatever its content type says. key: of the
+    configuration, where the URL stands."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class HttpSettings:
     allow_private: bool = False
     source: str = "/liberator"
     connections: int = 8
+    any_json: bool = False
+    key: str = "function.http.url"
 
 
 class HttpFunction:
@@ -64,7 +67,7 @@ class HttpFunction:
             raise ConfigError(
                 "this is no URL of an HTTP endpoint",
                 code="function.http",
-                where="function.http.url",
+                where=settings.key,
                 fix="write https://HOST/PATH",
             )
         self.name = parts.hostname
@@ -161,10 +164,12 @@ class HttpFunction:
         status = response.status
         if 200 <= status < 300:
             kind = response.headers.get("content-type", "").partition(";")[0].strip()
-            is_json = kind == "application/json" or kind.endswith("+json")
+            is_json = self._settings.any_json or kind == "application/json" or kind.endswith("+json")
             return answer if is_json and status == 200 and cloudevent.is_json(answer) else None
         if status == 410:
-            fix = "the endpoint wants no more events: take the connector away, or correct function.http.url"
+            fix = (
+                f"the endpoint wants no more events: take the connector away, or correct {self._settings.key}"
+            )
             return FunctionError(
                 "the endpoint is gone for good", code="function.gone", where=self.name, fix=fix
             )
@@ -172,7 +177,7 @@ class HttpFunction:
             f"the endpoint answers {status}",
             code=f"function.http_{status}",
             where=self.name,
-            fix="the endpoint moved: correct function.http.url" if 300 <= status < 400 else None,
+            fix=f"the endpoint moved: correct {self._settings.key}" if 300 <= status < 400 else None,
             retryable=status in _PASSING or status > 504,
             retry_after=_retry_after(response.headers.get("retry-after"), self._now()),
         )

@@ -98,6 +98,18 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
         ({"function": "{command: []}"}, "", "config.function", "function.command"),
         ({"function": "{http: {url: 'ftp://h'}}"}, "", "config.url", "function.http.url"),
         ({"function": "{http: {url: 'https://u:p@h'}}"}, "", "config.url", "function.http.url"),
+        (
+            {"function": "{openfaas: {gateway: 'g:8080', function: f}}"},
+            "",
+            "config.url",
+            "function.openfaas.gateway",
+        ),
+        (
+            {"function": "{openfaas: {gateway: 'http://g', function: a/b}}"},
+            "",
+            "config.function",
+            "function.openfaas.function",
+        ),
         ({}, "trigger: []", "config.trigger", "trigger"),
         ({}, "trigger: [{batch_size: 1}, {batch_size: 2}]", "config.trigger", "trigger"),
         ({}, "trigger: {on: lag, batch_window: 1s}", "config.trigger", "trigger[0]"),
@@ -130,10 +142,16 @@ def test_faults_have_a_place_and_a_remedy(
     assert fault.fix or "is none of" in fault.what or code == "config.topic"
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        "{aws_lambda: {name: f, invocation: async}}",
+        "{openfaas: {gateway: 'http://g:8080', function: f, async: true}}",
+    ],
+)
 def test_a_commit_after_a_call_that_never_says_it_is_done_is_refused(
-    wrong: Callable[..., list[ConfigError]], sink: Callable[..., SinkConfig]
+    wrong: Callable[..., list[ConfigError]], sink: Callable[..., SinkConfig], function: str
 ) -> None:
-    function = "{aws_lambda: {name: f, invocation: async}}"
     (fault,) = wrong(function=function)
     assert fault.code == "config.commit"
     assert sink("policy: {commit: before}", function=function).policy.commit == "before"
@@ -217,7 +235,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
     [
         ({}, "trigger: {on: webhook, listen: '127.0.0.1:8080', path: /hook}", "trigger.on: webhook"),
         ({}, "trigger: [{on: stream}, {on: file, path: 'incoming/*.json'}]", "trigger.on: file"),
-        ({"function": "{openfaas: {gateway: 'http://g', function: f}}"}, "", "function.openfaas"),
         ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
         ({}, "state: {url: 'postgresql://db'}", "state"),
@@ -238,6 +255,8 @@ def test_secrets_are_not_shown(sink: Callable[..., SinkConfig]) -> None:
         stream="{url: 'kafka://b', topics: [a], options: {sasl.password: hunter22}}",
     )
     assert not any(secret in repr(config) for secret in ("c2Vjc", "Bearer-abc", "hunter22"))
+    gateway = sink(function="{openfaas: {gateway: 'http://g', function: f, password: hunter23}}")
+    assert "hunter23" not in repr(gateway)
 
 
 def test_sources_and_sinks_go_together_and_share_no_name(write: Write, tmp_path: Path) -> None:

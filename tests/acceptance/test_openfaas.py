@@ -1,0 +1,187 @@
+"""Functions behind an OpenFaaS gateway, through the real command; the gateway is a server that answers as one does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
+
+
+@dataclass
+class Gateway:
+    """A gateway with one function, `double`, that fails as often as `failures` says for an event. queued: calls that wait
+    for a worker. password: of admin; None: anybody may call."""
+
+    url: str = ""
+    password: str | None = None
+    failures: dict[int, list[int]] = field(default_factory=dict)
+    seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
+
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body, as the gateway's own."""
+        self.seen.append((path, headers, body))
+        call = {"X-Call-Id": f"call-{len(self.seen)}", "X-Start-Time": "1700000000000000000"}
+        if self.password is not None:
+            pair = base64.b64encode(f"admin:{self.password}".encode()).decode()
+            if headers.get("authorization") != f"Basic {pair}":
+                return 401, {"WWW-Authenticate": 'Basic realm="Restricted"'}, b"invalid credentials"
+        if path.startswith("/async-function/"):
+            self.queued.append(call["X-Call-Id"])
+            return 202, call, b""
+        if path != "/function/double":
+            return 404, {}, b"error finding function"
+        given = json.loads(body)["n"]
+        left = self.failures.get(given, [])
+        if left:
+            return left.pop(0), {**call, "Retry-After": "0"}, b"exit status 1"
+        return 200, {**call, "Content-Type": "application/octet-stream"}, b'{"n":%d}' % (2 * given)
+
+    def numbers(self) -> list[int]:
+        """What the function was given, in order."""
+        return [json.loads(body)["n"] for _, _, body in self.seen]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    it = Gateway()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, more, answer = it.answer(self.path, headers, body)
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(answer)), **more}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    it.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield it
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    """A sink on a local log with six events."""
+    it = Sink(tmp_path / "sink", "faas", LocalBroker(tmp_path / "events"))
+    it.broker.create("orders", 1)
+    it.broker.append("orders", numbered(range(6), keys=6))
+    yield it
+    it.close()
+
+
+def test_a_function_is_called_by_its_name_and_what_it_answers_is_published(
+    sink: Sink, gateway: Gateway
+) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}/', function: double}}}}
+        output: {{topic: doubled}}
+        """
+    )
+    sink.run()
+    assert {path for path, _, _ in gateway.seen} == {"/function/double"}
+    assert gateway.numbers() == list(range(6))
+    doubled = [json.loads(record.value or b"")["n"] for record in sink.broker.read("doubled")]
+    assert sorted(doubled) == [0, 2, 4, 6, 8, 10]
+    _, headers, body = gateway.seen[3]
+    assert (body, headers["ce-id"]) == (b'{"n":3}', "e3")
+    assert sink.broker.committed("faas", "orders") == 6
+
+
+def test_status_codes_say_what_becomes_of_an_event(sink: Sink, gateway: Gateway) -> None:
+    """D84."""
+    gateway.failures = {1: [500, 503], 2: [429], 3: [400], 4: [502] * 9}
+    sink.write(
+        f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: double}}}}
+        policy: {{retry: {{attempts: 3, initial: 10ms}}}}
+        """
+    )
+    sink.run()
+    tried = gateway.numbers()
+    assert [tried.count(n) for n in range(6)] == [1, 3, 2, 1, 3, 1]
+    assert sorted(record.header("id") for record in sink.dead_letters()) == ["e3", "e4"]
+    assert sink.broker.committed("faas", "orders") == 6
+
+
+def test_a_password_opens_the_gateway_and_is_never_shown(sink: Sink, gateway: Gateway) -> None:
+    """D86."""
+    gateway.password = "pass-wörd-7"
+    (sink.folder / "password").write_text("pass-wörd-7\n")
+    yaml = f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: double, password: "${{file:password}}"}}}}
+        """
+    sink.write(yaml)
+    sink.run("--once", "--log-level", "debug")
+    assert sink.dead_letters() == []
+    assert "pass-wörd-7" not in sink.log
+    sink.write(yaml.replace("${file:password}", "another"))
+    sink.broker.append("orders", numbered([6]))
+    sink.run()
+    assert "401" in sink.dead_letters()[0].header("__connect.errors.exception.message")
+
+
+def test_a_function_that_is_not_there_makes_dead_letters(sink: Sink, gateway: Gateway) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: nobody.staging}}}}
+        """
+    )
+    sink.run()
+    assert {path for path, _, _ in gateway.seen} == {"/function/nobody.staging"}
+    assert len(gateway.seen) == len(sink.dead_letters()) == 6
+
+
+def test_asynchronous_calls_are_queued_and_committed_before(sink: Sink, gateway: Gateway) -> None:
+    sink.write(
+        f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: double, async: true, format: raw}}}}
+        policy: {{commit: before}}
+        """
+    )
+    sink.broker.append("orders", [Record(b"k", None, (("id", b"gone"),))])
+    sink.run()
+    assert {path for path, _, _ in gateway.seen} == {"/async-function/double"}
+    assert len(gateway.queued) == 7
+    assert not any(name.startswith("ce-") for _, headers, _ in gateway.seen for name in headers)
+    assert gateway.seen[-1][2] == b"", "a tombstone"
+    assert sink.broker.committed("faas", "orders") == 7
+
+
+def test_asynchronous_calls_are_refused_where_offsets_wait_for_them(sink: Sink) -> None:
+    sink.write(
+        """
+        stream: {topics: [orders]}
+        function: {openfaas: {gateway: 'http://gateway:8080', function: double, async: true}}
+        """
+    )
+    sink.run("--once", code=2)
+    assert "config.commit" in sink.log
+    assert "async: false" in sink.log
