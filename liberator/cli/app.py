@@ -81,7 +81,7 @@ def _one_liner(context: click.Context, once: bool, max_events: int | None, optio
 
     config = from_options(options)
     context.ensure_object(Session).start_logging()
-    from liberator.build.run import run_source
+    from liberator.build import run_source
 
     return run_source(config, once=once, max_events=max_events, trial=config.trial)
 

@@ -39,7 +39,7 @@ def show_checkpoint(context: click.Context, /, file: str | None, as_json: bool, 
     """
     configs = durable_connectors(context, file, _with_source(file, options))
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import checkpoint_show
+    from liberator.build import checkpoint_show
 
     show((row for config in configs for row in checkpoint_show(config)), as_json, "no checkpoint is saved")
 
@@ -58,7 +58,7 @@ def adopt(context: click.Context, /, file: str | None, yes: bool, **options: Any
     config = one_connector(context, file, _with_source(file, options))
     confirm(f"Let {config.name} go on from the server's position, without what may lie between?", yes)
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import checkpoint_adopt
+    from liberator.build import checkpoint_adopt
 
     checkpoint_adopt(config)
     click.echo(f"{config.name} goes on from the server's position", err=True)
@@ -91,7 +91,7 @@ def reset(
     if not tables:
         confirm(f"Forget the position of {config.name} and drop slot {config.source.log.slot}?", yes)
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import checkpoint_reset
+    from liberator.build import checkpoint_reset
 
     checkpoint_reset(config, tables)
     again = f"reads {', '.join(tables)} again at its next start" if tables else "will start anew"

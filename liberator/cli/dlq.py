@@ -25,7 +25,7 @@ from liberator.cli.session import Session
 from liberator.cli.target import confirm, pick
 
 if TYPE_CHECKING:
-    from liberator.build.deadletter import Filters
+    from liberator.build import Filters
     from liberator.config import AnyConfig
 
 _FAILED = 1
@@ -100,7 +100,7 @@ def list_letters(
     """
     configs = _connectors(context, file, options)
     filters = _filtered(options)
-    from liberator.build.deadletter import dlq_list
+    from liberator.build import dlq_list
 
     rows = (row for config in configs for row in dlq_list(config, filters, done=done))
     if as_json:
@@ -132,7 +132,7 @@ def show_letter(
     """
     config = _connector(context, file, options)
     (parsed,) = _parsed([id])
-    from liberator.build.deadletter import dlq_show
+    from liberator.build import dlq_show
 
     row = dlq_show(config, parsed, value=value)
     for line in [to_json(row)] if as_json else lines(row):
@@ -177,7 +177,7 @@ def redrive(
     filters = _chosen(context, ids, everything, options)
     if everything and not dry_run:
         confirm(f"Publish all dead letters of {config.name} that are meant?", yes)
-    from liberator.build.deadletter import dlq_redrive
+    from liberator.build import dlq_redrive
 
     rows = dlq_redrive(config, filters, validate=not no_validate, force=force, dry_run=dry_run)
     return _tell(rows, as_json, dry_run)
@@ -217,7 +217,7 @@ def discard(
     if not dry_run:
         what = "all dead letters that are meant" if everything else f"{len(ids)} dead letters"
         confirm(f"Give up {what} of {config.name}?", yes)
-    from liberator.build.deadletter import dlq_discard
+    from liberator.build import dlq_discard
 
     return _tell(dlq_discard(config, filters, reason, dry_run=dry_run), as_json, dry_run)
 
@@ -267,7 +267,7 @@ def _chosen(
 
 
 def _filtered(options: dict[str, Any], ids: Iterable[str] = ()) -> Filters:
-    from liberator.build.deadletter import Filters
+    from liberator.build import Filters
 
     return Filters(tuple(_parsed(ids)), options["topic"], options["error"], _since(options["since"]))
 

@@ -48,7 +48,7 @@ def init(context: click.Context, /, **given: Any) -> None:
     asked = {name: given[name] for name in ("source", "table", "exclude", "publish", "name")}
     config = from_options({**asked, "mode": "query"})
     context.ensure_object(Session).start_logging()
-    from liberator.build.init import connector_file
+    from liberator.build import connector_file
 
     text = connector_file(config, name=given["name"], publish=given["publish"], mode=given["mode"])
     if given["output"] is None:

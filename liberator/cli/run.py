@@ -55,10 +55,10 @@ def run(
 
     config = configs[0]
     if isinstance(config, SinkConfig):
-        from liberator.build.sink import run_sink
+        from liberator.build import run_sink
 
         return run_sink(config, once=once, max_events=max_events)
-    from liberator.build.run import run_source
+    from liberator.build import run_source
 
     return run_source(config, once=once, max_events=max_events, trial=False)
 

@@ -76,7 +76,7 @@ def derive(
       liberate schema derive --source postgresql://me@localhost/shop --name shop --table public.orders --dir schemas
     """
     configs = _start(context, file, options)
-    from liberator.build.contracts import derive_schemas
+    from liberator.build import derive_schemas
 
     for config in configs:
         for each in derive_schemas(config, _folder(config, folder), write=write, force=force):
@@ -104,7 +104,7 @@ def check(
       liberate schema check --source postgresql://ci@localhost/shop --name shop --set schema.compatibility=full
     """
     configs = _start(context, file, options)
-    from liberator.build.contracts import check_schemas
+    from liberator.build import check_schemas
 
     rows = [row for config in configs for row in check_schemas(config, _folder(config, folder))]
     show(rows, as_json, "every table keeps its stored contract")
@@ -138,7 +138,7 @@ def diff(
       liberate schema diff connectors/postgres-log.yaml --from 1 --to 2 --json
     """
     configs = _start(context, file, options)
-    from liberator.build.contracts import diff_schemas
+    from liberator.build import diff_schemas
 
     found = [each for config in configs for each in diff_schemas(config, _folder(config, folder), old, new)]
     for row, differences in groupby(found, key=lambda each: each[0]):
@@ -184,7 +184,7 @@ def register(
     """
     settings, strategy = _registry(options)
     configs = _start(context, file, options)
-    from liberator.build.contracts import register_schemas
+    from liberator.build import register_schemas
 
     rows = (
         row

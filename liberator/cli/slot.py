@@ -39,7 +39,7 @@ def list_slots(context: click.Context, /, file: str | None, as_json: bool, **opt
     """
     configs = connectors(context, file, options)
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import slot_list
+    from liberator.build import slot_list
 
     show((row for config in configs for row in slot_list(config)), as_json, "there is no logical slot")
 
@@ -56,7 +56,7 @@ def create(context: click.Context, /, file: str | None, **options: Any) -> None:
     """
     config = one_connector(context, file, options)
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import slot_create
+    from liberator.build import slot_create
 
     slot_create(config)
     click.echo(f"slot {config.source.log.slot} is there", err=True)
@@ -76,7 +76,7 @@ def drop(context: click.Context, /, file: str | None, yes: bool, **options: Any)
     config = _drop_target(context, file, options)
     confirm(f"Drop slot {config.source.log.slot}? What it has not delivered can't be read again.", yes)
     context.ensure_object(Session).start_logging()
-    from liberator.build.operate import slot_drop
+    from liberator.build import slot_drop
 
     slot_drop(config)
     click.echo(f"slot {config.source.log.slot} is gone", err=True)

@@ -67,7 +67,7 @@ def _once(configs: list[SourceConfig], as_json: bool, clear: bool) -> int:
 def report(config: SourceConfig) -> dict[str, Any]:
     """What is known of a connector. running: its own report, None when it does not answer. live: what slot and
     checkpoint say, None when they can't be asked; then `live_error` says why."""
-    from liberator.build.operate import status as live_status
+    from liberator.build import status as live_status
 
     result: dict[str, Any] = {
         "connector": config.name,

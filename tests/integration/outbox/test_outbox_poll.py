@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 import liberator
-from liberator.build.operate import checkpoint_adopt, checkpoint_reset, checkpoint_show, slot_create, status
+from liberator.build import checkpoint_adopt, checkpoint_reset, checkpoint_show, slot_create, status
 from liberator.build.run import make_connector
 from liberator.build.running import How
 from liberator.errors import ConfigError, PreconditionError
