@@ -300,6 +300,12 @@ class Event:
         return f"Event({self.topic}/{self.partition}/{self.offset})"
 
 
+def of_streams(events: Sequence[Event]) -> list[Event]:
+    """Those that a stream holds. A call that no stream started has an event of a topic without a name, so that the call can
+    fail, and be tried again; the function is not told of it."""
+    return [event for event in events if event.topic]
+
+
 def _read(data: bytes | None) -> Any:
     if data is None:
         return None

@@ -27,7 +27,7 @@ _OPS = {"created": "c", "updated": "u", "deleted": "d", "read": "r", "truncated"
 
 def accepts(config: SinkConfig) -> Accepts:
     """Which events the function of this sink sees."""
-    readable = only_json if config.stream.values == "json" else anything
+    readable = only_json if config.stream and config.stream.values == "json" else anything
     condition = next((trigger.filter for trigger in config.trigger if trigger.filter is not None), None)
     if condition is None:
         return readable

@@ -176,6 +176,13 @@ def _home_of_sink(config: SinkConfig) -> _Home:
     from liberator.config.sink import folder_of_broker
 
     url, output = config.publish_url, config.output
+    if url is None or config.stream is None:
+        raise ConfigError(
+            f"{config.name} has no stream, so there are no events that it could have given up",
+            code="config.stream",
+            where=config.where("name"),
+            fix="name the file of a connector with a stream",
+        )
     return _Home(
         url,
         folder_of_broker(url),
@@ -189,7 +196,7 @@ def _refuse_another_broker(config: SourceConfig | SinkConfig) -> None:
     """An event and its mark are written together, so they must be of one broker."""
     from liberator.config import SinkConfig
 
-    if isinstance(config, SinkConfig) and config.publish_url != config.stream.url:
+    if isinstance(config, SinkConfig) and config.stream and config.publish_url != config.stream.url:
         raise ConfigError(
             f"the dead letters of {config.name} are in another broker than its stream",
             code="config.not_supported",

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LAG_INTERVAL = 10.0
 """Seconds between two looks how far behind the group is, for those who watch."""
 
+COMMIT_INTERVAL = 0.5
+"""Seconds between two commits to a broker."""
+
 DRAIN = 8.0
 """Seconds for what is under way when the connector is asked to end; the rest of ten is for leaving the group."""
 
@@ -54,7 +57,7 @@ def make_dispatch(
     """
     outputs = Outputs(config)
     with ExitStack() as stack:
-        consumer = make_consumer(config)
+        consumer = make_consumer(config, until)
         stack.callback(consumer.close)
         publisher = make_publisher(config)
         stack.callback(publisher.close)
@@ -64,7 +67,7 @@ def make_dispatch(
         stack.pop_all()
     return Dispatch(
         consumer,
-        config.stream.topics or config.reads,
+        (config.stream and config.stream.topics) or config.reads,
         make_trigger(config, until),
         idempotent or function,
         publisher,
@@ -89,11 +92,15 @@ def make_idempotent(config: SinkConfig, function: Invocations) -> IdempotentInvo
     return IdempotentInvocations(function, PostgresIds(settings.store, config.name, settings.ttl))
 
 
-def make_consumer(config: SinkConfig) -> Consumer:
-    """A member of the connector's group. Raises `ConfigError`, `ConsumeError`."""
+def make_consumer(config: SinkConfig, until: Until) -> Consumer:
+    """A member of the connector's group; without a stream, what tells the times. Raises `ConfigError`, `ConsumeError`."""
     from liberator.config.sink import folder_of_broker
 
     stream = config.stream
+    if stream is None:
+        from liberator.consume.clock import ClockConsumer
+
+        return ClockConsumer(config.name, _following(config), once=until.once)
     start = cast(Start, stream.start)
     folder = folder_of_broker(stream.url)
     if folder is not None:
@@ -105,11 +112,21 @@ def make_consumer(config: SinkConfig) -> Consumer:
     return kafka_consumer(stream.url, config.name, options=stream.options, start=start)
 
 
+def _following(config: SinkConfig) -> Callable[[float], float]:
+    """The next time after one, of all schedules."""
+    times = [trigger.schedule.following for trigger in config.trigger if trigger.schedule is not None]
+    return lambda after: min(following(after) for following in times)
+
+
 def make_publisher(config: SinkConfig) -> Publisher:
     """Where outputs and dead letters go. Raises `ConfigError`, `PublishError`."""
     from liberator.config.sink import folder_of_broker
 
     output, url = config.output, config.publish_url
+    if url is None:
+        from liberator.publish.nowhere import NowherePublisher
+
+        return NowherePublisher()
     topics = output.create_topics
     folder = folder_of_broker(url)
     if folder is not None:
@@ -140,12 +157,16 @@ def publishing_options(config: SinkConfig) -> dict[str, str]:
     """Options of the Kafka client that publishes; of a stream in the same broker those of the connection too."""
     from liberator.consume.kafka.options import split
 
-    shared = split(config.stream.options)[0] if config.publish_url == config.stream.url else {}
-    return {**shared, **config.output.options}
+    if config.stream is None or config.publish_url != config.stream.url:
+        return dict(config.output.options)
+    return {**split(config.stream.options)[0], **config.output.options}
 
 
 def make_trigger(config: SinkConfig, until: Until) -> Trigger:
-    """When what waits is enough. Whoever wants to be done once waits for no lag and no time."""
+    """When what waits is enough. Whoever wants to be done once waits for no lag and no time; what no stream holds has no
+    company to wait for."""
+    if config.stream is None:
+        return Trigger(1, 1, [OnStream(1, 0.0, 1)])
     count = max(trigger.batch_size for trigger in config.trigger)
     size = max(trigger.batch_bytes for trigger in config.trigger)
     conditions = [_condition(trigger) for trigger in config.trigger]
@@ -166,18 +187,22 @@ def _condition(trigger: TriggerSettings) -> Condition:
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     """What the policy says."""
     policy = config.policy
-    retry = policy.retry
+    retry, given_up = policy.retry, policy.on_failure
+    if config.stream is None and given_up == "dead_letter":
+        # There is no event to keep: the next time calls again. Whoever calls once wants to know.
+        given_up = "stop" if until.once else "skip"
     return DispatchSettings(
         order=policy.order,
         retry=Retry(retry.attempts, retry.initial, retry.max, retry.factor, retry.jitter),
         bisect=policy.bisect,
-        on_failure=policy.on_failure,
+        on_failure=given_up,
         dead_letter_topic=config.dead_letter_topic,
         permanent_topic=policy.on_permanent.topic if policy.on_permanent else None,
         max_age=policy.max_age,
         commit_before=policy.commit == "before",
         memory=config.limits.memory,
         drain=DRAIN,
+        commit_interval=COMMIT_INTERVAL if config.stream else 0.0,
         once=until.once,
         max_events=until.max_events,
         lag_interval=min([LAG_INTERVAL, *(one.poll_interval for one in config.trigger if one.on == "lag")]),

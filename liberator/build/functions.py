@@ -110,7 +110,7 @@ def _aws_lambda(config: SinkConfig) -> Callee:
             region=settings.region,
             invocation=settings.invocation,
             endpoint=settings.endpoint,
-            bootstrap_servers=config.stream.url.removeprefix("kafka://"),
+            bootstrap_servers=config.stream.url.removeprefix("kafka://") if config.stream else "",
             timeout=config.policy.timeout,
         )
     )

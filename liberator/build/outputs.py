@@ -47,9 +47,16 @@ class Outputs:
                 where=config.where("output", "topic"),
                 fix="add output: {topic: NAME}, or let the function return nothing",
             )
+        if config.publish_url is None:
+            raise FunctionError(
+                f"the function gives events for {topic}, and there is no broker to publish them to",
+                code="function.no_output",
+                where=config.where("output", "url"),
+                fix="add output: {url: kafka://HOST:PORT}",
+            )
         if not _TOPIC.fullmatch(topic):
             return _failure(output, "the function names a topic that can't be", "function.output")
-        if config.reads(topic) and config.publish_url == config.stream.url:
+        if config.stream and config.reads(topic) and config.publish_url == config.stream.url:
             raise FunctionError(
                 f"the function publishes to {topic}, which its own stream reads: it would feed itself",
                 code="function.cycle",

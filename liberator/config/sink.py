@@ -374,6 +374,30 @@ class SinkLimits(Section):
     """Budget for events that wait for the function. Beyond it reading waits."""
 
 
+_ABOUT_EVENTS = ("commit", "max_age", "on_permanent", "bisect", "dead_letter_topic", "idempotency", "order")
+"""Keys of the policy."""
+
+
+def check_without_stream(config: SinkConfig) -> None:
+    """What needs a stream is refused where there is none."""
+    for trigger in config.trigger:
+        if trigger.on != "schedule":
+            fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule"
+            raise refusal("config.stream", f"a trigger on {trigger.on} needs a stream", fix)
+        if about := trigger.model_fields_set & {"batch_size", "batch_bytes"}:
+            what = f"trigger.{min(about)} is about the events of a stream, and there is none"
+            raise refusal("config.stream", what, "leave it out, or add a stream")
+    for key in _ABOUT_EVENTS:
+        if key in config.policy.model_fields_set:
+            what = f"policy.{key} is about the events of a stream, and there is none"
+            raise refusal("config.stream", what, "leave it out, or add a stream")
+    if config.output.topic is not None and config.output.url is None:
+        fix = "add output.url: kafka://HOST:PORT, or local:DIR"
+        raise refusal(
+            "config.output", "output.topic has no broker: there is no stream whose it could be", fix
+        )
+
+
 class SinkConfig(ConnectorConfig):
     """A sink connector: starts a function on the events of a stream."""
 
@@ -383,8 +407,8 @@ class SinkConfig(ConnectorConfig):
     """Name of the connector, which is also its consumer group."""
     context: str | None = Field(default=None, min_length=1, json_schema_extra=without_default)
     """The bounded context that it belongs to, for people."""
-    stream: StreamSettings
-    """The stream whose events start the function."""
+    stream: StreamSettings | None = Field(default=None, json_schema_extra=without_default)
+    """The stream whose events start the function. Without one a schedule starts it."""
     trigger: Annotated[
         tuple[TriggerSettings, ...], BeforeValidator(_as_list), AfterValidator(_one_of_a_kind)
     ] = Field(default=(TriggerSettings(),), json_schema_extra=_one_or_several)
@@ -417,6 +441,9 @@ class SinkConfig(ConnectorConfig):
     @model_validator(mode="after")
     def _keeps_its_promises(self, info: ValidationInfo) -> SinkConfig:
         self._folder = Path((info.context or {}).get(FOLDER) or Path.cwd())
+        if self.stream is None:
+            check_without_stream(self)
+            return self
         remedy = self.function.asynchronous
         if remedy is not None and self.policy.commit == "after":
             what = "an asynchronous call never says that it is done, so nothing could be committed after it"
@@ -433,9 +460,9 @@ class SinkConfig(ConnectorConfig):
         return self._folder
 
     @property
-    def publish_url(self) -> Url:
-        """The broker that outputs and dead letters go to."""
-        return self.output.url or self.stream.url
+    def publish_url(self) -> Url | None:
+        """The broker that outputs and dead letters go to; None: there is none, and no stream."""
+        return self.output.url or (self.stream.url if self.stream else None)
 
     @property
     def dead_letter_topic(self) -> str:
@@ -454,6 +481,8 @@ class SinkConfig(ConnectorConfig):
 
     def reads(self, topic: str) -> bool:
         """Is this a topic of its stream?"""
+        if self.stream is None:
+            return False
         if self.stream.topics:
             return topic in self.stream.topics
         assert self.stream.pattern is not None

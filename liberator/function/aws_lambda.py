@@ -18,7 +18,7 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from liberator.change import Event
+from liberator.change import Event, of_streams
 from liberator.errors import FunctionError
 from liberator.function.context import Context
 from liberator.protocols import Outcome, Output
@@ -115,7 +115,7 @@ class LambdaFunction:
 
     def _payload(self, events: Sequence[Event]) -> bytes:
         records: dict[str, list[dict[str, Any]]] = {}
-        for event in events:
+        for event in of_streams(events):
             records.setdefault(_partition(event), []).append(_record(event))
         ours = "SelfManagedKafka"
         document = {

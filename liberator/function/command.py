@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from liberator.change import Event
+from liberator.change import Event, of_streams
 from liberator.errors import FunctionError
 from liberator.function.cloudevent import is_json
 from liberator.function.context import Context, output
@@ -57,7 +57,7 @@ class CommandFunction:
             return _all_failed(events, what, "function.command", fix=fix)
         with process:
             try:
-                given, said = process.communicate(b"".join(map(_line, events)), context.remaining)
+                given, said = process.communicate(b"".join(map(_line, of_streams(events))), context.remaining)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)  # whatever it has started ends with it
                 what = f"{self.name} did not end in time"

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liberator.change import Event
+from liberator.change import Event, of_streams
 from liberator.errors import ConfigError, FunctionError
 from liberator.function.context import Context, output
 from liberator.protocols import Outcome, Output
@@ -63,7 +63,7 @@ class PythonFunction:
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Call it. Never raises: an error of the function is the outcome of all events."""
         try:
-            given = self._finish(self._function(events, context))
+            given = self._finish(self._function(of_streams(events), context))
             return _outcome(given, events, context)
         except FunctionError as error:
             return _all_failed(events, error)

@@ -80,6 +80,7 @@ def test_a_stream_that_is_pushed_is_a_sink_on_the_same_broker(tmp_path: Path) ->
     (push,) = config.push
     sink = push.sink(config)
     assert sink.name == "inbox"
+    assert sink.stream is not None
     assert sink.stream.url == f"local:{tmp_path / 'events'}"
     assert sink.stream.topics == ("orders",)
     assert sink.dead_letter_topic == "inbox.dead-letters"
@@ -94,6 +95,7 @@ def test_what_is_pushed_is_read_with_the_connection_of_the_publisher(tmp_path: P
     text = PLAIN.replace("{url: 'local:events'}", publish) + PUSH
     config = checked(tmp_path, text)
     sink = config.push[0].sink(config)
+    assert sink.stream is not None
     assert sink.stream.options == {"security.protocol": "ssl"}
     assert sink.output.options == {"compression.type": "zstd"}
 
@@ -101,6 +103,7 @@ def test_what_is_pushed_is_read_with_the_connection_of_the_publisher(tmp_path: P
 def test_a_stage_goes_before_groups_and_topics_that_are_pushed(tmp_path: Path) -> None:
     config = checked(tmp_path, PLAIN + PUSH, stage="test")
     sink = config.push[0].sink(config)
+    assert sink.stream is not None
     assert (sink.name, sink.stream.topics) == ("test.inbox", ("test.orders",))
     assert sink.dead_letter_topic == "test.inbox.dead-letters"
 

@@ -24,6 +24,8 @@ PLAIN = {
     "function": {"python": "shipping:notify"},
 }
 
+HOURLY = "trigger: {on: schedule, cron: '0 * * * *'}\n"
+
 Write = Callable[[str], Path]
 
 
@@ -216,12 +218,38 @@ def test_a_stage_goes_before_everything_that_is_shared(sink: Callable[..., SinkC
         stage="test",
     )
     assert config.name == "test.notify"
+    assert config.stream is not None
     assert config.stream.topics == ("test.orders",)
     assert dict(config.own_topics()) == {
         "output.topic": "test.out",
         "policy.dead_letter_topic": "test.notify.dead",
         "policy.on_permanent.topic": "test.rejected",
     }
+
+
+def test_a_schedule_needs_no_stream(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(HOURLY + "output: {topic: out, url: 'kafka://b'}", stream="null", stage="test")
+    assert config.stream is None
+    assert (config.publish_url, config.output.topic) == ("kafka://b", "test.out")
+    assert sink(HOURLY, stream="null").publish_url is None
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "named"),
+    [
+        ("", "config.stream", "trigger on stream"),
+        ("trigger: {on: lag}", "config.stream", "trigger on lag"),
+        (HOURLY.replace("}", ", batch_size: 5}"), "config.stream", "trigger.batch_size"),
+        (HOURLY + "policy: {commit: before}", "config.stream", "policy.commit"),
+        (HOURLY + "output: {topic: out}", "config.output", "output.topic"),
+    ],
+)
+def test_what_needs_a_stream_is_refused_without_one(
+    wrong: Callable[..., list[ConfigError]], more: str, code: str, named: str
+) -> None:
+    (fault,) = wrong(more, stream="null")
+    assert (fault.code, named in fault.what) == (code, True)
+    assert fault.fix
 
 
 def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..., SinkConfig]) -> None:
