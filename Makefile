@@ -17,7 +17,7 @@ help: ## list the targets
 setup: $(INSTALLED)-dev ## make .venv with all extras, install what the tests need of the system
 	@.ci/system
 
-demo: $(INSTALLED)-demo ## legacy database -> events -> broker, on embedded parts, in about a minute
+demo: $(INSTALLED)-demo ## legacy database -> events -> broker -> function, on embedded parts, in about a minute
 	$(BIN)/liberate demo
 
 test: setup ## unit, integration, acceptance and fault tests, on real servers

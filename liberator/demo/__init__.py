@@ -6,9 +6,10 @@ removes. Called by the command line. Its rooms:
     shop, load          the legacy database, and those who write to it
     broker, fetch       where events go: the best that is at hand
     connector           `liberate run`, killed and started again
+    shipping, ship      a function on the orders' stream, and an order that it fails on
     stream              what was published, read back as a consumer does
     watch, view         waiting with open eyes, and how it looks
-    proof               did everything arrive?
+    proof, shipments    did everything arrive, and was all that is paid shipped?
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from liberator.demo.broker import Machine, choose
-from liberator.demo.connector import Connector
-from liberator.demo.load import Load, make_mistakes, mend_mistakes
+from liberator.demo.connector import Connector, Source
+from liberator.demo.load import Load, make_mistakes, mend_mistakes, order_parcels
 from liberator.demo.proof import prove
-from liberator.demo.shop import CONTRACT_TABLE, TABLES, create, store_contract
+from liberator.demo.shipments import ShippingProof, paid_orders, prove_shipping, shipped_orders
+from liberator.demo.shipping import Shipping
+from liberator.demo.shop import ABROAD, CONTRACT_TABLE, PARCELS, TABLES, create, store_contract
+from liberator.demo.stream import Stream
 from liberator.demo.view import Outcome, summary, view_on
 from liberator.demo.watch import Cast, Interrupts, Watch
 from liberator.errors import ConfigError
 from liberator.testing.servers import PostgresServer, ServerError, postgres_bin
+from liberator.testing.servers.process import kill_hard
 
 _MAJOR = 18
 _SECONDS = "LIBERATE_DEMO_SECONDS"
@@ -53,9 +58,9 @@ def main(publish: str | None = None) -> int:
             finally:
                 watch.say("removing what was made", now="removing")
     console.print(summary(outcome))
-    if not outcome.proof.ok:
-        tell_log(outcome.log)
-    return 0 if outcome.proof.ok else 1
+    if outcome.faults:
+        print(outcome.log, file=sys.stderr)
+    return 1 if outcome.faults else 0
 
 
 def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, stage: ExitStack) -> Outcome:
@@ -70,6 +75,9 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     read = watch.log_end()
     watch.wait_for("the end of the snapshot at the broker", lambda: watch.acknowledged() >= read)
     watch.begin("streaming", "all tables are read; from now on, what changes")
+    if cast.shipping is not None:
+        cast.shipping.start()
+        watch.say("a function goes to work on the orders: what is paid is shipped")
     watch.during(seconds * 0.25)
 
     load.also(make_mistakes)
@@ -78,6 +86,8 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     load.also(mend_mistakes)
     watch.say("'de' is corrected and gets through; '??' stays a dead letter")
     watch.during(seconds * 0.1)
+    if cast.shipping is not None:
+        _fail_on_one(cast.shipping, load, watch)
 
     watch.begin("streaming; kill -9 is near", "in a moment: kill -9 of the connector")
     watch.during(seconds * 0.1)
@@ -93,6 +103,8 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
         "streaming",
         f"recovered {recovered - restarted:.1f} s after the start: all that was missed is published",
     )
+    if cast.shipping is not None:
+        _ship_it_after_all(cast.shipping, watch)
     watch.during(seconds * 0.3)
 
     ledger = load.stop()
@@ -103,9 +115,11 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     stream.finish()
     watch.begin("reading back", "the connector has ended; a consumer reads to the end of all topics")
     watch.wait_for("the end of reading", lambda: stream.finished)
+    shipping = None if cast.shipping is None else _ship_the_last(cast.shipping, stream, watch)
     watch.begin("comparing", "comparing each table with the stream, row by row")
     return Outcome(
         proof=prove(stream.events, cast.dsn, ledger),
+        shipping=shipping,
         route=cast.route,
         seconds=watch.elapsed,
         peak=watch.peak,
@@ -113,8 +127,47 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
         down=restarted - died,
         recovery=recovered - restarted,
         kept=publish if publish and not publish.startswith("kafka:") else None,
-        log=connector.last_words(),
+        log=last_words(cast.connectors),
     )
+
+
+def _fail_on_one(shipping: Shipping, load: Load, watch: Watch) -> None:
+    """A batch fails for one of its orders: that one becomes a dead letter, the others are shipped."""
+    load.also(order_parcels)
+    watch.say(f"{len(PARCELS)} orders are paid in one transaction; no carrier takes the one in CHF")
+    neighbours = set(PARCELS) - {ABROAD}
+    watch.wait_for("the dead letter of the function", lambda: bool(shipping.stream.counts().dead))
+    watch.wait_for("the shipment of its neighbours", lambda: neighbours <= _shipped(shipping))
+    watch.say(f"its batch was halved until it was found; its {len(neighbours)} neighbours are shipped")
+
+
+def _ship_it_after_all(shipping: Shipping, watch: Watch) -> None:
+    """The cause is mended, the dead letter redriven."""
+    shipping.find_a_carrier()
+    watch.say(f"a carrier for CHF is found: liberate dlq redrive {shipping.yaml.name} --all")
+    process = shipping.redrive()
+    try:
+        watch.wait_for("the redrive", lambda: process.poll() is not None)
+    finally:
+        if process.poll() is None:
+            kill_hard(process)
+    watch.wait_for("the shipment of the redriven order", lambda: ABROAD in _shipped(shipping))
+    watch.say(f"order {ABROAD} is shipped after all")
+
+
+def _ship_the_last(shipping: Shipping, stream: Stream, watch: Watch) -> ShippingProof:
+    """Wait for the function's last work, end it, and judge. What does not come in time is for the proof to tell."""
+    paid = len(paid_orders(stream.events))
+    watch.begin("shipping", "the function ships the last orders")
+    watch.until(lambda: shipping.stream.counts().ops["shipped", "event"] >= paid, timeout=30)
+    shipping.stop()
+    shipping.stream.finish()
+    watch.wait_for("the end of reading what was shipped", lambda: shipping.stream.finished)
+    return prove_shipping(stream.events, shipping.stream.events)
+
+
+def _shipped(shipping: Shipping) -> set[int]:
+    return shipped_orders(list(shipping.stream.events))
 
 
 def _gather(publish: str | None, folder: Path, watch: Watch, stage: ExitStack) -> Cast:
@@ -130,34 +183,44 @@ def _gather(publish: str | None, folder: Path, watch: Watch, stage: ExitStack) -
     dsn = server.database("shop")
     create(dsn)
     name = f"shop-{uuid.uuid4().hex[:6]}" if broker.shared else "shop"
-    connector = Connector(folder, name=name, dsn=dsn, publish=broker.url)
+    connector = Source(folder, name=name, dsn=dsn, publish=broker.url)
     store_contract(connector.contracts, connector.topic(CONTRACT_TABLE))
+    shipping = Shipping(folder, connector, broker) if broker.readable else None
     topics = connector.topics(TABLES)
-    stage.callback(broker.remove, topics)
+    if shipping is None:
+        watch.say("a file is no stream that a function could read: nothing is shipped")
+        stage.callback(broker.remove, topics, [])
+    else:
+        stage.callback(broker.remove, [*topics, *shipping.topics], [shipping.name])
+        stage.enter_context(closing(shipping))
     stage.enter_context(closing(connector))
-    stage.enter_context(log_on_failure(connector))
     stream = stage.enter_context(closing(broker.stream(topics)))
     stream.start()
     load = stage.enter_context(closing(Load(dsn)))
     route = f"PostgreSQL {_MAJOR} -> liberate run {connector.yaml.name} -> {broker.what}"
-    cast = Cast(dsn, route, load, connector, stream)
+    if shipping is not None:
+        route += " -> ship.py"
+    cast = Cast(dsn, route, load, connector, stream, shipping)
+    stage.enter_context(logs_on_failure(cast.connectors))
     stage.enter_context(watch.attending(cast))
     return cast
 
 
 @contextmanager
-def log_on_failure(connector: Connector) -> Iterator[None]:
-    """Its log is removed with all the rest: show its end before, when something fails."""
+def logs_on_failure(connectors: Sequence[Connector]) -> Iterator[None]:
+    """Their logs are removed with all the rest: show their ends before, on standard error, when something fails."""
     try:
         yield
     except Exception:
-        tell_log(connector.last_words())
+        print(last_words(connectors), file=sys.stderr)
         raise
 
 
-def tell_log(words: str) -> None:
-    """On standard error, as the log it is."""
-    print(f"the end of the connector's log:\n{words}", file=sys.stderr)
+def last_words(connectors: Sequence[Connector]) -> str:
+    """The ends of their logs."""
+    return "\n".join(
+        f"the end of the connector's log ({each.yaml.name}):\n{each.last_words()}" for each in connectors
+    )
 
 
 def seconds_at_work(environ: Mapping[str, str]) -> float:

@@ -39,6 +39,9 @@ class Broker(ABC):
     """Where events go. url: for ``publish.url``. what: its name for people. shared: it is not the demo's own, so names in
     it must be unique."""
 
+    readable = True
+    """Can a sink read it?"""
+
     def __init__(self, url: str, what: str, *, shared: bool) -> None:
         self.url = url
         self.what = what
@@ -49,8 +52,8 @@ class Broker(ABC):
         """A reader of `topics`."""
 
     @abstractmethod
-    def remove(self, topics: Sequence[str]) -> None:
-        """Remove `topics` from a broker that stays. Raises `LiberatorError` when they are left behind."""
+    def remove(self, topics: Sequence[str], groups: Sequence[str]) -> None:
+        """Remove topics and consumer groups from a broker that stays. Raises `LiberatorError` when they are left behind."""
 
     @abstractmethod
     def close(self) -> None:
@@ -60,6 +63,8 @@ class Broker(ABC):
 class File(Broker):
     """A file of JSON lines."""
 
+    readable = False
+
     def __init__(self, path: Path) -> None:
         super().__init__(f"file:{path}", f"the file {path.name}", shared=False)
         self._path = path
@@ -68,7 +73,7 @@ class File(Broker):
         """A reader of `topics`."""
         return FileStream(self._path, topics)
 
-    def remove(self, topics: Sequence[str]) -> None:
+    def remove(self, topics: Sequence[str], groups: Sequence[str]) -> None:
         """Nothing: a file goes with its folder, and one that was asked for by name stays."""
 
     def close(self) -> None:
@@ -86,7 +91,7 @@ class Local(Broker):
         """A reader of `topics`."""
         return LocalStream(self._folder, topics)
 
-    def remove(self, topics: Sequence[str]) -> None:
+    def remove(self, topics: Sequence[str], groups: Sequence[str]) -> None:
         """Nothing: a log goes with its folder, and one that was asked for by name stays."""
 
     def close(self) -> None:
@@ -105,31 +110,39 @@ class Cluster(Broker):
         """A reader of `topics`."""
         return KafkaStream(self._bootstrap, topics)
 
-    def remove(self, topics: Sequence[str]) -> None:
-        """Delete the topics from a cluster that stays; ours goes as a whole. Raises `LiberatorError`."""
+    def remove(self, topics: Sequence[str], groups: Sequence[str]) -> None:
+        """Delete them from a cluster that stays; ours goes as a whole. Raises `LiberatorError`."""
         if not self.shared:
             return
         from kafka.errors import KafkaError
 
         try:
-            self._delete(topics)
+            kept = self._delete(topics, groups)
         except KafkaError as error:
-            raise LiberatorError(
-                f"the demo's topics could not be deleted: {_first_line(error)}",
-                code="demo.left_behind",
-                where=self.url,
-                fix=f"delete those that are there of {', '.join(topics)}",
-            ) from error
+            raise self._left_behind(_first_line(error), [*topics, *groups]) from error
+        if kept:
+            raise self._left_behind("a consumer group is still in use", kept)
 
-    def _delete(self, topics: Sequence[str]) -> None:
+    def _left_behind(self, why: str, names: Sequence[str]) -> LiberatorError:
+        return LiberatorError(
+            f"the demo's topics and consumer groups could not be deleted: {why}",
+            code="demo.left_behind",
+            where=self.url,
+            fix=f"delete those that are there of {', '.join(names)}",
+        )
+
+    def _delete(self, topics: Sequence[str], groups: Sequence[str]) -> list[str]:
+        """Groups that could not be deleted; one that never was is none of them."""
         from kafka import KafkaAdminClient
 
         patience_ms = int(_ANSWER_WITHIN * 1000)
         admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, bootstrap_timeout_ms=patience_ms)
         try:
             admin.delete_topics(sorted(set(admin.list_topics()) & set(topics)), timeout_ms=patience_ms)
+            ends = admin.delete_groups(list(groups)) if groups else {}
         finally:
             admin.close()
+        return [group for group, how in ends.items() if how not in ("OK", "GroupIdNotFoundError")]
 
     def close(self) -> None:
         """End it, if it is ours. Idempotent."""

@@ -1,7 +1,7 @@
-"""The connector as its user runs it: a YAML file and a process of `liberate run`, to be killed and started again.
+"""Connectors as their user runs them: a YAML file and a process of `liberate run`, to be killed and started again.
 
-Enters: where the shop is and where events go. Leaves: a process, its `/status` and its log. Called by the demo's story.
-Knows nothing of the connector's inside: all it does could be done by hand in a shell.
+Enters: where the shop is and where events go. Leaves: processes, their `/status` and logs. Called by the demo's story.
+Knows nothing of a connector's inside: all it does could be done by hand in a shell.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ publish:
   create_topics: {{partitions: 3}}
   options: {{compression.type: none}}    # so that any client can read along
 checkpoint: {{url: "file:{checkpoint}"}}
-observe: {{listen: "{listen}"}}
 """
 
 _DRAIN = 20.0
@@ -41,34 +40,16 @@ _DRAIN = 20.0
 
 
 class Connector:
-    """One connector of the demo. Everything of it is in `folder`: YAML, contracts, checkpoint, log."""
+    """One connector of the demo. All of it is in `folder`; `text` is its YAML without the endpoint. dsn: ``${SHOP_DSN}``."""
 
-    def __init__(self, folder: Path, *, name: str, dsn: str, publish: str) -> None:
+    def __init__(self, folder: Path, *, name: str, dsn: str, text: str) -> None:
         self.name = name
-        self.contracts = folder / "schemas"
         self.yaml = folder / f"{name}.yaml"
-        self.log = folder / "connector.log"
+        self.log = folder / f"{name}.log"
         self._dsn = dsn
         self._listen = f"127.0.0.1:{free_port()}"
         self._process: Process | None = None
-        self.yaml.write_text(
-            _YAML.format(
-                file=self.yaml.name,
-                name=name,
-                contracts=json.dumps(str(self.contracts)),
-                publish=json.dumps(publish),
-                checkpoint=folder / "checkpoint.db",
-                listen=self._listen,
-            )
-        )
-
-    def topic(self, table: str) -> str:
-        """Where the events of a table of the schema ``public`` go."""
-        return f"{self.name}.public.{table}"
-
-    def topics(self, tables: Sequence[str]) -> list[str]:
-        """All topics: those of the tables, and the dead letters."""
-        return [*map(self.topic, tables), f"{self.name}.dead-letters"]
+        self.yaml.write_text(f'{text}observe: {{listen: "{self._listen}"}}\n')
 
     @property
     def pid(self) -> int | None:
@@ -77,20 +58,28 @@ class Connector:
 
     def start(self) -> None:
         """Run it; the kernel ends it when this process dies."""
-        self._process = launch(
-            [sys.executable, "-m", "liberator", "run", str(self.yaml)],
+        self._process = self.command("run", str(self.yaml))
+
+    def command(self, *arguments: str) -> Process:
+        """Any command of `liberate`, as this connector is run; what it says goes to its log."""
+        return launch(
+            [sys.executable, "-m", "liberator", *arguments],
             cwd=self.yaml.parent,
             log=self.log,
             environ=_environ(os.environ, self._dsn),
             death_signal=SIGTERM,
         )
 
+    def check(self) -> None:
+        """Raises `LiberatorError` when it has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            raise self._ended(self._process.returncode)
+
     def status(self) -> dict[str, Any] | None:
         """What ``/status`` says; None: it does not run, or not answer yet. Raises `LiberatorError` when it has ended."""
+        self.check()
         if self._process is None:
             return None
-        if self._process.poll() is not None:
-            raise self._ended(self._process.returncode)
         ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our loopback
         try:
             with ask.open(f"http://{self._listen}/status", timeout=1) as answer:
@@ -119,7 +108,7 @@ class Connector:
             code = self._process.wait(_DRAIN)
         except subprocess.TimeoutExpired:
             raise LiberatorError(
-                f"the connector did not end within {_DRAIN:.0f} s of SIGTERM",
+                f"the connector {self.name} did not end within {_DRAIN:.0f} s of SIGTERM",
                 code="demo.connector",
             ) from None
         if code:
@@ -137,7 +126,32 @@ class Connector:
 
     def _ended(self, code: int) -> LiberatorError:
         self._process = None
-        return LiberatorError(f"the connector ended by itself with exit code {code}", code="demo.connector")
+        return LiberatorError(
+            f"the connector {self.name} ended by itself with exit code {code}", code="demo.connector"
+        )
+
+
+class Source(Connector):
+    """What reads the shop's log."""
+
+    def __init__(self, folder: Path, *, name: str, dsn: str, publish: str) -> None:
+        self.contracts = folder / "schemas"
+        text = _YAML.format(
+            file=f"{name}.yaml",
+            name=name,
+            contracts=json.dumps(str(self.contracts)),
+            publish=json.dumps(publish),
+            checkpoint=folder / f"{name}.db",
+        )
+        super().__init__(folder, name=name, dsn=dsn, text=text)
+
+    def topic(self, table: str) -> str:
+        """Where the events of a table of the schema ``public`` go."""
+        return f"{self.name}.public.{table}"
+
+    def topics(self, tables: Sequence[str]) -> list[str]:
+        """All topics: those of the tables, and the dead letters."""
+        return [*map(self.topic, tables), f"{self.name}.dead-letters"]
 
 
 def _environ(ours: Mapping[str, str], dsn: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from liberator.demo.shop import MISTAKES, SEEDED
+from liberator.demo.shop import ABROAD, MISTAKES, PARCELS, SEEDED
 
 Kind = Literal["insert", "update", "delete", "key"]
 """What happened to a row; ``key``: an update that changed its key."""
@@ -198,6 +198,13 @@ def mend_mistakes(shop: Cashier) -> None:
     shop.do(
         "customers", "update", "UPDATE customers SET country = upper(country) WHERE id = ANY (%s)", mended
     )
+
+
+def order_parcels(shop: Cashier) -> None:
+    """Ten paid orders at once; for one of them there is no carrier yet."""
+    insert = "INSERT INTO orders (id, customer_id, status, total, currency) VALUES (%s, %s, 'paid', 9.90, %s)"
+    for order in PARCELS:
+        shop.do("orders", "insert", insert, order, shop.customer(), "CHF" if order == ABROAD else "EUR")
 
 
 Errand = Callable[[Cashier], object]

@@ -62,11 +62,6 @@ class Proof:
     dead: list[str]
     faults: list[str] = field(default_factory=list)
 
-    @property
-    def ok(self) -> bool:
-        """Everything arrived."""
-        return not self.faults
-
 
 def prove(events: Sequence[Event], dsn: str, ledger: Ledger) -> Proof:
     """Compare all there is to compare. The writers have stopped, and `events` is all that was published."""
@@ -89,7 +84,7 @@ def prove(events: Sequence[Event], dsn: str, ledger: Ledger) -> Proof:
         dead=dead,
         faults=[
             *(fault for table in tables for fault in table.faults),
-            *_first(check_stream(copy.problems(), replayed(events).problems(), dead)),
+            *first_few(check_stream(copy.problems(), replayed(events).problems(), dead)),
             *transaction_faults,
             *check_dead_letters(dead),
         ],
@@ -158,7 +153,7 @@ def prove_table(table: str, unique: Iterable[Event], replay: Replay, dsn: str) -
         ops=Counter(
             op_of(event) for event in unique if table_of(event) == table and ORIGIN not in event.headers
         ),
-        faults=[*_first(faults), *leaked],
+        faults=[*first_few(faults), *leaked],
     )
 
 
@@ -186,7 +181,9 @@ def check_transactions(unique: Iterable[Event], ledger: Ledger) -> tuple[int, li
         "was published and is of nobody's making": sorted(published.keys() - dropped),
     }
     return seen, [
-        f"transaction {', '.join(_first(map(str, xids)))}: {what}" for what, xids in verdicts.items() if xids
+        f"transaction {', '.join(first_few(map(str, xids)))}: {what}"
+        for what, xids in verdicts.items()
+        if xids
     ]
 
 
@@ -212,9 +209,9 @@ def check_dead_letters(dead: Sequence[str]) -> list[str]:
     return [
         *(
             f"{CONTRACT_TABLE} {key}: breaks its contract and is no dead letter"
-            for key in _first(expected - found)
+            for key in first_few(expected - found)
         ),
-        *(f"{key}: a dead letter for no reason" for key in _first(found - expected)),
+        *(f"{key}: a dead letter for no reason" for key in first_few(found - expected)),
     ]
 
 
@@ -231,7 +228,7 @@ def _key(id: int) -> str:
     return f'{{"id":{id}}}'
 
 
-def _first(faults: Iterable[str]) -> list[str]:
+def first_few(faults: Iterable[str]) -> list[str]:
     """A few examples, and how many more there are."""
     all_of_them = list(faults)
     more = [f"and {len(all_of_them) - _SHOWN} more like this"] if len(all_of_them) > _SHOWN else []

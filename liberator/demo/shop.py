@@ -63,6 +63,13 @@ MISTAKES = (Mistake(900_001, "??", mended=False), Mistake(900_002, "de", mended=
 """Ids far beyond what the writers touch, so that exactly these events go to the dead letters."""
 
 
+PARCELS = range(900_001, 900_011)
+"""Orders that are paid as they are placed, all in one transaction; also far beyond what the writers touch."""
+
+ABROAD = 900_005
+"""The one of them that is in a currency for which there is no carrier, so that the function fails on it."""
+
+
 def row_counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """Rows of each table now."""
     counts = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM public.{table}" for table in TABLES)

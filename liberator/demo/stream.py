@@ -21,6 +21,7 @@ import orjson
 
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.errors import ConsumeError
+from liberator.letters import MARK
 from liberator.locallog import LocalLog, LocalLogFailure
 
 ORIGIN = "__connect.errors.topic"
@@ -160,6 +161,8 @@ class Stream(ABC):
         """Keep them. They come topic by topic: the few that are shown are taken from all over."""
         seen = []
         for event in events:
+            if MARK in event.headers:  # tells what became of a dead letter, and is none
+                continue
             self.events.append(event)
             with self._lock:
                 if self._is_new(event) and event.value is not None:
@@ -188,8 +191,9 @@ def table_of(event: Event) -> str:
 
 
 def op_of(event: Event) -> str:
-    """``c``, ``u``, ``d``, ``r`` or ``t`` as the envelope says, ``tombstone`` for an event without a value."""
-    return "tombstone" if event.value is None else str(orjson.loads(event.value)["op"])
+    """``c``, ``u``, ``d``, ``r`` or ``t`` as the envelope says, ``tombstone`` for an event without a value, ``event`` for
+    one that is in no envelope."""
+    return "tombstone" if event.value is None else str(orjson.loads(event.value).get("op", "event"))
 
 
 class FileStream(Stream):

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liberator.demo.proof import Proof
+from liberator.demo.shipments import ShippingProof
 from liberator.demo.shop import TABLES
 from liberator.demo.stream import Glance
 from liberator.demo.watch import Line, Moment, View
@@ -97,6 +98,8 @@ def totals(moment: Moment) -> str:
     parts = [f"{moment.changes:,} changes committed", f"{counts.events:,} events"]
     parts += [f"{len(counts.dead):,} dead letters"] if counts.dead else []
     parts += [f"{counts.again:,} a second time"] if counts.again else []
+    shipped = moment.beside.ops["shipped", "event"]
+    parts += [f"{shipped:,} shipped"] if shipped else []
     return "  ".join(parts)
 
 
@@ -135,7 +138,7 @@ def _tables(moment: Moment) -> Table:
     for heading in ("in PostgreSQL", "snapshot", "created", "updated", "deleted", "dead letters"):
         table.add_column(heading, justify="right")
     counts = moment.counts
-    dead_of = Counter(letter.table for letter in counts.dead)
+    dead_of = Counter(letter.table for letter in (*counts.dead, *moment.beside.dead))
     for name in TABLES:
         dead = dead_of[name]
         table.add_row(
@@ -150,11 +153,12 @@ def _tables(moment: Moment) -> Table:
 @dataclass(frozen=True)
 class Outcome:
     """What the summary tells. seconds: of the whole demo. peak: events a second. down: seconds without a connector.
-    recovery: seconds from the restart until all was caught up. kept: a file or log that was asked for. log: the end of the
-    connector's.
+    recovery: seconds from the restart until all was caught up. kept: a file or log that was asked for. log: the ends of the
+    connectors'. shipping: None: there was no function.
     """
 
     proof: Proof
+    shipping: ShippingProof | None
     route: str
     seconds: float
     peak: float
@@ -164,27 +168,36 @@ class Outcome:
     kept: str | None
     log: str
 
+    @property
+    def faults(self) -> list[str]:
+        """All that were found; none: everything is proved."""
+        return [*self.proof.faults, *(self.shipping.faults if self.shipping else [])]
+
 
 def summary(outcome: Outcome) -> RenderableType:
     """The proof for people."""
     proof = outcome.proof
-    verdict = ("Proved: every change arrived.", "bold green")
-    if not proof.ok:
-        verdict = (
-            f"NOT proved: {len(proof.faults)} fault{'s' * (len(proof.faults) > 1)}, above.",
-            "bold red",
-        )
+    verdict = (_proved(outcome), "bold green")
+    faults = outcome.faults
+    if faults:
+        verdict = (f"NOT proved: {len(faults)} fault{'s' * (len(faults) > 1)}, above.", "bold red")
     return Group(
         Text(""),
         Text(outcome.route, style="cyan"),
         _proof_table(proof),
         Text(""),
         _pairs(_facts(outcome)),
-        *(Text(f"FAULT  {fault}", style="red") for fault in proof.faults),
+        *(Text(f"FAULT  {fault}", style="red") for fault in faults),
         Text(""),
         Text(*verdict),
         Text(""),
         _pairs(_next_steps(outcome)),
+    )
+
+
+def _proved(outcome: Outcome) -> str:
+    return "Proved: every change arrived" + (
+        ", and all that was paid is shipped." if outcome.shipping else "."
     )
 
 
@@ -206,16 +219,28 @@ def _proof_table(proof: Proof) -> Table:
 
 
 def _facts(outcome: Outcome) -> dict[str, str]:
-    proof = outcome.proof
+    proof, shipping = outcome.proof, outcome.shipping
+    again = proof.again - (
+        len(shipping.dead) if shipping else 0
+    )  # what was redriven came again for that reason
+    function = {} if shipping is None else {"function": _function(shipping)}
     return {
         "committed": f"{proof.transactions:,} transactions with {proof.changes:,} row changes; {proof.seen:,} came as "
         f"events, each one whole, {proof.transactions - proof.seen:,} were there before the snapshot and are in its rows",
         "rolled back": f"{proof.dropped:,} transactions; none of them was published",
         "published": f"{proof.events:,} events, at most {outcome.peak:,.0f} a second; every key's in the order of commits",
         "kill -9": f"process {outcome.killed}; {outcome.down:.1f} s without a connector, caught up in "
-        f"{outcome.recovery:.1f} s; {proof.again:,} events came a second time, with the same ids and content",
+        f"{outcome.recovery:.1f} s; {again:,} events came a second time, with the same ids and content",
         "dead letters": f"{len(proof.dead)}: {', '.join(proof.dead)}; what was not mended is withheld from the stream",
+        **function,
     }
+
+
+def _function(shipping: ShippingProof) -> str:
+    return (
+        f"{shipping.paid:,} events of paid orders, {shipping.shipments:,} shipments, {shipping.again or 'none'} of them "
+        f"repeated; it failed on {', '.join(shipping.dead)}, a dead letter until it was redriven"
+    )
 
 
 def _next_steps(outcome: Outcome) -> dict[str, str]:

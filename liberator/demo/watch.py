@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import psycopg
 
-from liberator.demo.connector import Connector
+from liberator.demo.connector import Connector, Source
 from liberator.demo.load import Load
+from liberator.demo.shipping import Shipping
 from liberator.demo.shop import row_counts
 from liberator.demo.stream import Counts, Stream
 from liberator.errors import LiberatorError
@@ -43,7 +44,7 @@ class Moment:
     """How things stand. route: from where to where. now: what goes on, in a few words. pid: the connector's, None: dead.
 
     rows: in the database. snapshot: rows read by the snapshot. lag_bytes: of the log, not acknowledged yet; None: there is
-    no slot yet. rate: events a second that a consumer got lately.
+    no slot yet. rate: events a second that a consumer got lately. beside: what came of its orders.
     """
 
     at: float = 0.0
@@ -55,6 +56,7 @@ class Moment:
     rate: float = 0.0
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    beside: Counts = field(default_factory=Counts)
     transactions: int = 0
     changes: int = 0
     story: tuple[Line, ...] = ()
@@ -117,13 +119,19 @@ class Interrupts:
 
 @dataclass(frozen=True)
 class Cast:
-    """All who play a part. route: from where to where."""
+    """All who play a part. route: from where to where. shipping: what becomes of its orders; None: nobody can read them."""
 
     dsn: str
     route: str
     load: Load
-    connector: Connector
+    connector: Source
     stream: Stream
+    shipping: Shipping | None = None
+
+    @property
+    def connectors(self) -> list[Connector]:
+        """All of them, as far as they are here."""
+        return [self.connector, *([self.shipping] if self.shipping else [])]
 
 
 class Watch:
@@ -218,10 +226,15 @@ class Watch:
         assert self._database is not None
         moment.rows = row_counts(self._database)
         moment.transactions, moment.changes = cast.load.progress()
-        told = len(moment.counts.dead)
+        told = moment.counts, moment.beside
         moment.counts = cast.stream.counts()
-        for dead in moment.counts.dead[told:]:
-            self.say(f"dead letter: {dead.table} {dead.key}: {dead.dead}")
+        if cast.shipping is not None:
+            moment.beside = cast.shipping.stream.counts()
+        for before, now in zip(told, (moment.counts, moment.beside), strict=True):
+            for dead in now.dead[len(before.dead) :]:
+                self.say(f"dead letter: {dead.table} {dead.key}: {dead.dead}")
+        for connector in cast.connectors:
+            connector.check()
         moment.rate = self._rate(moment.counts.events)
         self.peak = max(self.peak, moment.rate)
         moment.pid = cast.connector.pid

@@ -126,7 +126,7 @@ def on_a_bare_machine() -> Iterator[Ended]:
 
 
 def assert_proved(out: str) -> None:
-    assert "Proved: every change arrived." in out
+    assert "Proved: every change arrived, and all that was paid is shipped." in out
     for table in TABLES:
         assert re.search(rf"^{table} .* equal *$", out, re.MULTILINE)
 
@@ -158,6 +158,30 @@ def test_shows_the_rows_that_break_their_contract(on_a_bare_machine: Ended) -> N
         assert told.startswith("/country: ")
 
 
+def test_ships_every_paid_order_once_the_redriven_one_included(on_a_bare_machine: Ended) -> None:
+    out = on_a_bare_machine.out
+    assert re.search(
+        r"^function +([0-9,]+) events of paid orders, \1 shipments, none of them repeated", out, re.MULTILINE
+    )
+    assert re.search(r'it failed on\s+\{"id":900005\},', out)
+
+
+def test_shows_how_the_order_is_found_that_the_function_fails_on(on_a_bare_machine: Ended) -> None:
+    told = [line[9:] for line in on_a_bare_machine.out.splitlines() if re.match(r" *[0-9.]+ s  [^ ]", line)]
+    moments = (
+        "a function goes to work",
+        "10 orders are paid in one transaction",
+        'dead letter: orders {"id":900005}: LookupError',
+        "its batch was halved until it was found",
+        "kill -9 ",
+        "a carrier for CHF is found: liberate dlq redrive",
+        "order 900005 is shipped after all",
+    )
+    places = [[n for n, line in enumerate(told) if line.startswith(moment)] for moment in moments]
+    assert [len(found) for found in places] == [1] * len(moments)
+    assert places == sorted(places)
+
+
 @pytest.fixture(scope="module")
 def into_a_kafka(kafka: Kafka) -> Iterator[Ended]:
     """Watched on a terminal."""
@@ -172,6 +196,7 @@ def test_proves_that_all_arrived_in_a_kafka_and_removes_its_topics(into_a_kafka:
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     try:
         assert [topic for topic in admin.list_topics() if topic.startswith("shop-")] == []
+        assert [each for each in admin.list_groups() if "-shipping" in str(each)] == []
     finally:
         admin.close()
 
@@ -198,6 +223,14 @@ def test_leaves_nothing_behind_when_it_is_interrupted(demo: Demo, number: signal
     assert demo.left_behind() == [str(demo.temporary / "events")]
 
 
+def test_proves_that_all_arrived_in_a_file_that_no_function_reads(demo: Demo) -> None:
+    code, out, err = demo.run("--publish", f"file:{demo.temporary / 'events.ndjson'}")
+    assert code == 0, out + err
+    assert "Proved: every change arrived." in out
+    assert "nothing is shipped" in out
+    assert demo.left_behind() == [str(demo.temporary / "events.ndjson")]
+
+
 def test_fails_with_the_connectors_log_when_that_ends_by_itself(demo: Demo) -> None:
     demo.environ |= {"LIBERATE_DEMO_SECONDS": "60"}
     process = demo.start("--publish", f"file:{demo.temporary / 'events.ndjson'}")
@@ -207,7 +240,7 @@ def test_fails_with_the_connectors_log_when_that_ends_by_itself(demo: Demo) -> N
     os.kill(next(int(found[1]) for found in pids if found), signal.SIGKILL)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert "the connector ended by itself" in err
+    assert "the connector shop ended by itself" in err
     assert "the end of the connector's log" in err
     assert "reading 6 tables" in err
     assert demo.left_behind() == [str(demo.temporary / "events.ndjson")]

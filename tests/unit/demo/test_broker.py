@@ -109,8 +109,10 @@ def test_says_which_topics_are_left_behind_when_they_can_not_be_deleted(
 ) -> None:
     monkeypatch.setattr("liberator.demo.broker._ANSWER_WITHIN", 0.5)
     with pytest.raises(LiberatorError) as failed:
-        Cluster("kafka://127.0.0.1:9", "a cluster that is gone").remove(["shop-1.public.orders"])
+        Cluster("kafka://127.0.0.1:9", "a cluster that is gone").remove(
+            ["shop-1.public.orders"], ["shop-1-shipping"]
+        )
     assert failed.value.code == "demo.left_behind"
-    assert "shop-1.public.orders" in (failed.value.fix or "")
+    assert "shop-1.public.orders, shop-1-shipping" in (failed.value.fix or "")
     del failed
     gc.collect()  # kafka-python forgets to close the socket of a broker that it could not reach

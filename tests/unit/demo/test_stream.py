@@ -99,6 +99,11 @@ def test_counts_a_dead_letter_for_the_table_that_it_was_meant_for(stream: FileSt
     assert counts.last == counts.dead
 
 
+def test_passes_over_what_tells_the_fate_of_a_dead_letter(stream: FileStream, file: Path) -> None:
+    file.write_text(line("1", None, topic=TOPICS[1], **{"__liberator.mark": "redriven"}) + line("2"))
+    assert read_to_the_end(stream) == ["2"]
+
+
 def test_shows_events_from_all_over_what_has_come_at_once(stream: FileStream, file: Path) -> None:
     file.write_text("".join(line(str(n), "cu"[n // 50]) for n in range(100)))
     read_to_the_end(stream)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from liberator.demo.proof import Proof, TableProof
+from liberator.demo.shipments import ShippingProof
 from liberator.demo.shop import TABLES
 from liberator.demo.stream import Counts, Glance
 from liberator.demo.view import LiveView, Outcome, PlainView, picture, summary, view_on
@@ -39,6 +41,9 @@ def moment() -> Moment:
         rate=743.2,
         lag_bytes=94_822,
         lag_seconds=0.8,
+        beside=Counts(
+            ops=Counter({("shipped", "event"): 1203}), dead=[Glance("orders", "c", "{}", "failed")]
+        ),
         transactions=1_100,
         changes=4_440,
         story=story,
@@ -51,6 +56,7 @@ def outcome() -> Outcome:
     proof = Proof(tables, 31_724, 101, 1_100, 4_440, 1_000, 39, ['{"id":900001}', '{"id":900002}'])
     return Outcome(
         proof=proof,
+        shipping=ShippingProof(1540, 1540, 0, ['{"id":900005}'], []),
         route="PostgreSQL 18 -> a file",
         seconds=41.0,
         peak=9837.0,
@@ -82,6 +88,7 @@ def test_shows_tables_rates_lag_events_and_what_happened(moment: Moment) -> None
     for part in ("101 a second time", "12,345", "245", "the 11. thing", '{"order_id":3,"line_no":1}'):
         assert part in text
     assert "-> dead letters" in text
+    assert "1,203 shipped" in text
 
 
 def test_shows_that_the_connector_is_dead(moment: Moment) -> None:
@@ -118,15 +125,35 @@ def test_is_plain_lines_elsewhere(moment: Moment) -> None:
 
 def test_the_summary_tells_what_is_proved(outcome: Outcome) -> None:
     text = shown(summary(outcome))
-    assert "Proved: every change arrived." in text
+    assert "Proved: every change arrived, and all that was paid is shipped." in text
     assert text.count("equal") == len(TABLES)
     for part in (
         "1,100 transactions",
         "39 transactions; none",
         "process 4711",
-        "101 events came a second time",
+        "100 events came a second time",
+        "1,540 events of paid orders, 1,540 shipments, none of them repeated",
     ):
         assert part in text
+
+
+def test_the_summary_says_nothing_of_a_function_that_was_not_there(outcome: Outcome) -> None:
+    text = shown(summary(replace(outcome, shipping=None)))
+    assert "Proved: every change arrived." in text
+    assert "101 events came a second time" in text
+    assert "paid" not in text
+
+
+def test_the_summary_fits_one_screen(outcome: Outcome) -> None:
+    assert len(shown(summary(outcome)).splitlines()) <= 32
+
+
+def test_the_summary_names_what_was_not_shipped(outcome: Outcome) -> None:
+    assert outcome.shipping is not None
+    outcome.shipping.faults.append("order 5: is paid and was not shipped")
+    text = shown(summary(outcome))
+    assert "NOT proved: 1 fault" in text
+    assert "order 5: is paid" in text
 
 
 def test_the_table_of_the_summary_fits_the_smallest_terminal(outcome: Outcome) -> None:
