@@ -35,7 +35,7 @@ class TablePlan:
     FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
     events; logged: the one for the transaction under way, which the log's executor keeps here.
-    before_key, before_value: what stands in front of each key and value (see `plan.wire`).
+    before_key, before_value: what stands in front of each key and value (see `plan.wire`); prefixed: is there anything?
 
     With transforms: output: indexes of the columns that events have; of the others, `dropped`, names are empty and the
     templates have room for nothing. hidden: indexes of columns whose text must not be seen. originals: what makes JSON of
@@ -61,6 +61,7 @@ class TablePlan:
     logged: LogForm | None = None
     before_key: bytes = b""
     before_value: bytes = b""
+    prefixed: bool = False
     output: tuple[int, ...] = ()
     dropped: tuple[int, ...] = ()
     hidden: frozenset[int] = frozenset()

@@ -7,10 +7,7 @@ the stream's messages leave open: the tables announced so far and the transactio
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
-import logging
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,19 +18,20 @@ from liberator.codec.envelope import NO_ROW, Envelope, LogForm, Transaction
 from liberator.contract.violation import Violation
 from liberator.errors import EvaluationError
 from liberator.plan.announce import Announcer, Place
+from liberator.plan.announced import AnnouncedTables
 from liberator.plan.calls import finished
 from liberator.plan.compile import TablePlan
 from liberator.plan.conditions import Verdict, judge
 from liberator.plan.context import PREFIX as CONTEXT
 from liberator.plan.context import TransactionContext
 from liberator.plan.invalid import Failure, InvalidRows, as_text
+from liberator.plan.messages import Messages
 from liberator.plan.metadata import TransactionMetadata
 from liberator.plan.planner import Planner
 from liberator.plan.resume import Cuts
-from liberator.plan.rows import copy_fields, fill, find_violation, identity_json, key_of, row_json
+from liberator.plan.rows import copy_fields, fill, find_violation, identity_json, key_of, row_json, sent_of
 from liberator.postgres.lsn import format_lsn
 from liberator.postgres.pgoutput import (
-    UNCHANGED,
     Begin,
     Commit,
     LogicalMessage,
@@ -48,8 +46,6 @@ from liberator.postgres.replication import POSTGRES_EPOCH
 from liberator.postgres.values import ConversionError
 from liberator.source.snapshot import SnapshotBatch
 from liberator.transform import CastError
-
-log = logging.getLogger(__name__)
 
 _U32 = struct.Struct(">I").unpack_from
 _U64 = struct.Struct(">Q").unpack_from
@@ -93,12 +89,8 @@ class PythonExecutor:
         self._envelope = envelope
         self._invalid = invalid
         self._now_us = now_us
-        self._out = EncodedBatch()
-        self._relations: dict[int, Relation] = {}
-        self._plans: dict[int, TablePlan | None] = {}
-        self._varying: dict[int, TablePlan] = {}
-        self._former: dict[int, TablePlan] = {}
-        self._padded: dict[int, bool] = {}
+        self._tables = AnnouncedTables(planner)
+        self._plans = self._tables.plans
         self._transaction = Transaction(0, 0, None, None, 0)
         self._id_prefix = b""
         self._change = 0
@@ -110,8 +102,7 @@ class PythonExecutor:
         self._copying = False
         self._unfit: Violation | None = None
         self._failure: Failure | None = None
-        self._messages = envelope.table("", "")
-        self._said: LogForm | None = None
+        self._messages = Messages(settings.message_topic, envelope.table("", ""), now_us)
         self._inside = False
         self._begun = 0
         self._cuts = Cuts()
@@ -123,15 +114,14 @@ class PythonExecutor:
 
     def encode(self, batch: Batch) -> EncodedBatch:
         """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
-        out = self._out = EncodedBatch()
+        out = EncodedBatch()
         self._lenient, self._copying, self._unfit = False, False, None
         self._envelope.now(self._now_us())
         try:
             if isinstance(batch, SnapshotBatch):
                 self._copy(batch, out)
             else:
-                for oid in (*self._varying, *self._planner.to_settle_again()):
-                    self._plans.pop(oid, None)
+                self._tables.next_batch()
                 self._context.next_batch()
                 self._stream(batch.frames, out)
                 self._context.apply(out)
@@ -144,8 +134,7 @@ class PythonExecutor:
 
     def restart(self, state: State) -> None:
         """The stream begins anew at `state`: what was announced in the old one no longer holds."""
-        for announced in (self._relations, self._plans, self._varying, self._former, self._padded):
-            announced.clear()
+        self._tables.forget()
         self._inside, self._begun = False, 0
         self._context.forget()
         self._cuts.restart(state)
@@ -187,15 +176,13 @@ class PythonExecutor:
         or newer, so the catalogue is asked again, once. What still does not fit stays the server's text, and its row is
         judged like one that breaks its contract. Of a cast the catalogue knows nothing."""
         oid = _U32(frame, 26)[0]
-        former = self._former.get(oid)
-        if former is not None and self._plans[oid] is not former:
-            self._plans[oid] = former  # until a row does not fit that either: rows come in the order of time
+        if self._tables.step_back(oid):
             self._change -= 1
             with contextlib.suppress(ConversionError):
                 handle(frame, out)
                 return
         if not is_cast:
-            self._plans[oid] = self._planner.of_relation(self._relations[oid], fresh_types=True)
+            self._tables.look_again(oid)
         self._change -= 1
         self._lenient = True
         try:
@@ -204,7 +191,7 @@ class PythonExecutor:
             self._lenient, self._unfit = False, None
 
     def _insert(self, frame: bytes, out: EncodedBatch) -> None:
-        plan = self._plan(_U32(frame, 26)[0])
+        plan = self._plan(_U32(frame, 26)[0], out)
         change = self._change
         self._change = change + 1
         if plan is None:
@@ -212,11 +199,8 @@ class PythonExecutor:
         values, end, whole = read_tuple(frame, 31)
         if frame[30] != 78 or end != len(frame) or len(values) != len(plan.names):
             raise malformed("an insert that does not fit its table", 30)
-        emit = self._emit
-        if plan.special:
-            emit = self._finish
-            if self._judged(plan, "c", values, None) is Verdict.FAILS:
-                return
+        if plan.special and self._judged(plan, "c", values, None) is Verdict.FAILS:
+            return
         missing: tuple[bytes, ...] = ()
         if whole and not self._lenient:
             for index, convert in plan.conversions:
@@ -229,10 +213,10 @@ class PythonExecutor:
         if form is None or form.number != self._transaction.number:
             form = self._form(plan)
         row = (after, values, missing)
-        emit(out, plan, b"c", NO_ROW, row, key_of(plan, values), id, form, _U64(frame, 1)[0])
+        self._emit(out, plan, b"c", NO_ROW, row, key_of(plan, values), id, form, _U64(frame, 1)[0])
 
     def _update(self, frame: bytes, out: EncodedBatch) -> None:
-        plan = self._plan(_U32(frame, 26)[0])
+        plan = self._plan(_U32(frame, 26)[0], out)
         change = self._change
         self._change = change + 1
         if plan is None:
@@ -249,9 +233,8 @@ class PythonExecutor:
         if old is not None:
             fill(plan, values, old, whole_row=kind == 79)
             sent = self._sent(plan, old, is_key=kind == 75)
-        emit = self._emit
         if plan.special:
-            emit, verdict = self._finish, self._judged(plan, "u", values, sent)
+            verdict = self._judged(plan, "u", values, sent)
             if verdict is Verdict.FAILS:
                 return
         before, old_key = NO_ROW, None
@@ -269,17 +252,17 @@ class PythonExecutor:
                 self._remove(out, plan, gone, key if old_key is None else old_key, id, form, lsn)
                 return
             if verdict is Verdict.ENTERS:
-                emit(out, plan, b"c", NO_ROW, row, key, id, form, lsn)
+                self._emit(out, plan, b"c", NO_ROW, row, key, id, form, lsn)
                 return
         if old_key is None or old_key == key or self._failure is not None:
-            emit(out, plan, b"u", before, row, key, id, form, lsn)
+            self._emit(out, plan, b"u", before, row, key, id, form, lsn)
             return
         new_key, id_after = (("__debezium.newkey", key or b"null"),), id + b"/c"
         self._remove(out, plan, before, old_key, id, form, lsn, new_key)
-        emit(out, plan, b"c", NO_ROW, row, key, id_after, form, lsn, (("__debezium.oldkey", old_key),))
+        self._emit(out, plan, b"c", NO_ROW, row, key, id_after, form, lsn, (("__debezium.oldkey", old_key),))
 
     def _delete(self, frame: bytes, out: EncodedBatch) -> None:
-        plan = self._plan(_U32(frame, 26)[0])
+        plan = self._plan(_U32(frame, 26)[0], out)
         change = self._change
         self._change = change + 1
         if plan is None:
@@ -302,18 +285,11 @@ class PythonExecutor:
         elif isinstance(message, Commit):
             self._commit(message, out)
         elif isinstance(message, Relation):
-            self._announce(message)
+            self._tables.announce(message)
         elif isinstance(message, Truncate):
             self._truncate(message, _U64(frame, 1)[0], out)
         elif isinstance(message, LogicalMessage):
             self._logical_message(message, out)
-
-    def _announce(self, relation: Relation) -> None:
-        """From here on the rows of a table have this shape; what that means is found out when the first of them comes."""
-        oid = relation.oid
-        self._relations[oid] = relation
-        for told in (self._plans, self._varying, self._former, self._padded):
-            told.pop(oid, None)
 
     def _begin(self, message: Begin, out: EncodedBatch) -> None:
         before = self._transaction
@@ -345,7 +321,7 @@ class PythonExecutor:
         told = (("cascade", message.cascade), ("restart_identity", message.restart_identity))
         options = [name for name, is_given in told if is_given]
         for oid in message.relations:
-            plan = self._plan(oid)
+            plan = self._plan(oid, out)
             change = self._change
             self._change = change + 1
             if plan is None or (plan.conditions and self._judged(plan, "t", None, None) is Verdict.FAILS):
@@ -364,47 +340,22 @@ class PythonExecutor:
         if message.prefix not in self._settings.messages:
             return
         if message.transactional:
-            id, form = b"%bm%d" % (self._id_prefix, number), self._said
-            if form is None or form.number != self._transaction.number:
-                form = self._said = self._messages.logged(self._transaction)
+            id = b"%bm%d" % (self._id_prefix, number)
         else:
             id = self._prefix_of(message.lsn) + b"m"
-            now = Transaction(message.lsn, self._now_us(), None, self._transaction.commit_lsn or None, -1)
-            form = self._messages.logged(now)
-        prefix = json.dumps(message.prefix, ensure_ascii=False).encode()
-        content = b'"%b"' % base64.b64encode(message.content)
-        key = b'{"prefix":%b}' % prefix
-        value, headers = form.message(prefix, content, message.lsn, key, id)
-        out.add(self._settings.message_topic, key, value, id, headers)
+        self._messages.add(out, message, id, self._transaction)
 
     # -- parts of events
 
-    def _plan(self, oid: int) -> TablePlan | None:
+    def _plan(self, oid: int, out: EncodedBatch) -> TablePlan | None:
         try:
             return self._plans[oid]
         except KeyError:
             pass
-        plan = self._varying.get(oid)
-        if plan is None:
-            return self._plan_of_first_row(oid)
-        now = self._planner.as_of_now(plan)
-        if now is not plan:
-            self._former[oid] = plan
-        self._varying[oid] = self._plans[oid] = now
-        return now
-
-    def _plan_of_first_row(self, oid: int) -> TablePlan | None:
-        """A table with composite types is looked at again in every batch."""
-        relation = self._relations.get(oid)
-        if relation is None:
-            raise malformed("a change of a table that it did not announce", 26)
-        plan = self._plans[oid] = self._planner.of_relation(relation)
-        if plan is not None and self._planner.varies(plan):
-            self._varying[oid] = plan
-        now = self._transaction
+        plan, now = self._tables.plan(oid), self._transaction
         id = b"%b%d/schema" % (self._id_prefix, self._change)
         place = Place(now.commit_lsn, now.committed_us, now.xid)
-        self._announcer.add(self._out, self._planner.changes(), id, place)
+        self._announcer.add(out, self._planner.changes(), id, place)
         return plan
 
     def _emit(
@@ -422,6 +373,15 @@ class PythonExecutor:
     ) -> None:
         """One event with a row in ``after``, validated; it may go to the dead letters instead of its topic."""
         after, values, missing = row
+        if plan.special:
+            made = finished(plan, self._failure, op, key, id, before, after, missing)
+            self._failure = None
+            if made is None:
+                self._unfit = None
+                return
+            if made.wrong is not None and (self._unfit is None or isinstance(made.wrong, Failure)):
+                self._unfit = made.wrong
+            before, after = made.before, made.after
         metadata = NO_ROW if self._metadata is None else self._counted(plan)
         value, own = form.row(op, before, after, lsn, key, id, missing, metadata)
         if own is not None:
@@ -433,34 +393,9 @@ class PythonExecutor:
         if violation is not None:
             self._unfit = None
             topic, headers = self._invalid.handle(violation, plan, key, id, headers)
-        if plan.before_value:
+        if plan.prefixed:
             key, value = key and plan.before_key + key, plan.before_value + value
         out.add(topic, key, value, id, headers)
-
-    def _finish(
-        self,
-        out: EncodedBatch,
-        plan: TablePlan,
-        op: bytes,
-        before: bytes,
-        row: Row,
-        key: bytes | None,
-        id: bytes,
-        form: LogForm,
-        lsn: int,
-        headers: Headers | None = None,
-    ) -> None:
-        """As `_emit`, for tables with filters or functions."""
-        after, values, missing = row
-        made = finished(plan, self._failure, op, key, id, before, after, missing)
-        self._failure = None
-        if made is None:
-            self._unfit = None
-            return
-        if made.wrong is not None and (self._unfit is None or isinstance(made.wrong, Failure)):
-            self._unfit = made.wrong
-        row = (made.after, values, missing)
-        self._emit(out, plan, op, made.before, row, key, id, form, lsn, headers)
 
     def _remove(
         self,
@@ -487,7 +422,7 @@ class PythonExecutor:
         bare, topic, told = key, plan.topic, headers if own is None else own + (headers or ())
         if refused is not None:
             topic, told = self._invalid.handle(refused, plan, key, id, told)
-        if plan.before_value:
+        if plan.prefixed:
             key, value = key and plan.before_key + key, value and plan.before_value + value
         out.add(topic, key, value, id, told)
         if forget and value is not None and refused is None:
@@ -496,30 +431,14 @@ class PythonExecutor:
             out.add(plan.topic, key, None, id, headers if own is None else own + (headers or ()))
 
     def _sent(self, plan: TablePlan, old: Tuple, *, is_key: bool) -> list[Any]:
-        """What the server sent of an old row. With a key only its columns mean something; what is null in a partition's may
-        not have been sent."""
-        columns: Sequence[int] = range(len(old))
-        if is_key:
-            columns = plan.identity_columns
-        elif None in old and self._is_padded(plan):
-            columns = [index for index in columns if old[index] is not None]
-        values: list[Any] = [UNCHANGED] * len(old)
-        for index in columns:
-            values[index] = old[index]
-        return values
+        is_padded = not is_key and None in old and self._tables.is_padded(plan)
+        return sent_of(plan, old, is_key=is_key, is_padded=is_padded)
 
     def _old(self, plan: TablePlan, sent: list[Any]) -> tuple[bytes, bytes | None]:
         """The JSON of what was sent of an old row, and its key. `sent` becomes JSON in place."""
         before, _ = self._convert(plan, sent)
         self._unfit = None
         return before, key_of(plan, sent)
-
-    def _is_padded(self, plan: TablePlan) -> bool:
-        """Asked once after each announcement, when an old row with nulls comes."""
-        oid = plan.table.oid
-        if oid not in self._padded:
-            self._padded[oid] = self._planner.pads(plan)
-        return self._padded[oid]
 
     def _form(self, plan: TablePlan) -> LogForm:
         form = plan.logged
@@ -571,7 +490,6 @@ class PythonExecutor:
         place_of_change = Place(lsn, batch.taken_us, None)
         self._announcer.add(out, self._planner.changes(), prefix + b"schema", place_of_change)
         marks = batch.marks
-        emit = self._finish if plan.special else self._emit
         if batch.afresh:
             empty, headers = plain.truncated((), lsn, prefix + b"t")
             out.add(plan.topic, None, empty and plan.before_value + empty, prefix + b"t", headers)
@@ -586,4 +504,4 @@ class PythonExecutor:
                 place = plan.id_template % plan.id_of(fields)
             form = plan.form.logged(read, marks[number].encode()) if number in marks else plain
             row = (after, fields, missing)
-            emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)
+            self._emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)

@@ -243,7 +243,7 @@ class QueryExecutor:
         topic = plan.topic
         if violation is not None:
             topic, headers = self._invalid.handle(violation, plan, key, id, headers)
-        if plan.before_value:
+        if plan.prefixed:
             key, value = key and plan.before_key + key, plan.before_value + value
         out.add(topic, key, value, id, headers)
 
@@ -326,7 +326,7 @@ class QueryExecutor:
         topic = plan.topic
         if refused is not None:
             topic, headers = self._invalid.handle(refused, plan, key, id, headers)
-        if plan.before_value:
+        if plan.prefixed:
             key, value = key and plan.before_key + key, value and plan.before_value + value
         out.add(topic, key, value, id, headers)
         if forget and value is not None and refused is None:

@@ -76,6 +76,20 @@ def fill(plan: TablePlan, values: list[Any], old: Sequence[Any], *, whole_row: b
             values[index] = old[index]
 
 
+def sent_of(plan: TablePlan, old: Sequence[Any], *, is_key: bool, is_padded: bool) -> list[Any]:
+    """What the server sent of an old row. With a key only its columns mean something; what is null in a padded one, of a
+    partition, may not have been sent."""
+    columns: Sequence[int] = range(len(old))
+    if is_key:
+        columns = plan.identity_columns
+    elif is_padded:
+        columns = [index for index in columns if old[index] is not None]
+    values: list[Any] = [UNCHANGED] * len(old)
+    for index in columns:
+        values[index] = old[index]
+    return values
+
+
 def find_violation(
     plan: TablePlan, gate: Gate, values: Sequence[Any], after: bytes, missing: tuple[bytes, ...]
 ) -> Violation | None:

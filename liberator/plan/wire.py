@@ -53,7 +53,7 @@ class Wire:
             row = derive(self._name(plan.topic), columns, self._naming(table), strict=False)
         schemas = event_schemas(plan.topic, row, columns, key, self._value)
         prefixes = {part: self._prefix(plan.topic, part, schema) for part, schema in schemas.items()}
-        plan.before_key, plan.before_value = prefixes.get("key", b""), prefixes["value"]
+        plan.before_key, plan.before_value, plan.prefixed = prefixes.get("key", b""), prefixes["value"], True
 
     def _prefix(self, topic: str, part: Part, schema: Contract) -> bytes:
         name = subject(self._strategy, topic, schema["title"], part)
