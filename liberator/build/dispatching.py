@@ -7,7 +7,7 @@ by `sink`, and by whoever wants to push a stream somewhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +15,33 @@ from typing import TYPE_CHECKING, cast
 
 from liberator.build.accepting import accepts
 from liberator.build.outputs import Outputs
+from liberator.change import Event
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
 from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
+from liberator.errors import ConfigError
 from liberator.function.checked import CheckedInvocations
 from liberator.function.idempotent import IdempotentInvocations
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
+from liberator.webhook.desk import AnsweringInvocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
     from liberator.config.sink import TriggerSettings
+    from liberator.webhook.desk import Desk
 
 LAG_INTERVAL = 10.0
 """Seconds between two looks how far behind the group is, for those who watch."""
 
 COMMIT_INTERVAL = 0.5
 """Seconds between two commits to a broker."""
+
+_BESIDES = 5.0
+"""Seconds that a request waits beyond the time of the function before it, and its own."""
+
+_LAST_ANSWERS = 1.0
+"""Seconds for answers that are on their way when a webhook ends."""
 
 DRAIN = 8.0
 """Seconds for what is under way when the connector is asked to end; the rest of ten is for leaving the group."""
@@ -57,27 +67,65 @@ def make_dispatch(
     """
     outputs = Outputs(config)
     with ExitStack() as stack:
-        consumer = make_consumer(config, until)
+        desk = None if config.webhook is None else make_desk(config, until)
+        consumer = desk or make_consumer(config, until)
         stack.callback(consumer.close)
         publisher = make_publisher(config)
         stack.callback(publisher.close)
         function: Invocations = CheckedInvocations(invocations(), outputs.check)
         stack.callback(function.close, 0.0)
         idempotent = None if config.policy.idempotency is None else make_idempotent(config, function)
+        function = idempotent or function
+        if desk is not None:
+            function = AnsweringInvocations(function, desk)
         stack.pop_all()
+
+    def remember(events: Sequence[Event]) -> None:
+        if idempotent is not None:
+            idempotent.remember(events)
+        if desk is not None:
+            desk.done(events)
+
     return Dispatch(
         consumer,
         (config.stream and config.stream.topics) or config.reads,
         make_trigger(config, until),
-        idempotent or function,
+        function,
         publisher,
         dispatch_settings(config, until),
         output=outputs.encode,
         given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
         accepts=accepts(config),
         watch=watch,
-        remember=idempotent.remember if idempotent is not None else lambda events: None,
+        remember=remember,
     )
+
+
+def make_desk(config: SinkConfig, until: Until) -> Desk:
+    """Where requests wait for the function; it listens already. Raises `ConfigError`, `PreconditionError`."""
+    from liberator.signature import secret_of
+    from liberator.webhook.desk import Desk
+    from liberator.webhook.server import WebhookServer, WebhookSettings
+
+    hook = config.webhook
+    assert hook is not None
+    if until.once:
+        raise ConfigError(
+            "a webhook waits for requests: there is no moment when all of them are done",
+            code="config.once",
+            where=config.where("trigger"),
+            fix="leave --once out, or write --max-events N",
+        )
+    desk = Desk(config.name)
+    settings = WebhookSettings(
+        path=hook.path,
+        secrets=[secret_of(secret) for secret in hook.secret],
+        largest=hook.largest,
+        patience=2 * config.policy.timeout + _BESIDES,
+    )
+    server = WebhookServer(hook.listen, desk, settings)
+    desk.closing = lambda: server.stop(_LAST_ANSWERS)
+    return desk
 
 
 def make_idempotent(config: SinkConfig, function: Invocations) -> IdempotentInvocations:
@@ -188,12 +236,14 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     """What the policy says."""
     policy = config.policy
     retry, given_up = policy.retry, policy.on_failure
+    # Who posts an event has it, and is told: trying again is up to him.
+    attempts = 1 if config.webhook else retry.attempts
     if config.stream is None and given_up == "dead_letter":
         # There is no event to keep: the next time calls again. Whoever calls once wants to know.
         given_up = "stop" if until.once else "skip"
     return DispatchSettings(
-        order=policy.order,
-        retry=Retry(retry.attempts, retry.initial, retry.max, retry.factor, retry.jitter),
+        order=policy.order if config.stream else "none",
+        retry=Retry(attempts, retry.initial, retry.max, retry.factor, retry.jitter),
         bisect=policy.bisect,
         on_failure=given_up,
         dead_letter_topic=config.dead_letter_topic,

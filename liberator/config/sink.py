@@ -29,6 +29,8 @@ from liberator.config.sink_values import (
     Command,
     Filter,
     FunctionName,
+    HookPath,
+    HookSecret,
     IdStore,
     PythonTarget,
     StartAt,
@@ -36,6 +38,7 @@ from liberator.config.sink_values import (
     TopicPattern,
     Topics,
     WebUrl,
+    is_loopback,
 )
 from liberator.config.stage import topic_prefix
 from liberator.config.urls import Url
@@ -47,6 +50,7 @@ from liberator.config.values import (
     Delay,
     Duration,
     FolderPath,
+    Listen,
     Setting,
     Size,
     WholeNumber,
@@ -82,12 +86,23 @@ class StreamSettings(Section):
         return self
 
 
+def _as_secrets(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _text_or_texts(schema: dict[str, Any]) -> None:
+    one = schema.pop("items")
+    del schema["type"]
+    del schema["default"]
+    schema["anyOf"] = [one, {"type": "array", "items": one, "minItems": 1}]
+
+
 class TriggerSettings(Section):
     """When the function starts on what the stream holds."""
 
-    on: Literal["stream", "lag", "schedule"] = "stream"
-    """What starts it: `stream`, the events themselves; `lag`, so many of them; `schedule`, the time. On lag and on schedule
-    everything is done that the stream holds."""
+    on: Literal["stream", "lag", "schedule", "webhook"] = "stream"
+    """What starts it: `stream`, the events themselves; `lag`, so many of them; `schedule`, the time; `webhook`, a request
+    that somebody posts, without a stream. On lag and on schedule everything is done that the stream holds."""
     batch_size: WholeNumber = Field(default=100, ge=1, le=1_000_000)
     """Most events of an invocation; so many are enough to start."""
     batch_window: Delay = Field(default=0.5, json_schema_extra={"default": "500ms"})
@@ -105,6 +120,19 @@ class TriggerSettings(Section):
     timezone: str = "UTC"
     """On schedule: the zone that cron is meant in, as Europe/Berlin. When clocks change, a job of a fixed time neither falls
     out nor runs twice."""
+    listen: Listen = "127.0.0.1:8080"
+    """On webhook: HOST:PORT that requests are posted to. Port 0 lets the system choose."""
+    path: HookPath = "/"
+    """On webhook: the path that they are posted to; on any other there is nothing."""
+    secret: Annotated[tuple[HookSecret, ...], BeforeValidator(_as_secrets)] = Field(
+        default=(), repr=False, json_schema_extra=_text_or_texts
+    )
+    """On webhook: the secret that requests are signed with, as Standard Webhooks does; during a rotation a list of those
+    that are good. Without one nobody is asked who he is, so only this machine may post."""
+    respond: Literal["result"] = "result"
+    """On webhook: `result` answers with what the function gives, when it has ended."""
+    largest: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
+    """On webhook: bytes that a body may have."""
     filter: Filter | None = Field(default=None, json_schema_extra=without_default)
     """A condition in CEL over after, before, op, key, value, headers, topic and id: events that it turns down are done
     without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after
@@ -127,6 +155,9 @@ class TriggerSettings(Section):
             if self.cron is None:
                 raise refusal("config.trigger", "a schedule has no cron", 'write cron: "*/5 * * * *"')
             self._schedule = schedule(self.cron, self.timezone)
+        if self.on == "webhook" and not self.secret and not is_loopback(self.listen):
+            what = "other machines can post to this address, and nothing tells who they are"
+            raise refusal("config.trigger", what, "write secret: ${HOOK_SECRET}, or listen: 127.0.0.1:8080")
         return self
 
 
@@ -138,6 +169,11 @@ _BELONGS = {
     "poll_interval": ("lag",),
     "cron": ("schedule",),
     "timezone": ("schedule",),
+    "listen": ("webhook",),
+    "path": ("webhook",),
+    "secret": ("webhook",),
+    "respond": ("webhook",),
+    "largest": ("webhook",),
 }
 
 
@@ -155,7 +191,7 @@ def _one_or_several(schema: dict[str, Any]) -> None:
 def _one_of_a_kind(triggers: tuple[TriggerSettings, ...]) -> tuple[TriggerSettings, ...]:
     if not triggers:
         raise refusal("config.trigger", "nothing would ever start the function", "leave trigger out")
-    for kind in ("stream", "lag"):
+    for kind in ("stream", "lag", "webhook"):
         if sum(trigger.on == kind for trigger in triggers) > 1:
             raise refusal("config.trigger", f"there are two triggers on {kind}", "keep one of them")
     return triggers
@@ -381,13 +417,17 @@ _ABOUT_EVENTS = ("commit", "max_age", "on_permanent", "bisect", "dead_letter_top
 def check_without_stream(config: SinkConfig) -> None:
     """What needs a stream is refused where there is none."""
     for trigger in config.trigger:
-        if trigger.on != "schedule":
-            fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule"
+        if trigger.on not in ("schedule", "webhook"):
+            fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule or webhook"
             raise refusal("config.stream", f"a trigger on {trigger.on} needs a stream", fix)
         if about := trigger.model_fields_set & {"batch_size", "batch_bytes"}:
             what = f"trigger.{min(about)} is about the events of a stream, and there is none"
             raise refusal("config.stream", what, "leave it out, or add a stream")
+    if config.webhook is not None:
+        _check_webhook(config)
     for key in _ABOUT_EVENTS:
+        if key == "idempotency" and config.webhook is not None:
+            continue
         if key in config.policy.model_fields_set:
             what = f"policy.{key} is about the events of a stream, and there is none"
             raise refusal("config.stream", what, "leave it out, or add a stream")
@@ -396,6 +436,20 @@ def check_without_stream(config: SinkConfig) -> None:
         raise refusal(
             "config.output", "output.topic has no broker: there is no stream whose it could be", fix
         )
+
+
+def _check_webhook(config: SinkConfig) -> None:
+    """What an answer can't keep is refused."""
+    if len(config.trigger) > 1:
+        fix = "write a connector for each"
+        raise refusal("config.trigger", "a webhook stands alone: requests wait for their answers", fix)
+    remedy = config.function.asynchronous
+    if remedy is not None:
+        what = "an asynchronous call never says that it is done, so nothing could be answered"
+        raise refusal("config.trigger", what, f"write {remedy}")
+    for key in config.policy.model_fields_set & {"retry", "on_failure"}:
+        what = f"policy.{key} is not for a webhook: who posts an event keeps it, is told, and posts it again"
+        raise refusal("config.trigger", what, "leave it out")
 
 
 class SinkConfig(ConnectorConfig):
@@ -408,7 +462,7 @@ class SinkConfig(ConnectorConfig):
     context: str | None = Field(default=None, min_length=1, json_schema_extra=without_default)
     """The bounded context that it belongs to, for people."""
     stream: StreamSettings | None = Field(default=None, json_schema_extra=without_default)
-    """The stream whose events start the function. Without one a schedule starts it."""
+    """The stream whose events start the function. Without one a schedule or a webhook starts it."""
     trigger: Annotated[
         tuple[TriggerSettings, ...], BeforeValidator(_as_list), AfterValidator(_one_of_a_kind)
     ] = Field(default=(TriggerSettings(),), json_schema_extra=_one_or_several)
@@ -444,6 +498,10 @@ class SinkConfig(ConnectorConfig):
         if self.stream is None:
             check_without_stream(self)
             return self
+        if self.webhook is not None:
+            what = "a webhook is answered by the function, so there is no stream in between"
+            fix = "leave stream out; or take events with a sidecar, which puts them into one"
+            raise refusal("config.trigger", what, fix)
         remedy = self.function.asynchronous
         if remedy is not None and self.policy.commit == "after":
             what = "an asynchronous call never says that it is done, so nothing could be committed after it"
@@ -453,6 +511,11 @@ class SinkConfig(ConnectorConfig):
                 what = f"{key} is a topic that the stream reads: the function would feed itself"
                 raise refusal("config.cycle", what, "publish to another topic")
         return self
+
+    @property
+    def webhook(self) -> TriggerSettings | None:
+        """The trigger on webhook; None: something else starts it."""
+        return next((trigger for trigger in self.trigger if trigger.on == "webhook"), None)
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,7 @@ write it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from datetime import datetime
@@ -28,6 +29,7 @@ from liberator.config.urls import Url, split_url
 from liberator.config.values import FOLDER, POSTGRES_SCHEMES, PublishUrl, refusal
 from liberator.errors import ConfigError
 from liberator.expression import Expression, condition
+from liberator.signature import secret_of
 
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"
 _PYTHON = r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
@@ -150,6 +152,41 @@ def _web_url(value: Any) -> Url:
 
 
 WebUrl = Annotated[Url, PlainValidator(_web_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
+
+
+def _hook_path(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_PATH, value):
+        raise refusal("config.trigger", "this is no path of a URL", "write for example /hook")
+    return value
+
+
+_PATH = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
+HookPath = Annotated[
+    str, PlainValidator(_hook_path), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})
+]
+
+
+def _hook_secret(value: Any) -> str:
+    fix = "write ${HOOK_SECRET}: whsec_ and base64, as Standard Webhooks has it, or at least 16 characters"
+    if not isinstance(value, str) or len(value) < 16:
+        raise refusal("config.trigger", "this is no secret that could be kept", fix)
+    try:
+        secret_of(value)
+    except ValueError:
+        raise refusal("config.trigger", "what follows whsec_ is no base64", fix) from None
+    return value
+
+
+HookSecret = Annotated[str, PlainValidator(_hook_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def is_loopback(listen: str) -> bool:
+    """Is HOST:PORT an address that only this machine reaches?"""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _function_name(value: Any) -> str:

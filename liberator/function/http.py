@@ -8,9 +8,6 @@ are not followed: they would carry events, and a signature, to where nobody has 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +26,7 @@ from liberator.errors import ConfigError, FunctionError
 from liberator.function import cloudevent
 from liberator.function.context import Context
 from liberator.protocols import Outcome, Output
+from liberator.signature import secret_of, signed
 
 Format = Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"]
 
@@ -183,19 +181,9 @@ class HttpFunction:
         )
 
 
-def signed(secret: bytes, id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks 1.0. timestamp: seconds since the Unix epoch."""
-    content = b"%b.%d.%b" % (id.encode(), timestamp, body)
-    digest = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
-    return {"webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{digest}"}
-
-
 def _secret(text: str) -> bytes:
-    """Of Standard Webhooks: base64 behind ``whsec_``; anything else is taken as it is."""
-    if not text.startswith("whsec_"):
-        return text.encode()
     try:
-        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        return secret_of(text)
     except ValueError:
         raise ConfigError(
             "what follows whsec_ is no base64",

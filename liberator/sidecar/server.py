@@ -7,18 +7,17 @@ event is durable. Serves the pages of `observe` too, so that an application's su
 from __future__ import annotations
 
 import logging
-import socket
-import socketserver
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import liberator
 from liberator.errors import LiberatorError
+from liberator.inbound.body import BodyRefused, has_body, read_body
+from liberator.inbound.listener import Listener
 from liberator.observe.server import Pages, bind
 from liberator.plan.outbox import Entry
 from liberator.sidecar.answer import Answer, Refused, refused
@@ -29,7 +28,6 @@ from liberator.sidecar.writer import Writer
 
 log = logging.getLogger(__name__)
 
-_MOST_CONNECTIONS = 512
 _IDLE = 75.0
 """Seconds without a request after which a connection is closed; longer than clients keep theirs as a rule."""
 
@@ -37,8 +35,6 @@ _RETRY_AFTER = 2
 """Seconds."""
 
 _JSON = "application/json"
-_LONGEST_CHUNK_LINE = 1024
-_MOST_DISCARDED = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,99 +58,35 @@ class SidecarServer:
         self._server.pages, self._server.settings = dict(pages), settings
         bound = self._server.server_address
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """Where it listens, as a URL without a path."""
-        host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._server.url
 
     def start(self) -> None:
         """Answer from now on. Once only."""
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="sidecar", daemon=True
-        )
-        self._thread.start()
+        self._server.start("sidecar")
 
     def drain(self, timeout: float) -> bool:
         """Take no new connections, and wait until the requests under way are answered; True: they are. What comes through
         connections that are there already is told to come again."""
         self._server.draining = True
-        self._stop_listening()
+        self._server.stop()
         return self._server.busy.wait_for_none(timeout)
 
     def close(self) -> None:
         """Free the port. Idempotent."""
-        self._stop_listening()
-
-    def _stop_listening(self) -> None:
-        if self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._thread = None
-        self._server.server_close()
+        self._server.stop()
 
 
-class _Busy:
-    """How many requests are under way."""
+class _Server(Listener):
+    """With what its handlers ask."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._count = 0
-
-    def __enter__(self) -> None:
-        with self._changed:
-            self._count += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._count -= 1
-            if not self._count:
-                self._changed.notify_all()
-
-    def wait_for_none(self, timeout: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._count, timeout)
-
-
-class _Server(ThreadingHTTPServer):
-    """One thread a connection, at most `_MOST_CONNECTIONS` at a time; further ones are turned away at once."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = _MOST_CONNECTIONS
     judge: Judge
     writer: Writer
     pages: dict[str, Pages]
     settings: ServerSettings
-
-    def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
-        self.address_family = family
-        self.draining = False
-        self.busy = _Busy()
-        self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own asks DNS for the host's name, which can take seconds and is of no use here.
-        socketserver.TCPServer.server_bind(self)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            log.warning("more than %d connections: one is turned away", _MOST_CONNECTIONS)
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a request failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -170,12 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, _ = self.path.partition("?")
         if path == ROOT or path.startswith(f"{ROOT}/"):
-            answer = refused(405, "method", "events are sent with POST", close=self._has_body()).answer
+            answer = refused(405, "method", "events are sent with POST", close=has_body(self.headers)).answer
             return self._answer(answer)
         part = next((name for name in self.server.pages if name and path.startswith(f"{name}/")), "")
         page = self.server.pages[part].get(path.removeprefix(part), self.headers.get("Accept", ""))
         status, body, content_type = page
-        return self._write(status, body, content_type, close=self._has_body())
+        return self._write(status, body, content_type, close=has_body(self.headers))
 
     do_HEAD = do_GET
 
@@ -208,8 +140,11 @@ class _Handler(BaseHTTPRequestHandler):
         if "Origin" in self.headers:
             # A browser on this machine may be steered by a foreign page: it always says Origin.
             raise refused(403, "origin", "requests of web pages are not taken", close=True)
-        body = self._body()
         server = self.server
+        try:
+            body = read_body(self.headers, self.rfile, server.settings.largest, "limits.event")
+        except BodyRefused as error:
+            raise refused(error.status, error.code, error.what, close=True) from None
         if server.draining:
             raise refused(503, "stopping", "the sidecar is stopping", retry_after=_RETRY_AFTER, close=True)
         entry = read_event(self.path, self._http_headers(), body, server.settings.reading)
@@ -237,64 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _http_headers(self) -> HttpHeaders:
         return self.headers
-
-    # -- bodies
-
-    def _has_body(self) -> bool:
-        return self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
-
-    def _body(self) -> bytes:
-        encoding = self.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            raise refused(415, "content_encoding", "compressed bodies are not supported", close=True)
-        if self.headers.get_all("Transfer-Encoding"):
-            if self.headers["Transfer-Encoding"].lower() != "chunked" or "Content-Length" in self.headers:
-                raise refused(400, "framing", "the length of the body can't be told", close=True)
-            return self._chunks()
-        lengths = set(self.headers.get_all("Content-Length", ["0"]))
-        length = lengths.pop()
-        if lengths or not (length.isascii() and length.isdigit()):
-            raise refused(400, "framing", "the length of the body can't be told", close=True)
-        self._may_be(int(length), int(length))
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            raise refused(400, "framing", "the body ended too early", close=True)
-        return body
-
-    def _chunks(self) -> bytes:
-        """RFC 9112, section 7.1."""
-        body = bytearray()
-        while True:
-            line = self.rfile.readline(_LONGEST_CHUNK_LINE)
-            size = line.partition(b";")[0].strip()
-            if (
-                not line.endswith(b"\r\n")
-                or not size
-                or len(size) > 8
-                or size.strip(b"0123456789abcdefABCDEF")
-            ):
-                raise refused(400, "framing", "the body's chunks can't be read", close=True)
-            length = int(size, 16)
-            if not length:
-                break
-            self._may_be(len(body) + length)
-            chunk = self.rfile.read(length + 2)
-            if len(chunk) < length + 2 or not chunk.endswith(b"\r\n"):
-                raise refused(400, "framing", "the body's chunks can't be read", close=True)
-            body += chunk[:-2]
-        while self.rfile.readline(_LONGEST_CHUNK_LINE).rstrip(b"\r\n"):
-            continue  # trailers mean nothing here
-        return bytes(body)
-
-    def _may_be(self, length: int, coming: int = 0) -> None:
-        """coming: bytes that are taken from the connection in spite of it, as a rule: whoever is still sending when the
-        connection ends does not see the answer."""
-        largest = self.server.settings.largest
-        if length > largest:
-            left = min(coming, _MOST_DISCARDED)
-            while left and (read := self.rfile.read(min(left, 1 << 16))):
-                left -= len(read)
-            raise refused(413, "too_large", f"an event may have {largest} bytes (limits.event)", close=True)
 
     # -- answers
 
@@ -338,3 +215,6 @@ def _refused_by_topic(error: LiberatorError | None, about: dict[str, Any]) -> An
     assert error is not None
     status = 413 if error.code == "publish.too_large" else 422
     return Answer(status, {"error": error.what, "code": error.code, **about})
+
+
+_Server.handler = _Handler

@@ -261,7 +261,7 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
 @pytest.mark.parametrize(
     ("parts", "more", "what"),
     [
-        ({}, "trigger: {on: webhook, listen: '127.0.0.1:8080', path: /hook}", "trigger.on: webhook"),
+        ({"stream": "null"}, "trigger: {on: webhook, respond: accepted}", "trigger.respond: accepted"),
         ({}, "trigger: [{on: stream}, {on: file, path: 'incoming/*.json'}]", "trigger.on: file"),
         ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),

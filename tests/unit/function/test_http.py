@@ -20,8 +20,9 @@ import pytest
 from liberator.change import Event
 from liberator.errors import ConfigError
 from liberator.function.context import Context
-from liberator.function.http import HttpFunction, HttpSettings, signed
+from liberator.function.http import HttpFunction, HttpSettings
 from liberator.protocols import Outcome
+from liberator.signature import signed
 
 NOW = 1_700_000_000.0
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
