@@ -40,6 +40,9 @@ COMMIT_INTERVAL = 0.5
 _BESIDES = 5.0
 """Seconds that a request waits beyond the time of the function before it, and its own."""
 
+_FEWEST_CONNECTIONS, _MOST_CONNECTIONS = 8, 512
+"""At a time: as many bodies as the memory holds, within these bounds."""
+
 _LAST_ANSWERS = 1.0
 """Seconds for answers that are on their way when a webhook ends."""
 
@@ -116,11 +119,13 @@ def make_desk(config: SinkConfig, until: Until) -> Desk:
             where=config.where("trigger"),
             fix="leave --once out, or write --max-events N",
         )
-    desk = Desk(config.name)
+    connections = max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, config.limits.memory // hook.largest))
+    desk = Desk(config.name, most=connections)
     settings = WebhookSettings(
         path=hook.path,
         secrets=[secret_of(secret) for secret in hook.secret],
         largest=hook.largest,
+        connections=connections,
         patience=2 * config.policy.timeout + _BESIDES,
     )
     server = WebhookServer(hook.listen, desk, settings)

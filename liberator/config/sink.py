@@ -29,6 +29,7 @@ from liberator.config.sink_values import (
     Command,
     Filter,
     FunctionName,
+    GatewayUrl,
     HookPath,
     HookSecret,
     IdStore,
@@ -229,7 +230,7 @@ class LambdaSettings(Section):
 class OpenFaasSettings(Section):
     """A function behind an OpenFaaS gateway."""
 
-    gateway: WebUrl
+    gateway: GatewayUrl
     """The gateway: http://HOST:8080. It may be in a private network."""
     function: FunctionName
     """Name of the function, with its namespace if it is not in the default one: notify.staging."""

@@ -154,6 +154,18 @@ def _web_url(value: Any) -> Url:
 WebUrl = Annotated[Url, PlainValidator(_web_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
+def _gateway_url(value: Any) -> Url:
+    url = _web_url(value)
+    if "?" in url or "#" in url:
+        raise refusal(
+            "config.url", "this is no address of a gateway: names follow it", "write http://HOST:8080"
+        )
+    return url
+
+
+GatewayUrl = Annotated[Url, PlainValidator(_gateway_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
+
+
 def _hook_path(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(_PATH, value):
         raise refusal("config.trigger", "this is no path of a URL", "write for example /hook")

@@ -41,17 +41,17 @@ class Busy:
 class Listener(ThreadingHTTPServer):
     """At most `most` connections at a time; further ones are turned away at once. handler: serves one."""
 
-    most: ClassVar[int] = 512
     handler: ClassVar[type[BaseHTTPRequestHandler]]
     request_queue_size = 512
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
+    def __init__(self, address: tuple[str, int], family: socket.AddressFamily, most: int = 512) -> None:
+        self._most = most
         self.address_family = family
         self.draining = False
         self.busy = Busy()
-        self._places = threading.BoundedSemaphore(self.most)
+        self._places = threading.BoundedSemaphore(most)
         self._thread: threading.Thread | None = None
         super().__init__(address, self.handler)
 
@@ -86,7 +86,7 @@ class Listener(ThreadingHTTPServer):
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
-            log.warning("more than %d connections: one is turned away", self.most)
+            log.warning("more than %d connections: one is turned away", self._most)
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:

@@ -55,11 +55,12 @@ _KEPT_BACK = frozenset(
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """path: that is posted to. secrets: of which one has signed a request; none: nobody is asked. largest: bytes of a body.
-    patience: seconds that a request waits for its answer."""
+    connections: at a time, each of which may hold a body. patience: seconds that a request waits for its answer."""
 
     path: str
     secrets: Sequence[bytes]
     largest: int
+    connections: int
     patience: float
 
 
@@ -69,7 +70,9 @@ class WebhookServer:
     def __init__(
         self, listen: str, desk: Desk, settings: WebhookSettings, now: Callable[[], float] = time.time
     ) -> None:
-        self._server = bind(listen, _Server, "webhook")
+        self._server = bind(
+            listen, lambda address, family: _Server(address, family, settings.connections), "webhook"
+        )
         self._server.desk, self._server.settings, self._server.now = desk, settings, now
         self._server.start("webhook")
         log.info("listening", extra={"url": f"{self._server.url}{settings.path}"})
@@ -115,6 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
                 if error.close:
                     self.close_connection = True
                 self._answer(error.status, {"error": error.what, "code": f"webhook.{error.code}"})
+            except OSError:
+                raise  # the connection's
+            except Exception as error:  # a defect of ours: its text may hold a payload
+                log.error("a request failed with %s", type(error).__name__)
+                log.debug("where it failed", exc_info=True)
+                self.close_connection = True
+                self._answer(500, {"error": "a defect of the webhook", "code": "webhook.internal"})
 
     def do_GET(self) -> None:
         known = self.path.partition("?")[0] == self.server.settings.path

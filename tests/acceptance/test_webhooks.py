@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,6 +223,27 @@ def test_what_is_under_way_is_answered_before_it_ends(hook: Hook) -> None:
     hook.sink.stop(process)
     thread.join()
     assert [(answer.status, answer.body["outputs"]) for answer in answers] == [(200, ["late"])]
+
+
+def test_there_are_no_more_connections_than_the_memory_holds_bodies(hook: Hook) -> None:
+    hook.start("{python: 'functions:note', in_process: true}", more="limits: {memory: 8MiB}")
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = socket.create_connection(("127.0.0.1", hook.port))
+            stack.callback(connection.close)
+            connection.sendall(b"POST /hook HTTP/1.1\r\nContent-Length: 2\r\n\r\n{")
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+            hook.post(b"{}")
+        connection.sendall(b"}")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    hook.sink.wait_for(lambda: _answers(hook), "a place that is free again")
+
+
+def _answers(hook: Hook) -> bool:
+    try:
+        return hook.post(b"{}").status == 200
+    except (http.client.HTTPException, ConnectionError):
+        return False
 
 
 @pytest.mark.parametrize(

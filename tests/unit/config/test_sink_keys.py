@@ -107,6 +107,12 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
             "function.openfaas.gateway",
         ),
         (
+            {"function": "{openfaas: {gateway: 'http://g?x=1', function: f}}"},
+            "",
+            "config.url",
+            "function.openfaas.gateway",
+        ),
+        (
             {"function": "{openfaas: {gateway: 'http://g', function: a/b}}"},
             "",
             "config.function",
@@ -310,6 +316,12 @@ def test_what_is_about_sources_refuses_a_file_of_sinks(write: Write) -> None:
         ({"trigger": {"batch_size": 5}}, True),
         ({"trigger": [{"on": "stream", "batch_window": "1s"}]}, True),
         ({"observe": False, "policy": {"timeout": "${T}"}}, True),
+        ({"trigger": {"on": "webhook", "secret": "${S}"}, "stream": None}, True),
+        (
+            {"trigger": {"on": "webhook", "secret": ["${NEW}", "${OLD}"], "path": "/hook"}, "stream": None},
+            True,
+        ),
+        ({"trigger": {"on": "webhook", "respond": "maybe"}}, False),
         ({"trigger": {"batch_syze": 5}}, False),
         ({"function": {"python": "x"}}, False),
         ({"source": {"url": "postgresql://db"}}, False),
