@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.event_contracts import check_events, diff_events, nothing_to_derive
+from liberator.build.event_contracts import event_schemas as outbox_schemas
 from liberator.build.parts import make_envelope, selection
 from liberator.build.query import default_schema
 from liberator.build.streams import Stream, streams_of
@@ -22,6 +23,7 @@ from liberator.contract.migration import Break, Contract, breaks, objections, re
 from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, subject
 from liberator.contract.store import ContractStore
 from liberator.errors import ContractError
+from liberator.plan.outbox_wire import event_subject
 from liberator.plan.wire import event_schemas
 
 if TYPE_CHECKING:
@@ -166,20 +168,26 @@ def diff_schemas(
 
 
 def register_schemas(
-    config: SourceConfig, folder: Path, settings: RegistrySettings, strategy: Strategy
+    config: SourceConfig, folder: Path, settings: RegistrySettings, strategy: Strategy | None
 ) -> Iterator[dict[str, Any]]:
-    """Register the schemas of the values and keys of every captured table; one row for each.
+    """Register the schemas of the values and keys of every captured table, of an outbox those of the values of every event
+    type with a stored contract; one row for each. strategy: None: as connectors do by default.
 
     Raises `ContractError` for the first that the registry does not take.
     """
-    if config.source.mode == "outbox":
-        raise nothing_to_derive()
     client, envelope = RegistryClient(settings), make_envelope(config, "")
+    if config.source.mode == "outbox":
+        for topic, type, schema in outbox_schemas(config, ContractStore(folder)):
+            name = event_subject(strategy or "topic_record_name", topic, type)
+            schema_id = client.register(name, schema)
+            row = {"connector": config.name, "topic": topic, "part": "value", "subject": name}
+            yield {**row, "id": schema_id}
+        return
     for stream in streams_of(config, ContractStore(folder)):
         row = stream.held if stream.versions else stream.following
         schemas = event_schemas(stream.published, row, stream.types, stream.key, envelope.schema)
         for part, registered in schemas.items():
-            name = subject(strategy, stream.published, registered["title"], part)
+            name = subject(strategy or "topic_name", stream.published, registered["title"], part)
             schema_id = client.register(name, registered)
             yield {
                 "connector": config.name,

@@ -54,6 +54,8 @@ def _judge_of_source(config: SourceConfig, *, validate: bool) -> Judge:
             )
         if letter.value is None:
             return None
+        if config.schema_.registry is not None and letter.value.startswith(b"\0"):
+            return "it begins with the id of the schema of its time, which it breaks, whatever the contract says now"
         reason = _payload(letter, contract) if outbox else _row(letter, config.format.envelope, contract)
         return f"it breaks the contract of {letter.topic}: {reason}" if reason else None
 

@@ -16,6 +16,7 @@ from liberator.contract.diff import Difference, differences
 from liberator.contract.migration import Break, Contract, readers
 from liberator.contract.store import ContractStore, folder_of_type
 from liberator.errors import ConfigError
+from liberator.plan.outbox_wire import event_schema
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
@@ -58,12 +59,29 @@ def diff_events(
                 yield stream, before, after, each
 
 
+def event_schemas(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, str, Contract]]:
+    """(topic, type, schema of the values) of every event type with a contract, of which the newest version holds. The topic
+    is the one that is published to."""
+    for topic, type, published in _types(config, store):
+        held = store.load(topic, type)
+        if held is not None:
+            yield published, type, event_schema(type, held[1], config.source.outbox.envelope)
+
+
 def _stored(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, dict[int, Contract]]]:
     """What is stored under topics that this connector may publish to: ``<topic>/<folder of the type>``."""
+    for topic, type, _ in _types(config, store):
+        yield f"{topic}/{folder_of_type(type)}", store.versions(topic, type)
+
+
+def _types(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, str, str]]:
+    """(topic, type, topic with the stage) of everything that is stored under topics of this connector."""
     template = config.publish.topic
     places = dict.fromkeys(("schema", "table", "db", "aggregatetype", "type"), _PLACE)
-    spelled = config.without_stage(template.render(name=config.name, **places))
+    published = template.render(name=config.name, **places)
+    spelled = config.without_stage(published)
+    stage = published.removesuffix(spelled)
     pattern = re.compile(re.escape(spelled).replace(_PLACE, ".+"))
     for topic, type in store.event_types():
         if pattern.fullmatch(topic):
-            yield f"{topic}/{folder_of_type(type)}", store.versions(topic, type)
+            yield topic, type, stage + topic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liberator.build.outbox_rules import outbox_label, outbox_settings
-from liberator.build.parts import invalid_rows, now_ms, selection, type_options
+from liberator.build.parts import invalid_rows, make_event_wire, now_ms, selection, type_options
 from liberator.codec.debezium import Debezium
 from liberator.observe.telemetry import Telemetry
 from liberator.plan.outbox import Router
@@ -31,7 +31,9 @@ def log_outbox(
     )
     planner = Planner(plans, Debezium(config.name, system.database), None, source.connection)
     settings, label = outbox_settings(config, system.database), outbox_label(config)
-    router = Router(settings, invalid_rows(config, system.database, telemetry), label, now_ms)
+    wire = make_event_wire(config)
+    prefix = None if wire is None else wire.prefix
+    router = Router(settings, invalid_rows(config, system.database, telemetry), label, now_ms, prefix)
     log_outbox_settings = LogOutboxSettings(
         slot=config.source.log.slot,
         system=system.identifier,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from liberator.build.outbox_rules import outbox_label, outbox_settings
-from liberator.build.parts import invalid_rows, now_ms, type_options
+from liberator.build.parts import invalid_rows, make_event_wire, now_ms, type_options
 from liberator.build.query import QueryConnector, default_schema, is_postgres
 from liberator.build.running import How, Running, Watching
 from liberator.change import Batch, State
@@ -97,7 +97,9 @@ def _as_query(config: SourceConfig) -> SourceConfig:
 def rows_executor(config: SourceConfig, database: str, raw: bool, telemetry: Telemetry) -> OutboxRowsExecutor:
     """The executor of this connector's rows. raw: they are PostgreSQL's text."""
     settings = outbox_settings(config, database)
-    router = Router(settings, invalid_rows(config, database, telemetry), outbox_label(config), now_ms)
+    wire = make_event_wire(config)
+    prefix = None if wire is None else wire.prefix
+    router = Router(settings, invalid_rows(config, database, telemetry), outbox_label(config), now_ms, prefix)
     return OutboxRowsExecutor(settings, router, lambda shape: _plan(config, shape, raw))
 
 

@@ -20,6 +20,7 @@ from liberator.observe.telemetry import Telemetry
 from liberator.plan.announce import Announcer
 from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows
+from liberator.plan.outbox_wire import EventWire
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
 from liberator.plan.shaping import Left
@@ -150,8 +151,27 @@ def make_wire(
     rules, left = config.schema_, left or rows_left(config)
     if rules.registry is None:
         return None
+    return Wire(
+        schema_ids(config), rules.subjects, left.columns, envelope.schema, config.without_stage, left.naming
+    )
+
+
+def make_event_wire(config: SourceConfig) -> EventWire | None:
+    """The same for the events of an outbox. A topic holds several types of them, so each has a subject of its own unless
+    the configuration says otherwise."""
+    rules = config.schema_
+    if rules.registry is None:
+        return None
+    strategy = rules.subjects if "subjects" in rules.model_fields_set else "topic_record_name"
+    return EventWire(schema_ids(config), strategy, config.source.outbox.envelope)
+
+
+def schema_ids(config: SourceConfig) -> Callable[[str, dict[str, Any]], int]:
+    """(subject, schema) -> its id, from the registry of the configuration, which must name one."""
     from liberator.contract.registry import RegistryClient, RegistrySettings
 
+    rules = config.schema_
+    assert rules.registry is not None
     settings = RegistrySettings(
         rules.registry,
         token=rules.registry_token,
@@ -160,14 +180,7 @@ def make_wire(
         key=rules.registry_key,
     )
     client = RegistryClient(settings, rules.registry_cache)
-    return Wire(
-        client.register if rules.registry_register else client.find,
-        rules.subjects,
-        left.columns,
-        envelope.schema,
-        config.without_stage,
-        left.naming,
-    )
+    return client.register if rules.registry_register else client.find
 
 
 def make_announcer(config: SourceConfig, database: str) -> Announcer:

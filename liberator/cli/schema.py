@@ -166,8 +166,8 @@ def diff(
 @option(
     "--subjects",
     type=click.Choice(["topic_name", "record_name", "topic_record_name"]),
-    default="topic_name",
-    help="How subjects are named (topic_name: TOPIC-value and TOPIC-key).",
+    default=None,
+    help="How subjects are named (topic_name: TOPIC-value and TOPIC-key; outbox: TOPIC-TYPE by default).",
 )
 @click.pass_context
 def register(
@@ -175,7 +175,8 @@ def register(
 ) -> None:
     """Register the schemas of the events and keys of each captured table with a schema registry.
 
-    Of a stored contract the version that holds, else the schema that follows the table. Give secrets as variables:
+    Of a stored contract the version that holds, else the schema that follows the table. Of an outbox: the stored contract
+    of each type of event. Give secrets as variables:
     LIBERATE_REGISTRY, LIBERATE_REGISTRY_TOKEN.
 
     \b
@@ -191,10 +192,10 @@ def register(
         for config in configs
         for row in register_schemas(config, _folder(config, folder), settings, strategy)
     )
-    show(rows, as_json, "there is no table to register")
+    show(rows, as_json, "there is nothing to register")
 
 
-def _registry(options: dict[str, Any]) -> tuple[RegistrySettings, Strategy]:
+def _registry(options: dict[str, Any]) -> tuple[RegistrySettings, Strategy | None]:
     """Takes the registry's options out of `options`."""
     from liberator.config.secrets import redact
     from liberator.contract.registry import RegistrySettings

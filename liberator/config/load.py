@@ -231,7 +231,7 @@ def _checkpoint_elsewhere(document: Document) -> Iterator[tuple[KeyPath, ConfigE
 
 
 def _registry_for_nobody(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:
-    """The ids of schemas are for readers of a broker, and of rows: an application's own events have their own form."""
+    """The ids of schemas are for readers of a broker."""
     path: KeyPath = ("schema", "registry")
     if not document.get(path):
         return
@@ -239,9 +239,6 @@ def _registry_for_nobody(document: Document) -> Iterator[tuple[KeyPath, ConfigEr
         what = "events carry the ids of their schemas on Kafka only"
         fix = "publish to kafka://, or leave schema.registry out"
         yield path, document.fault(path, "registry", what, fix)
-    if document.get(("source", "mode")) == "outbox":
-        what = "the events of an outbox are the application's own bytes, and get no schema ids"
-        yield path, document.fault(path, "registry", what, "leave schema.registry out")
 
 
 def _not_exactly_once(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:

@@ -324,7 +324,7 @@ class SchemaSettings(Section):
     for it is written (`dead_letter`). Streams without a stored contract follow their tables."""
     registry: RegistryUrl | None = Field(default=None, json_schema_extra=without_default)
     """A schema registry with Confluent's REST interface, https://USER:PASSWORD@HOST:PORT. With one, keys and values on Kafka
-    begin with the ids of their schemas. Default: none."""
+    begin with the ids of their schemas; of an outbox's events the values alone. Default: none."""
     registry_token: str | None = Field(default=None, json_schema_extra=without_default)
     """Bearer token for the registry, instead of user and password."""
     registry_ca: FolderPath | None = Field(default=None, json_schema_extra=without_default)
@@ -338,7 +338,8 @@ class SchemaSettings(Section):
     registry_cache: FolderPath = Path(".liberator/registry")
     """Folder where the registry's answers are kept, for starts while it does not answer."""
     subjects: Literal["topic_name", "record_name", "topic_record_name"] = "topic_name"
-    """Under which subjects schemas are registered: `<topic>-value` and `<topic>-key`, or by the schemas' own names."""
+    """Under which subjects schemas are registered: `<topic>-value` and `<topic>-key`, or by the schemas' own names, which of
+    an outbox's events are their types. Default: `topic_name`, for an outbox `topic_record_name`."""
     change_topic: Annotated[ConnectorTopic | None, FALSE_IS_OFF] = Field(
         default=TopicTemplate("{name}.schema-changes"), json_schema_extra=_topic_or_boolean
     )

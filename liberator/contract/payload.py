@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from liberator.contract.document import Document, Schema
+from liberator.contract.document import Document
 from liberator.contract.reading import read
 from liberator.contract.unsent import without
 from liberator.contract.violation import UNREADABLE, Violation, from_errors
 
 
 class PayloadGate:
-    """A compiled contract. Raises `ContractError` for one that can't be kept."""
+    """A compiled contract. contract: as it is stored. Raises `ContractError` for one that can't be kept."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.contract = schema
         self._document = Document(schema)
         self._schema = self._document.link(())
         self._judge: Any = self._document.validator(self._schema)

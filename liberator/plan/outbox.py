@@ -94,13 +94,24 @@ class Invalid(Protocol):
         """The topic and headers with which the event goes out."""
 
 
+Prefix = Callable[[str, str, PayloadGate | None], bytes]
+"""(topic, type, the contract that holds) -> what stands in front of a value."""
+
+
 class Router:
-    """Turns entries into events. label: of the outbox, for messages. now_ms: the time, milliseconds since the Unix epoch."""
+    """Turns entries into events. label: of the outbox, for messages. now_ms: the time, milliseconds since the Unix epoch.
+    prefix: where a schema registry is used; then every value is JSON."""
 
     def __init__(
-        self, settings: OutboxSettings, invalid: Invalid, label: str, now_ms: Callable[[], int]
+        self,
+        settings: OutboxSettings,
+        invalid: Invalid,
+        label: str,
+        now_ms: Callable[[], int],
+        prefix: Prefix | None = None,
     ) -> None:
         self._settings = settings
+        self._prefix = prefix
         self._invalid = invalid
         self._label = label
         self._now_ms = now_ms
@@ -126,20 +137,28 @@ class Router:
             self.refuse(out, violation, entry.payload, entry.aggregate_id, id, headers, topic, timestamp)
             return
         value, violation = self._value(entry)
-        if (
-            violation is None
-            and value is not None
-            and (gate := self._settings.contract(topic, type)) is not None
-        ):
+        gate = None if value is None else self._settings.contract(topic, type)
+        if violation is None and value is not None and gate is not None:
             violation = gate.violation(value)
+        if value is not None:
+            value = self._finished(entry, value, topic, type, gate, is_alone=violation is not None)
         if violation is not None:
             meant = Destination(self._label, topic)
             topic, more = self._invalid.handle(violation, meant, entry.aggregate_id, id, headers)
             headers = more or ()
-        elif value is not None and self._settings.envelope:
-            parts = [b'"payload":' + value, *(b"%b:%b" % extra for extra in entry.extras)]
-            value = b"{%b}" % b",".join(parts)
         out.add(topic, entry.aggregate_id, value, id, headers, timestamp)
+
+    def _finished(
+        self, entry: Entry, payload: bytes, topic: str, type: str, gate: PayloadGate | None, *, is_alone: bool
+    ) -> bytes:
+        """The value. is_alone: a payload that breaks its contract goes without the envelope, so no schema speaks of it."""
+        value = payload
+        if self._settings.envelope:
+            if is_alone:
+                return payload
+            parts = [b'"payload":' + payload, *(b"%b:%b" % extra for extra in entry.extras)]
+            value = b"{%b}" % b",".join(parts)
+        return value if self._prefix is None else self._prefix(topic, type, gate) + value
 
     def refuse(
         self,
@@ -168,7 +187,8 @@ class Router:
             return None, None
         if payload is None:
             return b"null", None
-        must_be_json = entry.form == "text" or (entry.form == "bytes" and bool(settings.envelope))
+        is_json_only = bool(settings.envelope) or self._prefix is not None
+        must_be_json = entry.form == "text" or (entry.form == "bytes" and is_json_only)
         if must_be_json and not is_json(payload):
             return payload, Violation(f"/{settings.names.payload}", "json", "", "is no JSON")
         return payload, None

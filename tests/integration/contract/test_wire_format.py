@@ -3,129 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import struct
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-import psycopg
 import pytest
-from jsonschema import Draft202012Validator
 
 from liberator.testing.proxy import Proxy
 from liberator.testing.publisher import Published
 from liberator.testing.servers import Kafka, Registry
-from tests.integration.publish.topics import read
-
-PATIENCE = 60.0
-
-
-class Reader:
-    """Decodes by what the registry says, with its REST interface and the reference validator, none of it ours."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._schemas: dict[int, Any] = {}
-
-    def value(self, data: bytes | None) -> Any:
-        """The JSON, which must satisfy its schema; None for null."""
-        return None if data is None else self.decoded(data)[1]
-
-    def id(self, data: bytes | None) -> int:
-        assert data is not None
-        return self.decoded(data)[0]
-
-    def decoded(self, data: bytes, *, valid: bool = True) -> tuple[int, Any]:
-        magic, schema_id = struct.unpack_from(">bI", data)
-        assert magic == 0
-        content = json.loads(data[5:])
-        if valid:
-            Draft202012Validator(self.schema(schema_id)).validate(content)
-        return schema_id, content
-
-    def schema(self, schema_id: int) -> Any:
-        if schema_id not in self._schemas:
-            self._schemas[schema_id] = json.loads(self.asked(f"/schemas/ids/{schema_id}")["schema"])
-        return self._schemas[schema_id]
-
-    def versions(self, subject: str) -> list[int]:
-        found: list[int] = self.asked(f"/subjects/{subject}/versions")
-        return found
-
-    def asked(self, path: str) -> Any:
-        with urlopen(self._url + path, timeout=30) as answer:
-            return json.load(answer)
-
-
-class Shop:
-    """A connector from a table `orders` to Kafka, with a registry, by the command `liberate`."""
-
-    def __init__(self, dsn: str, folder: Path, name: str, kafka: Kafka, registry: str) -> None:
-        self.folder, self.name = folder, name
-        self.topic = f"{name}.public.orders"
-        self._dsn, self._kafka = dsn, kafka
-        self.registry = registry
-        self.execute("create table orders (id int primary key, quantity int not null, tags text[])")
-
-    def execute(self, *statements: str) -> None:
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "liberator", *words, "--source", self._dsn, "--name", self.name]
-
-    def publish(self, *options: str, mode: str = "log") -> list[str]:
-        settings = [f"schema.registry={self.registry}", *options]
-        command = self.command("--mode", mode, "--publish", f"kafka://{self._kafka.bootstrap}")
-        return [*command, *(word for option in settings for word in ("--set", option))]
-
-    def run(self, *options: str, code: int = 0, mode: str = "log") -> str:
-        return self.done([*self.publish(*options, mode=mode), "--once"], code)
-
-    def done(self, command: list[str], code: int = 0) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=2 * PATIENCE,
-        )
-        assert done.returncode == code, done.stderr
-        return done.stderr
-
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
-        return {**kept, "PYTHONPATH": str(Path.cwd())}
-
-    def events(self, topic: str | None = None) -> list[Published]:
-        return read(self._kafka.bootstrap, topic or self.topic)
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, self.log
-            time.sleep(0.05)
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-
-@pytest.fixture
-def reader(registry: Registry) -> Reader:
-    return Reader(registry.url)
+from tests.integration.contract.wire_format import Reader, Shop
 
 
 @pytest.fixture
 def shop(database: str, tmp_path: Path, unique: str, kafka: Kafka, registry: Registry) -> Shop:
-    return Shop(database, tmp_path, unique, kafka, registry.url)
+    shop = Shop(database, tmp_path, unique, kafka, registry.url)
+    shop.execute("create table orders (id int primary key, quantity int not null, tags text[])")
+    return shop
 
 
 def by_id(events: list[Published], reader: Reader) -> dict[int, list[Any]]:
@@ -227,13 +121,6 @@ def test_a_schema_that_may_not_be_registered_must_be_there(shop: Shop, reader: R
     shop.done([*shop.command("schema", "register"), "--registry", shop.registry, "--subjects", "record_name"])
     shop.run("schema.registry_register=false", "schema.subjects=record_name")
     assert list(by_id(shop.events(), reader)) == [1]
-
-
-@pytest.fixture
-def weather(registry: Registry) -> Iterator[Proxy]:
-    port = int(registry.url.removeprefix("http://").partition("/")[0].partition(":")[2])
-    with Proxy("127.0.0.1", port) as proxy:
-        yield proxy
 
 
 def test_what_was_registered_once_is_published_without_the_registry_and_what_is_new_waits_for_it(

@@ -128,6 +128,18 @@ def test_an_event_of_an_outbox_is_judged_by_the_contract_of_its_type(tmp_path: P
     assert "no JSON" in (decide(letter(b"{", message=no_json, topic=topic)) or "")
 
 
+@pytest.mark.parametrize("mode", ["log", "outbox"])
+def test_what_carries_the_id_of_a_schema_that_it_breaks_is_published_only_when_that_is_asked_for(
+    tmp_path: Path, mode: str
+) -> None:
+    with_registry = settings(
+        tmp_path, "schema.registry=http://r:8081", "publish.url=kafka://b:9092", mode=mode
+    )
+    it = letter(b'\x00\x00\x00\x00\x07{"after":{}}')
+    assert "the id of the schema" in (judge_of(with_registry, validate=True)(it) or "")
+    assert judge_of(with_registry, validate=False)(it) is None
+
+
 def test_an_event_of_an_outbox_that_belongs_nowhere_is_never_published(tmp_path: Path) -> None:
     decide = judge_of(settings(tmp_path, mode="outbox"), validate=False)
     nowhere = "/aggregatetype: can't be part of the name of a topic (topic, at the root)"

@@ -65,7 +65,7 @@ def test_register_tells_subjects_and_ids(liberate: Liberate, build: Build, shop:
     result = liberate("schema", "register", shop, "--registry", "http://r", "--json")
     assert (result.code, json_lines(result.out)) == (0, [row])
     settings, strategy = build.calls[0][1][2:]
-    assert (settings, strategy) == (RegistrySettings("http://r"), "topic_name")
+    assert (settings, strategy) == (RegistrySettings("http://r"), None), "what connectors do by default"
 
 
 def test_register_takes_secrets_from_variables_and_never_shows_them(
