@@ -7,9 +7,12 @@ removes. Called by the command line. Its rooms:
     broker, fetch       where events go: the best that is at hand
     connector           `liberate run`, killed and started again
     shipping, ship      a function on the orders' stream, and an order that it fails on
+    ways                the other ways to free data: an outbox, and queries
     stream              what was published, read back as a consumer does
     watch, view         waiting with open eyes, and how it looks
-    proof, shipments    did everything arrive, and was all that is paid shipped?
+    proof               did everything arrive?
+    shipments           was all that is paid shipped?
+    completeness        are the streams of outbox and queries complete?
 """
 
 from __future__ import annotations
@@ -24,18 +27,29 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from liberator.demo.broker import Machine, choose
+from liberator.demo.completeness import WaysProof, prove_ways
 from liberator.demo.connector import Connector, Source
-from liberator.demo.load import Load, make_mistakes, mend_mistakes, order_parcels
+from liberator.demo.load import Load, make_mistakes, mend_mistakes, open_shop, order_parcels
 from liberator.demo.proof import prove
 from liberator.demo.shipments import ShippingProof, paid_orders, prove_shipping, shipped_orders
 from liberator.demo.shipping import Shipping
-from liberator.demo.shop import ABROAD, CONTRACT_TABLE, PARCELS, TABLES, create, store_contract
+from liberator.demo.shop import (
+    ABROAD,
+    AGGREGATE,
+    CONTRACT_TABLE,
+    PARCELS,
+    QUERIED,
+    TABLES,
+    create,
+    store_contract,
+)
 from liberator.demo.stream import Stream
 from liberator.demo.view import Outcome, summary, view_on
 from liberator.demo.watch import Cast, Interrupts, Watch
+from liberator.demo.ways import Ways
 from liberator.errors import ConfigError
 from liberator.testing.servers import PostgresServer, ServerError, postgres_bin
-from liberator.testing.servers.process import kill_hard
+from liberator.testing.servers.process import Process, kill_hard
 
 _MAJOR = 18
 _SECONDS = "LIBERATE_DEMO_SECONDS"
@@ -68,6 +82,8 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     cast = _gather(publish, folder, watch, stage)
     connector, stream, load = cast.connector, cast.stream, cast.load
 
+    if cast.ways is not None:
+        _begin_the_other_ways(cast.ways, load, watch)
     watch.begin("snapshot", f"{load.writers} writers go to work; the connector reads what is there")
     load.start()
     connector.start()
@@ -116,10 +132,12 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
     watch.begin("reading back", "the connector has ended; a consumer reads to the end of all topics")
     watch.wait_for("the end of reading", lambda: stream.finished)
     shipping = None if cast.shipping is None else _ship_the_last(cast.shipping, stream, watch)
+    ways = None if cast.ways is None else _end_the_other_ways(cast.ways, cast.dsn, closing_time, watch)
     watch.begin("comparing", "comparing each table with the stream, row by row")
     return Outcome(
         proof=prove(stream.events, cast.dsn, ledger),
         shipping=shipping,
+        ways=ways,
         route=cast.route,
         seconds=watch.elapsed,
         peak=watch.peak,
@@ -134,10 +152,13 @@ def _perform(publish: str | None, seconds: float, folder: Path, watch: Watch, st
 def _fail_on_one(shipping: Shipping, load: Load, watch: Watch) -> None:
     """A batch fails for one of its orders: that one becomes a dead letter, the others are shipped."""
     load.also(order_parcels)
+    paid = watch.log_end()
     watch.say(f"{len(PARCELS)} orders are paid in one transaction; no carrier takes the one in CHF")
     neighbours = set(PARCELS) - {ABROAD}
     watch.wait_for("the dead letter of the function", lambda: bool(shipping.stream.counts().dead))
     watch.wait_for("the shipment of its neighbours", lambda: neighbours <= _shipped(shipping))
+    # Published again after the kill it would fail again: then there would be a second dead letter.
+    watch.wait_for("the checkpoint behind them", lambda: watch.acknowledged() >= paid)
     watch.say(f"its batch was halved until it was found; its {len(neighbours)} neighbours are shipped")
 
 
@@ -145,12 +166,7 @@ def _ship_it_after_all(shipping: Shipping, watch: Watch) -> None:
     """The cause is mended, the dead letter redriven."""
     shipping.find_a_carrier()
     watch.say(f"a carrier for CHF is found: liberate dlq redrive {shipping.yaml.name} --all")
-    process = shipping.redrive()
-    try:
-        watch.wait_for("the redrive", lambda: process.poll() is not None)
-    finally:
-        if process.poll() is None:
-            kill_hard(process)
+    _wait_for_the_end("the redrive", shipping.redrive(), watch)
     watch.wait_for("the shipment of the redriven order", lambda: ABROAD in _shipped(shipping))
     watch.say(f"order {ABROAD} is shipped after all")
 
@@ -164,6 +180,39 @@ def _ship_the_last(shipping: Shipping, stream: Stream, watch: Watch) -> Shipping
     shipping.stream.finish()
     watch.wait_for("the end of reading what was shipped", lambda: shipping.stream.finished)
     return prove_shipping(stream.events, shipping.stream.events)
+
+
+def _begin_the_other_ways(ways: Ways, load: Load, watch: Watch) -> None:
+    """Before the writers do: rows that are in an outbox at its first reading come in the order in which they lie there."""
+    watch.begin(
+        "starting the other ways", f"two more connectors: the outbox from the log, {QUERIED} by queries"
+    )
+    ways.start()
+    load.also(open_shop)
+    watch.wait_for("the first event of the outbox", lambda: ways.stream.counts().ops[AGGREGATE, "event"] > 0)
+
+
+def _end_the_other_ways(ways: Ways, dsn: str, closing_time: int, watch: Watch) -> WaysProof:
+    """The outbox is read to the end of the log, the table once more; then judge."""
+    watch.begin("ending the other ways", "the outbox is read to its end, the table looked at once more")
+    watch.wait_for("the end of the outbox", lambda: watch.acknowledged(ways.slot) >= closing_time)
+    for connector in ways.connectors:
+        connector.stop()
+    _wait_for_the_end(
+        "the last look at the table", ways.query.command("run", str(ways.query.yaml), "--once"), watch
+    )
+    ways.stream.finish()
+    watch.wait_for("the end of reading what they published", lambda: ways.stream.finished)
+    return prove_ways(ways.stream.events, dsn, outbox_topic=ways.outbox_topic, query_topic=ways.query_topic)
+
+
+def _wait_for_the_end(what: str, process: Process, watch: Watch) -> None:
+    """Of a command. It does not outlive an interrupt; what it could not do is for the proof to tell."""
+    try:
+        watch.wait_for(what, lambda: process.poll() is not None)
+    finally:
+        if process.poll() is None:
+            kill_hard(process)
 
 
 def _shipped(shipping: Shipping) -> set[int]:
@@ -186,13 +235,15 @@ def _gather(publish: str | None, folder: Path, watch: Watch, stage: ExitStack) -
     connector = Source(folder, name=name, dsn=dsn, publish=broker.url)
     store_contract(connector.contracts, connector.topic(CONTRACT_TABLE))
     shipping = Shipping(folder, connector, broker) if broker.readable else None
+    ways = Ways(folder, name=name, dsn=dsn, broker=broker) if broker.readable else None
     topics = connector.topics(TABLES)
-    if shipping is None:
-        watch.say("a file is no stream that a function could read: nothing is shipped")
+    if shipping is None or ways is None:
+        watch.say("a file has one writer and no readers: no function, no outbox, no queries")
         stage.callback(broker.remove, topics, [])
     else:
-        stage.callback(broker.remove, [*topics, *shipping.topics], [shipping.name])
+        stage.callback(broker.remove, [*topics, *shipping.topics, *ways.topics], [shipping.name])
         stage.enter_context(closing(shipping))
+        stage.enter_context(closing(ways))
     stage.enter_context(closing(connector))
     stream = stage.enter_context(closing(broker.stream(topics)))
     stream.start()
@@ -200,7 +251,7 @@ def _gather(publish: str | None, folder: Path, watch: Watch, stage: ExitStack) -
     route = f"PostgreSQL {_MAJOR} -> liberate run {connector.yaml.name} -> {broker.what}"
     if shipping is not None:
         route += " -> ship.py"
-    cast = Cast(dsn, route, load, connector, stream, shipping)
+    cast = Cast(dsn, route, load, connector, stream, shipping, ways)
     stage.enter_context(logs_on_failure(cast.connectors))
     stage.enter_context(watch.attending(cast))
     return cast

@@ -26,7 +26,8 @@ name: {name}
 source:
   url: ${{SHOP_DSN}}
   mode: log
-  log: {{heartbeat: 1s}}
+  exclude: [public.outbox]               # shop-outbox.yaml reads that
+  log: {{slot: {slot}, heartbeat: 1s}}
 schema: {{dir: {contracts}}}       # the customers' contract is stored there; on_invalid: dead_letter is the default
 publish:
   url: {publish}
@@ -135,10 +136,12 @@ class Source(Connector):
     """What reads the shop's log."""
 
     def __init__(self, folder: Path, *, name: str, dsn: str, publish: str) -> None:
+        self.slot = slot_of(name)
         self.contracts = folder / "schemas"
         text = _YAML.format(
             file=f"{name}.yaml",
             name=name,
+            slot=self.slot,
             contracts=json.dumps(str(self.contracts)),
             publish=json.dumps(publish),
             checkpoint=folder / f"{name}.db",
@@ -152,6 +155,11 @@ class Source(Connector):
     def topics(self, tables: Sequence[str]) -> list[str]:
         """All topics: those of the tables, and the dead letters."""
         return [*map(self.topic, tables), f"{self.name}.dead-letters"]
+
+
+def slot_of(name: str) -> str:
+    """A connector's slot: of letters, digits and underscores."""
+    return name.replace("-", "_")
 
 
 def _environ(ours: Mapping[str, str], dsn: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from liberator.demo.shop import ABROAD, MISTAKES, PARCELS, SEEDED
+from liberator.demo.shop import ABROAD, AGGREGATE, MISTAKES, PARCELS, SEEDED
 
 Kind = Literal["insert", "update", "delete", "key"]
 """What happened to a row; ``key``: an update that changed its key."""
@@ -84,6 +84,11 @@ class Cashier:
         assert found is not None
         return str(found[0])
 
+    def tell(self, type: str, order: int, **payload: object) -> None:
+        """An event of the application itself, in this transaction. No change of a table that the log is read for."""
+        insert = "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES (%s, %s, %s, %s)"
+        self.connection.execute(insert.encode(), (AGGREGATE, str(order), type, Jsonb(payload)))
+
     def log(self, what: str, **detail: object) -> None:
         self.do(
             "audit_log", "insert", "INSERT INTO audit_log (what, detail) VALUES (%s, %s)", what, Jsonb(detail)
@@ -92,6 +97,11 @@ class Cashier:
 
 class ChangeOfMind(Exception):
     """The application rolls back what it began."""
+
+
+def open_shop(shop: Cashier) -> None:
+    """The first event of the outbox."""
+    shop.tell("ShopOpened", 0)
 
 
 def place_order(shop: Cashier) -> int:
@@ -111,6 +121,7 @@ def place_order(shop: Cashier) -> int:
     see = "UPDATE customers SET last_seen = now(), balance = balance - %s WHERE id = %s"
     shop.do("customers", "update", see, total, customer)
     shop.log("order", order=order, lines=line)
+    shop.tell("OrderPlaced", order, customer=customer, total=total)
     return int(order)
 
 
@@ -119,7 +130,8 @@ def pay(shop: Cashier) -> None:
     insert = "INSERT INTO payments (order_id, amount, method, answer) VALUES (%s, %s, 'card', %s)"
     shop.do("payments", "insert", insert, order, shop.chance.uniform(1, 900), Jsonb({"code": 7, "ok": True}))
     update = "UPDATE orders SET status = 'paid', history = history || 'paid'::order_status WHERE id = %s"
-    shop.do("orders", "update", update, order)
+    if shop.do("orders", "update", update + " RETURNING id", order):
+        shop.tell("OrderPaid", order)
 
 
 def ship(shop: Cashier) -> None:

@@ -63,6 +63,12 @@ MISTAKES = (Mistake(900_001, "??", mended=False), Mistake(900_002, "de", mended=
 """Ids far beyond what the writers touch, so that exactly these events go to the dead letters."""
 
 
+AGGREGATE = "order"
+"""What the events of the outbox are about."""
+
+QUERIED = "products"
+"""The table that is read by queries too: its rows change their keys, so some are gone."""
+
 PARCELS = range(900_001, 900_011)
 """Orders that are paid as they are placed, all in one transaction; also far beyond what the writers touch."""
 

@@ -69,6 +69,15 @@ CREATE TABLE audit_log (                            -- no key: only ever inserte
     detail jsonb
 );
 
+CREATE TABLE outbox (                               -- what the application says of its own; see docs/guide/outbox.md
+    position      bigint GENERATED ALWAYS AS IDENTITY,
+    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    aggregatetype text NOT NULL,
+    aggregateid   text NOT NULL,
+    type          text NOT NULL,
+    payload       jsonb
+);
+
 INSERT INTO customers (cust_no, name, email, country, balance, tags, preferences, created, last_seen)
 SELECT 'C' || lpad(n::text, 6, '0'),
        (ARRAY['Ada', 'Grace', 'Edsger', 'Barbara', 'Tony', 'Frances'])[1 + n % 6] || ' N' || n,

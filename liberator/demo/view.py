@@ -17,9 +17,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from liberator.demo.completeness import WaysProof
 from liberator.demo.proof import Proof
 from liberator.demo.shipments import ShippingProof
-from liberator.demo.shop import TABLES
+from liberator.demo.shop import QUERIED, TABLES
 from liberator.demo.stream import Glance
 from liberator.demo.watch import Line, Moment, View
 from liberator.observe.progress import readable_bytes
@@ -100,6 +101,7 @@ def totals(moment: Moment) -> str:
     parts += [f"{counts.again:,} a second time"] if counts.again else []
     shipped = moment.beside.ops["shipped", "event"]
     parts += [f"{shipped:,} shipped"] if shipped else []
+    parts += [f"{moment.ways.events:,} events of outbox and queries"] if moment.ways.events else []
     return "  ".join(parts)
 
 
@@ -154,11 +156,12 @@ def _tables(moment: Moment) -> Table:
 class Outcome:
     """What the summary tells. seconds: of the whole demo. peak: events a second. down: seconds without a connector.
     recovery: seconds from the restart until all was caught up. kept: a file or log that was asked for. log: the ends of the
-    connectors'. shipping: None: there was no function.
+    connectors'. shipping, ways: None: there was no function, no outbox and no query.
     """
 
     proof: Proof
     shipping: ShippingProof | None
+    ways: WaysProof | None
     route: str
     seconds: float
     peak: float
@@ -171,7 +174,8 @@ class Outcome:
     @property
     def faults(self) -> list[str]:
         """All that were found; none: everything is proved."""
-        return [*self.proof.faults, *(self.shipping.faults if self.shipping else [])]
+        shipping, ways = (part.faults if part else [] for part in (self.shipping, self.ways))
+        return [*self.proof.faults, *shipping, *ways]
 
 
 def summary(outcome: Outcome) -> RenderableType:
@@ -224,6 +228,7 @@ def _facts(outcome: Outcome) -> dict[str, str]:
         len(shipping.dead) if shipping else 0
     )  # what was redriven came again for that reason
     function = {} if shipping is None else {"function": _function(shipping)}
+    ways = {} if outcome.ways is None else _ways(outcome.ways)
     return {
         "committed": f"{proof.transactions:,} transactions with {proof.changes:,} row changes; {proof.seen:,} came as "
         f"events, each one whole, {proof.transactions - proof.seen:,} were there before the snapshot and are in its rows",
@@ -233,6 +238,16 @@ def _facts(outcome: Outcome) -> dict[str, str]:
         f"{outcome.recovery:.1f} s; {again:,} events came a second time, with the same ids and content",
         "dead letters": f"{len(proof.dead)}: {', '.join(proof.dead)}; what was not mended is withheld from the stream",
         **function,
+        **ways,
+    }
+
+
+def _ways(ways: WaysProof) -> dict[str, str]:
+    return {
+        "outbox": f"{ways.told:,} events of the application, each in the stream, in order per order, "
+        f"{ways.again or 'none'} of them repeated",
+        "queries": f"{QUERIED}: {ways.rows:,} rows, as the stream ends; {ways.ops['r']:,} read, {ways.ops['u']:,} changed, "
+        f"{ways.ops['d']:,} found to be gone",
     }
 
 

@@ -22,6 +22,7 @@ from liberator.demo.load import Load
 from liberator.demo.shipping import Shipping
 from liberator.demo.shop import row_counts
 from liberator.demo.stream import Counts, Stream
+from liberator.demo.ways import Ways
 from liberator.errors import LiberatorError
 
 _STEP = 0.1
@@ -44,7 +45,8 @@ class Moment:
     """How things stand. route: from where to where. now: what goes on, in a few words. pid: the connector's, None: dead.
 
     rows: in the database. snapshot: rows read by the snapshot. lag_bytes: of the log, not acknowledged yet; None: there is
-    no slot yet. rate: events a second that a consumer got lately. beside: what came of its orders.
+    no slot yet. rate: events a second that a consumer got lately. beside: what came of its orders;
+    ways: what the other connectors published.
     """
 
     at: float = 0.0
@@ -57,6 +59,7 @@ class Moment:
     lag_bytes: int | None = None
     lag_seconds: float | None = None
     beside: Counts = field(default_factory=Counts)
+    ways: Counts = field(default_factory=Counts)
     transactions: int = 0
     changes: int = 0
     story: tuple[Line, ...] = ()
@@ -119,7 +122,8 @@ class Interrupts:
 
 @dataclass(frozen=True)
 class Cast:
-    """All who play a part. route: from where to where. shipping: what becomes of its orders; None: nobody can read them."""
+    """All who play a part. route: from where to where. shipping: what becomes of its orders,
+    ways: the other ways to free data; None: such a broker can't take part in them."""
 
     dsn: str
     route: str
@@ -127,11 +131,13 @@ class Cast:
     connector: Source
     stream: Stream
     shipping: Shipping | None = None
+    ways: Ways | None = None
 
     @property
     def connectors(self) -> list[Connector]:
         """All of them, as far as they are here."""
-        return [self.connector, *([self.shipping] if self.shipping else [])]
+        shipping = [self.shipping] if self.shipping else []
+        return [self.connector, *shipping, *(self.ways.connectors if self.ways else [])]
 
 
 class Watch:
@@ -201,17 +207,15 @@ class Watch:
         """The LSN at which the server's log ends now."""
         return int(self._ask("SELECT pg_current_wal_insert_lsn() - pg_lsn '0/0'")[0])
 
-    def acknowledged(self) -> int:
-        """The LSN up to which the connector has acknowledged; 0: there is no slot yet."""
-        return int(
-            self._ask(
-                "SELECT coalesce(max(confirmed_flush_lsn - pg_lsn '0/0'), 0) FROM pg_replication_slots"
-            )[0]
-        )
+    def acknowledged(self, slot: str | None = None) -> int:
+        """The LSN up to which `slot` was acknowledged, by default that of the connector; 0: there is no such slot yet."""
+        assert self._cast is not None
+        acknowledged = "SELECT coalesce(max(confirmed_flush_lsn - pg_lsn '0/0'), 0) FROM pg_replication_slots"
+        return int(self._ask(f"{acknowledged} WHERE slot_name = %s", slot or self._cast.connector.slot)[0])
 
-    def _ask(self, question: str) -> tuple[Any, ...]:
+    def _ask(self, question: str, *values: str) -> tuple[Any, ...]:
         assert self._database is not None
-        answer: tuple[Any, ...] | None = self._database.execute(question.encode()).fetchone()
+        answer: tuple[Any, ...] | None = self._database.execute(question.encode(), values).fetchone()
         assert answer is not None
         return answer
 
@@ -226,11 +230,13 @@ class Watch:
         assert self._database is not None
         moment.rows = row_counts(self._database)
         moment.transactions, moment.changes = cast.load.progress()
-        told = moment.counts, moment.beside
+        told = moment.counts, moment.beside, moment.ways
         moment.counts = cast.stream.counts()
         if cast.shipping is not None:
             moment.beside = cast.shipping.stream.counts()
-        for before, now in zip(told, (moment.counts, moment.beside), strict=True):
+        if cast.ways is not None:
+            moment.ways = cast.ways.stream.counts()
+        for before, now in zip(told, (moment.counts, moment.beside, moment.ways), strict=True):
             for dead in now.dead[len(before.dead) :]:
                 self.say(f"dead letter: {dead.table} {dead.key}: {dead.dead}")
         for connector in cast.connectors:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from liberator.demo.completeness import WaysProof
 from liberator.demo.proof import Proof, TableProof
 from liberator.demo.shipments import ShippingProof
 from liberator.demo.shop import TABLES
@@ -57,6 +58,7 @@ def outcome() -> Outcome:
     return Outcome(
         proof=proof,
         shipping=ShippingProof(1540, 1540, 0, ['{"id":900005}'], []),
+        ways=WaysProof(964, 0, 400, Counter({"r": 400, "u": 1013, "d": 32}), []),
         route="PostgreSQL 18 -> a file",
         seconds=41.0,
         peak=9837.0,
@@ -133,15 +135,18 @@ def test_the_summary_tells_what_is_proved(outcome: Outcome) -> None:
         "process 4711",
         "100 events came a second time",
         "1,540 events of paid orders, 1,540 shipments, none of them repeated",
+        "964 events of the application",
+        "products: 400 rows, as the stream ends; 400 read, 1,013 changed, 32 found to be gone",
     ):
         assert part in text
 
 
-def test_the_summary_says_nothing_of_a_function_that_was_not_there(outcome: Outcome) -> None:
-    text = shown(summary(replace(outcome, shipping=None)))
+def test_the_summary_says_nothing_of_what_was_not_there(outcome: Outcome) -> None:
+    text = shown(summary(replace(outcome, shipping=None, ways=None)))
     assert "Proved: every change arrived." in text
     assert "101 events came a second time" in text
     assert "paid" not in text
+    assert "outbox" not in text
 
 
 def test_the_summary_fits_one_screen(outcome: Outcome) -> None:
@@ -154,6 +159,14 @@ def test_the_summary_names_what_was_not_shipped(outcome: Outcome) -> None:
     text = shown(summary(outcome))
     assert "NOT proved: 1 fault" in text
     assert "order 5: is paid" in text
+
+
+def test_the_summary_names_what_is_not_in_the_outboxs_stream(outcome: Outcome) -> None:
+    assert outcome.ways is not None
+    outcome.ways.faults.append("event 5 (OrderPlaced): is in the outbox and not in its stream")
+    text = shown(summary(outcome))
+    assert "NOT proved: 1 fault" in text
+    assert "event 5 (OrderPlaced)" in text
 
 
 def test_the_table_of_the_summary_fits_the_smallest_terminal(outcome: Outcome) -> None:
