@@ -31,7 +31,7 @@ LARGE = (100 if SOAK else 40) * MB
 ROWS = 1_000_000 if SOAK else 100_000
 SECONDS = 60 if SOAK else 5
 
-PYTHON = 64 * MB
+PYTHON = 96 * MB
 """What the connector takes before it has read anything."""
 
 LIMIT = 1_048_588

@@ -6,7 +6,7 @@ each version of a row whether an earlier snapshot showed it, and everything that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,7 +172,7 @@ class Database(Protocol):
     def end(self) -> None:
         """Done reading. Idempotent."""
 
-    def page(self, scan: Scan, rows: int) -> Iterator[Chunk]:
+    def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
         """The next `rows` rows of a scan, all of them where it has no pages."""
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:

@@ -32,6 +32,9 @@ INSERT INTO keys (tbl, key, seen) VALUES (?, ?, ?)
 """
 
 
+_TAKE_BACK = "UPDATE keys SET seen = ? WHERE tbl = ? AND seen >= ?"
+
+
 class KeySet:
     """The keys of one connector's tables. id: of the file, kept with the position, so that another one is not mistaken
     for it. path: None: a file that is gone with this process. Every method raises `SourceError` for a file that can't be
@@ -62,7 +65,10 @@ class KeySet:
         return int(count)
 
     def begin(self, table: str, comparison: int) -> None:
-        """A comparison of this number begins."""
+        """A comparison of this number begins. One that was cut off under the same number has said of some rows that they are
+        there, and they may have gone since: that is taken back."""
+        if self.compared(table) >= comparison:
+            self._ask(_TAKE_BACK, comparison - 1, self._number(table), comparison)
         self._ask("UPDATE tables SET compared = ? WHERE number = ?", comparison, self._number(table))
 
     def add(self, table: str, keys: Iterable[Place], seen: int) -> None:

@@ -25,6 +25,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -189,10 +190,11 @@ class TablePass:
         renewed = begun
         while True:
             count = 0
-            for chunk in self.database.page(scan, self.settings.batch_rows):
-                count += len(chunk)
-                after = chunk.after
-                yield self._batch(chunk, odd)
+            with closing(self.database.page(scan, self.settings.batch_rows)) as chunks:
+                for chunk in chunks:
+                    count += len(chunk)
+                    after = chunk.after
+                    yield self._batch(chunk, odd)
             if not self._paged(odd) or count < self.settings.batch_rows:
                 return
             scan = replace(scan, after=after)

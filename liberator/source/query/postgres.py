@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -202,7 +202,7 @@ class PostgresDatabase:
         if self._connection is not None and not self._connection.closed:
             self._guarded(lambda: self._live.execute("ROLLBACK"), "ending a read")
 
-    def page(self, scan: Scan, rows: int) -> Iterator[Chunk]:
+    def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
         """See `Database.page`."""
         query = page_query(scan, rows if scan.shape.paged else None, self._ages)
         places = _places(scan)

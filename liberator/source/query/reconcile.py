@@ -9,6 +9,7 @@ forgotten. A comparison that was cut off is made again under the same number, so
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from liberator.source.query.batch import RowBatch
@@ -66,11 +67,12 @@ class Comparison:
         try:
             while True:
                 count = 0
-                for chunk in self.database.page(scan, self.settings.batch_rows):
-                    count += len(chunk)
-                    self.keys.add(name, self.database.key_place(self.shape, chunk), number)
-                    scan = replace(scan, after=chunk.after)
-                    yield RowBatch([])  # a chance to stop
+                with closing(self.database.page(scan, self.settings.batch_rows)) as chunks:
+                    for chunk in chunks:
+                        count += len(chunk)
+                        self.keys.add(name, self.database.key_place(self.shape, chunk), number)
+                        scan = replace(scan, after=chunk.after)
+                        yield RowBatch([])  # a chance to stop
                 if count < self.settings.batch_rows:
                     return
                 held = breathe(self.database, self.clock, held)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -197,7 +197,7 @@ class SqlAlchemyDatabase:
     def end(self) -> None:
         """See `Database.end`."""
 
-    def page(self, scan: Scan, rows: int) -> Iterator[Chunk]:
+    def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
         """See `Database.page`."""
         shape = scan.shape
         columns = shape.key if scan.keys else [column.name for column in shape.table.columns]
