@@ -28,7 +28,7 @@ from liberator.webhook.desk import AnsweringInvocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
-    from liberator.config.sink import TriggerSettings
+    from liberator.config.trigger import TriggerSettings
     from liberator.webhook.desk import Desk
 
 LAG_INTERVAL = 10.0

@@ -1,7 +1,7 @@
 """A checked sink connector: every key that its YAML file may have, with its type, default and meaning.
 
 Enters: plain data. Leaves: frozen objects, as in `models`; what contradicts itself is refused. Never reads a file or an
-environment.
+environment. What starts the function is in `trigger`, what it is in `function`, what happens when it fails in `sink_policy`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
-from liberator.config.patterns import TopicTemplate
-from liberator.config.schedule import Schedule, schedule
+from liberator.config.function import FunctionSettings
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -24,37 +23,18 @@ from liberator.config.section import (
     with_compression,
     without_default,
 )
-from liberator.config.sink_values import (
-    BrokerUrl,
-    Command,
-    Filter,
-    FunctionName,
-    GatewayUrl,
-    HookPath,
-    HookSecret,
-    IdStore,
-    PythonTarget,
-    StartAt,
-    Topic,
-    TopicPattern,
-    Topics,
-    WebUrl,
-    is_loopback,
-)
+from liberator.config.sink_policy import PolicySettings, ScaleSettings
+from liberator.config.sink_values import BrokerUrl, StartAt, Topic, TopicPattern, Topics
 from liberator.config.stage import topic_prefix
+from liberator.config.trigger import TriggerSettings, as_list, one_of_a_kind, one_or_several
 from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
     FOLDER,
     ConnectorName,
-    ConnectorTopic,
-    Delay,
-    Duration,
     FolderPath,
-    Listen,
     Setting,
     Size,
-    WholeNumber,
     folder_of,
     kind_of_place,
     refusal,
@@ -87,213 +67,6 @@ class StreamSettings(Section):
         return self
 
 
-def _as_secrets(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-def _text_or_texts(schema: dict[str, Any]) -> None:
-    one = schema.pop("items")
-    del schema["type"]
-    del schema["default"]
-    schema["anyOf"] = [one, {"type": "array", "items": one, "minItems": 1}]
-
-
-class TriggerSettings(Section):
-    """When the function starts on what the stream holds."""
-
-    on: Literal["stream", "lag", "schedule", "webhook"] = "stream"
-    """What starts it: `stream`, the events themselves; `lag`, so many of them; `schedule`, the time; `webhook`, a request
-    that somebody posts, without a stream. On lag and on schedule everything is done that the stream holds."""
-    batch_size: WholeNumber = Field(default=100, ge=1, le=1_000_000)
-    """Most events of an invocation; so many are enough to start."""
-    batch_window: Delay = Field(default=0.5, json_schema_extra={"default": "500ms"})
-    """An event waits at most so long for others; 0: not at all."""
-    batch_bytes: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
-    """Bytes of an invocation's events, about; so many are enough to start. One event may be larger."""
-    threshold: WholeNumber = Field(default=1000, ge=1)
-    """On lag: so many events that are not done start it."""
-    max_wait: Duration = Field(default=60.0, json_schema_extra={"default": "1m"})
-    """On lag: so does an event that has waited for so long."""
-    poll_interval: Duration = Field(default=10.0, json_schema_extra={"default": "10s"})
-    """On lag: time between two looks how far behind the group is."""
-    cron: str | None = Field(default=None, json_schema_extra=without_default)
-    """On schedule: minute, hour, day of month, month, day of week, as Debian's cron reads them: "*/5 * * * *"."""
-    timezone: str = "UTC"
-    """On schedule: the zone that cron is meant in, as Europe/Berlin. When clocks change, a job of a fixed time neither falls
-    out nor runs twice."""
-    listen: Listen = "127.0.0.1:8080"
-    """On webhook: HOST:PORT that requests are posted to. Port 0 lets the system choose."""
-    path: HookPath = "/"
-    """On webhook: the path that they are posted to; on any other there is nothing."""
-    secret: Annotated[tuple[HookSecret, ...], BeforeValidator(_as_secrets)] = Field(
-        default=(), repr=False, json_schema_extra=_text_or_texts
-    )
-    """On webhook: the secret that requests are signed with, as Standard Webhooks does; during a rotation a list of those
-    that are good. Without one nobody is asked who he is, so only this machine may post."""
-    respond: Literal["result"] = "result"
-    """On webhook: `result` answers with what the function gives, when it has ended."""
-    largest: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
-    """On webhook: bytes that a body may have."""
-    filter: Filter | None = Field(default=None, json_schema_extra=without_default)
-    """A condition in CEL over after, before, op, key, value, headers, topic and id: events that it turns down are done
-    without the function. Where an event is a bare value, after is that. Of a delete, before is tested in place of after
-    if it has what the condition asks for, else the event passes; a tombstone passes."""
-
-    _schedule: Schedule | None = PrivateAttr(None)
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """When it starts; None: on something else."""
-        return self._schedule
-
-    @model_validator(mode="after")
-    def _has_what_belongs_to_it(self) -> TriggerSettings:
-        for key in self.model_fields_set:
-            if self.on not in _BELONGS.get(key, (self.on,)):
-                what = f"{key} does not belong to a trigger on {self.on}"
-                raise refusal("config.trigger", what, f"it belongs to one on {_BELONGS[key][0]}")
-        if self.on == "schedule":
-            if self.cron is None:
-                raise refusal("config.trigger", "a schedule has no cron", 'write cron: "*/5 * * * *"')
-            self._schedule = schedule(self.cron, self.timezone)
-        if self.on == "webhook" and not self.secret and not is_loopback(self.listen):
-            what = "other machines can post to this address, and nothing tells who they are"
-            raise refusal("config.trigger", what, "write secret: ${HOOK_SECRET}, or listen: 127.0.0.1:8080")
-        return self
-
-
-_BELONGS = {
-    "batch_window": ("stream",),
-    "filter": ("stream",),
-    "threshold": ("lag",),
-    "max_wait": ("lag",),
-    "poll_interval": ("lag",),
-    "cron": ("schedule",),
-    "timezone": ("schedule",),
-    "listen": ("webhook",),
-    "path": ("webhook",),
-    "secret": ("webhook",),
-    "respond": ("webhook",),
-    "largest": ("webhook",),
-}
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
-
-
-def _one_or_several(schema: dict[str, Any]) -> None:
-    one = schema.pop("items")
-    del schema["type"]
-    del schema["default"]
-    schema["anyOf"] = [one, {"type": "array", "items": one, "minItems": 1}]
-
-
-def _one_of_a_kind(triggers: tuple[TriggerSettings, ...]) -> tuple[TriggerSettings, ...]:
-    if not triggers:
-        raise refusal("config.trigger", "nothing would ever start the function", "leave trigger out")
-    for kind in ("stream", "lag", "webhook"):
-        if sum(trigger.on == kind for trigger in triggers) > 1:
-            raise refusal("config.trigger", f"there are two triggers on {kind}", "keep one of them")
-    return triggers
-
-
-class HttpSettings(Section):
-    """An HTTP endpoint that is called with events."""
-
-    url: WebUrl
-    """The endpoint: https://HOST/PATH."""
-    headers: dict[str, str] = Field(default={}, repr=False)
-    """Headers of every request, such as Authorization."""
-    format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
-    """`cloudevents` and `cloudevents-structured`: a request for each event, as CloudEvents 1.0; `cloudevents-batch`: one for
-    all; `raw`: a request for each event with its value as it is."""
-    sign: str | None = Field(default=None, min_length=8, repr=False, json_schema_extra=without_default)
-    """A secret: every request is signed with it, as Standard Webhooks does."""
-    allow_private: bool = False
-    """Let the endpoint be a host of a private network, or this one."""
-
-
-class LambdaSettings(Section):
-    """A function on AWS Lambda. Credentials are found as boto3 finds them."""
-
-    name: str = Field(min_length=1)
-    """Its name or ARN."""
-    region: str | None = Field(default=None, min_length=1, json_schema_extra=without_default)
-    """Default: as boto3 finds it."""
-    invocation: Literal["sync", "async"] = "sync"
-    """`sync` waits for the answer; `async` takes Lambda's word that it has the events, so it needs policy.commit: before."""
-    endpoint: WebUrl | None = Field(default=None, json_schema_extra=without_default)
-    """Another endpoint than AWS's own."""
-
-
-class OpenFaasSettings(Section):
-    """A function behind an OpenFaaS gateway."""
-
-    gateway: GatewayUrl
-    """The gateway: http://HOST:8080. It may be in a private network."""
-    function: FunctionName
-    """Name of the function, with its namespace if it is not in the default one: notify.staging."""
-    async_: bool = Field(default=False, alias="async")
-    """Have the gateway queue the calls: its 202 says that it has them, and nothing says that they are done, so it needs
-    policy.commit: before."""
-    format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
-    """As for http. `cloudevents` gives the function the plain value as its body, and what CloudEvents add in headers; `raw`
-    the value without those."""
-    headers: dict[str, str] = Field(default={}, repr=False)
-    """Headers of every request."""
-    user: str = Field(default="admin", pattern="^[^:]+$")
-    """User for basic authentication, if there is a password."""
-    password: str | None = Field(default=None, min_length=1, repr=False, json_schema_extra=without_default)
-    """Password for basic authentication: ${FAAS_PASSWORD}, or ${file:/var/secrets/basic-auth-password}."""
-
-
-KINDS = ("python", "http", "openfaas", "aws_lambda", "command")
-
-
-class FunctionSettings(Section):
-    """What is called: exactly one kind."""
-
-    python: PythonTarget | None = Field(default=None, json_schema_extra=without_default)
-    """MODULE:FUNCTION, found from the folder of this file; it runs in worker processes."""
-    in_process: bool = False
-    """Run a Python function in the connector's own process: faster, for code that is trusted to end and not to crash; its
-    time-out can't be enforced."""
-    http: HttpSettings | None = Field(default=None, json_schema_extra=without_default)
-    """An HTTP endpoint."""
-    openfaas: OpenFaasSettings | None = Field(default=None, json_schema_extra=without_default)
-    """A function behind an OpenFaaS gateway."""
-    aws_lambda: LambdaSettings | None = Field(default=None, json_schema_extra=without_default)
-    """A function on AWS Lambda."""
-    command: Command | None = Field(default=None, json_schema_extra=without_default)
-    """A program with its arguments, run for each invocation in the folder of this file: events as lines of JSON on its
-    standard input, outputs on its standard output."""
-
-    @property
-    def kind(self) -> str:
-        """Which kind it is."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
-
-    @property
-    def asynchronous(self) -> str | None:
-        """What would make calls say that they are done that never do; None: they do."""
-        if self.aws_lambda is not None and self.aws_lambda.invocation == "async":
-            return "invocation: sync"
-        return "async: false" if self.openfaas is not None and self.openfaas.async_ else None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> FunctionSettings:
-        given = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            what = f"a function is of one kind, not {len(given)}"
-            raise refusal("config.function", what, f"write one of {', '.join(KINDS)}")
-        if self.in_process and self.python is None:
-            raise refusal(
-                "config.function", "only a Python function can run in_process", "leave in_process out"
-            )
-        return self
-
-
 class OutputSettings(Section):
     """Where events go that come of the function: what it returns, and its dead letters."""
 
@@ -310,90 +83,6 @@ class OutputSettings(Section):
     )
     """Settings of the Kafka client that publishes. What of stream.options is about the connection is taken from there while
     both are one broker."""
-
-
-class RetrySettings(Section):
-    """How often a failed invocation is tried again, and when."""
-
-    attempts: WholeNumber = Field(default=5, ge=1)
-    """In all."""
-    initial: Delay = Field(default=0.2, json_schema_extra={"default": "200ms"})
-    """Wait before the second attempt."""
-    max: Delay = Field(default=30.0, json_schema_extra={"default": "30s"})
-    """Longest wait."""
-    factor: float = Field(default=2.0, ge=1.0)
-    """By which the wait grows."""
-    jitter: bool = True
-    """Wait at random between half of it and all."""
-
-
-class PermanentSettings(Section):
-    """What becomes of an event whose error says that it will never work."""
-
-    topic: Topic
-    """Topic that it is published to, as an event of its own with what went wrong in its headers."""
-
-
-class IdempotencySettings(Section):
-    """What the function has done is remembered, so that an event that comes again does not start it again."""
-
-    store: IdStore
-    """Where: sqlite:PATH, or postgresql://... for members on several machines (table liberator_done, made when missing)."""
-    ttl: Duration = Field(default=7 * 86400.0, json_schema_extra={"default": "7d"})
-    """For how long an event is remembered."""
-
-
-class PolicySettings(Section):
-    """What is done when, and what happens when something fails."""
-
-    commit: Literal["after", "before"] = "after"
-    """`after`: offsets move when events are done, so none is lost and some may come again; `before`: at most once."""
-    timeout: Duration = Field(default=30.0, json_schema_extra={"default": "30s"})
-    """How long an invocation may take."""
-    max_age: Duration | None = Field(default=None, json_schema_extra=without_default)
-    """Events that are older are not tried, and go where on_failure says. Default: none is too old."""
-    retry: RetrySettings = RetrySettings()
-    """How often a failed invocation is tried again, and when."""
-    on_failure: Literal["dead_letter", "stop", "skip"] = "dead_letter"
-    """What becomes of an event after its last attempt: it goes to the dead letters, ends the connector, or is left out."""
-    on_permanent: PermanentSettings | None = Field(default=None, json_schema_extra=without_default)
-    """Where an event goes whose error says that it will never work. Default: where on_failure says."""
-    bisect: bool = True
-    """Split a batch that keeps failing, to find the events that fail."""
-    dead_letter_topic: ConnectorTopic = Field(
-        default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
-    )
-    """Topic of dead letters. Knows {name}."""
-    idempotency: IdempotencySettings | None = Field(default=None, json_schema_extra=without_default)
-    """Remember what was done, by event id. Default: an event that comes again starts the function again."""
-    order: Literal["key", "partition", "none"] = "key"
-    """What keeps its order: the events of a key, of a partition, or none."""
-
-
-class WorkerSettings(Section):
-    """Invocations at a time."""
-
-    min: WholeNumber = Field(default=0, ge=0, le=1_000)
-    """Worker processes that are kept warm; 0: the first event starts one."""
-    max: WholeNumber = Field(default=8, ge=1, le=1_000)
-    """Most invocations at a time."""
-
-    @model_validator(mode="after")
-    def _min_is_less(self) -> WorkerSettings:
-        if self.min > self.max:
-            raise refusal("config.value", "min is more than max", "raise max")
-        return self
-
-
-class ScaleSettings(Section):
-    """How much runs at a time."""
-
-    workers: WorkerSettings = WorkerSettings()
-    """Invocations at a time."""
-    idle_timeout: Duration = Field(default=300.0, json_schema_extra={"default": "5m"})
-    """A worker process beyond the least ends after so long without work."""
-    memory: Size = Field(default=256 * MIB, ge=32 * MIB, json_schema_extra={"default": "256MiB"})
-    """Memory that each worker process may have."""
 
 
 class ContractSettings(Section):
@@ -465,8 +154,8 @@ class SinkConfig(ConnectorConfig):
     stream: StreamSettings | None = Field(default=None, json_schema_extra=without_default)
     """The stream whose events start the function. Without one a schedule or a webhook starts it."""
     trigger: Annotated[
-        tuple[TriggerSettings, ...], BeforeValidator(_as_list), AfterValidator(_one_of_a_kind)
-    ] = Field(default=(TriggerSettings(),), json_schema_extra=_one_or_several)
+        tuple[TriggerSettings, ...], BeforeValidator(as_list), AfterValidator(one_of_a_kind)
+    ] = Field(default=(TriggerSettings(),), json_schema_extra=one_or_several)
     """When the function starts: one trigger, or a list of which any starts it. Default: on stream."""
     function: FunctionSettings
     """What is called."""

@@ -1,0 +1,110 @@
+"""The functions that a sink connector may call, a class for each kind.
+
+Enters: plain data. Leaves: frozen objects, as in `models`. Called by `sink`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from liberator.config.section import Section, without_default
+from liberator.config.sink_values import Command, FunctionName, GatewayUrl, PythonTarget, WebUrl
+from liberator.config.values import refusal
+
+
+class HttpSettings(Section):
+    """An HTTP endpoint that is called with events."""
+
+    url: WebUrl
+    """The endpoint: https://HOST/PATH."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """Headers of every request, such as Authorization."""
+    format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
+    """`cloudevents` and `cloudevents-structured`: a request for each event, as CloudEvents 1.0; `cloudevents-batch`: one for
+    all; `raw`: a request for each event with its value as it is."""
+    sign: str | None = Field(default=None, min_length=8, repr=False, json_schema_extra=without_default)
+    """A secret: every request is signed with it, as Standard Webhooks does."""
+    allow_private: bool = False
+    """Let the endpoint be a host of a private network, or this one."""
+
+
+class LambdaSettings(Section):
+    """A function on AWS Lambda. Credentials are found as boto3 finds them."""
+
+    name: str = Field(min_length=1)
+    """Its name or ARN."""
+    region: str | None = Field(default=None, min_length=1, json_schema_extra=without_default)
+    """Default: as boto3 finds it."""
+    invocation: Literal["sync", "async"] = "sync"
+    """`sync` waits for the answer; `async` takes Lambda's word that it has the events, so it needs policy.commit: before."""
+    endpoint: WebUrl | None = Field(default=None, json_schema_extra=without_default)
+    """Another endpoint than AWS's own."""
+
+
+class OpenFaasSettings(Section):
+    """A function behind an OpenFaaS gateway."""
+
+    gateway: GatewayUrl
+    """The gateway: http://HOST:8080. It may be in a private network."""
+    function: FunctionName
+    """Name of the function, with its namespace if it is not in the default one: notify.staging."""
+    async_: bool = Field(default=False, alias="async")
+    """Have the gateway queue the calls: its 202 says that it has them, and nothing says that they are done, so it needs
+    policy.commit: before."""
+    format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
+    """As for http. `cloudevents` gives the function the plain value as its body, and what CloudEvents add in headers; `raw`
+    the value without those."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """Headers of every request."""
+    user: str = Field(default="admin", pattern="^[^:]+$")
+    """User for basic authentication, if there is a password."""
+    password: str | None = Field(default=None, min_length=1, repr=False, json_schema_extra=without_default)
+    """Password for basic authentication: ${FAAS_PASSWORD}, or ${file:/var/secrets/basic-auth-password}."""
+
+
+KINDS = ("python", "http", "openfaas", "aws_lambda", "command")
+
+
+class FunctionSettings(Section):
+    """What is called: exactly one kind."""
+
+    python: PythonTarget | None = Field(default=None, json_schema_extra=without_default)
+    """MODULE:FUNCTION, found from the folder of this file; it runs in worker processes."""
+    in_process: bool = False
+    """Run a Python function in the connector's own process: faster, for code that is trusted to end and not to crash; its
+    time-out can't be enforced."""
+    http: HttpSettings | None = Field(default=None, json_schema_extra=without_default)
+    """An HTTP endpoint."""
+    openfaas: OpenFaasSettings | None = Field(default=None, json_schema_extra=without_default)
+    """A function behind an OpenFaaS gateway."""
+    aws_lambda: LambdaSettings | None = Field(default=None, json_schema_extra=without_default)
+    """A function on AWS Lambda."""
+    command: Command | None = Field(default=None, json_schema_extra=without_default)
+    """A program with its arguments, run for each invocation in the folder of this file: events as lines of JSON on its
+    standard input, outputs on its standard output."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def asynchronous(self) -> str | None:
+        """What would make calls say that they are done that never do; None: they do."""
+        if self.aws_lambda is not None and self.aws_lambda.invocation == "async":
+            return "invocation: sync"
+        return "async: false" if self.openfaas is not None and self.openfaas.async_ else None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> FunctionSettings:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            what = f"a function is of one kind, not {len(given)}"
+            raise refusal("config.function", what, f"write one of {', '.join(KINDS)}")
+        if self.in_process and self.python is None:
+            raise refusal(
+                "config.function", "only a Python function can run in_process", "leave in_process out"
+            )
+        return self
