@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from liberator.testing.servers import Kafka, Postgres, postgres_bin
+from tests.benchmark import debezium
 from tests.benchmark.comparison import Comparison, Result, all_sides, compare
 from tests.benchmark.ground import Ground
 from tests.benchmark.processes import Look, Watched
@@ -18,6 +19,7 @@ from tests.benchmark.ready_bytes import keep, kept
 from tests.benchmark.rehearsal import Rehearsed, rehearse
 from tests.benchmark.report import as_json, table
 from tests.benchmark.sides import Measured
+from tests.benchmark.sides.embedded import Embedded
 from tests.benchmark.sides.liberate import Delivery, ToKafka
 from tests.benchmark.sides.producer import Producer
 from tests.benchmark.sides.recvlogical import Recvlogical
@@ -57,10 +59,10 @@ def test_measures_every_side_over_the_same_rows(bench: Bench) -> None:
         assert lap.cpu > 0
         assert lap.peak is None or lap.peak < 2**30
         assert result.name in text
-    ratios = [comparison.ratio(result) for result in measured]
     assert (comparison.results[1].laps[0].peak or 0) > 2**24  # a Python with its libraries, not the launcher
-    assert ratios[:3:2] == [None, None]  # the limits themselves
-    assert None not in (ratios[1], *ratios[3:])
+    limits = {"pg_recvlogical", "bare producer"}
+    assert {result.name for result in measured if comparison.ratio(result) is None} == limits
+    assert [result.name for result in measured if comparison.times_peer(result)] == ["liberate > /dev/null"]
     _assert_whole(as_json(comparison))
 
 
@@ -69,6 +71,7 @@ def _assert_whole(value: dict[str, Any]) -> None:
     assert [side["side"] for side in value["sides"]] == [
         "pg_recvlogical",
         "liberate > /dev/null",
+        "Debezium embedded",
         "bare producer",
         "liberate -> Kafka, at least once",
         "liberate -> Kafka, exactly once",
@@ -92,7 +95,26 @@ def test_notices_one_lost_event(bench: Bench, tmp_path: Path) -> None:
 def test_tells_what_this_build_refuses_in_its_own_words() -> None:
     refused = Result("liberate -> Kafka, twice", ["bare producer"], "delivery: twice is not supported")
     text = table(Comparison(ROWS, [refused]))
-    assert "not supported by this build: delivery: twice is not supported" in text
+    assert "left out: delivery: twice is not supported" in text
+
+
+def test_without_java_the_peer_is_left_out_and_the_figures_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    debezium.refusal.cache_clear()
+    peer = Embedded()
+    comparison = Comparison(ROWS, [Result(peer.name, peer.limits, peer.refusal())])
+    debezium.refusal.cache_clear()
+    assert "Debezium embedded                   left out: java is not installed" in table(comparison)
+    assert "java is not installed" in as_json(comparison)["sides"][0]["refused"]
+
+
+def test_a_ratio_to_a_peer_is_taken_within_each_lap() -> None:
+    peer = Result("peer", [], laps=[_lap(10), _lap(1)])
+    ours = Result("ours", [], peer="peer", laps=[_lap(40), _lap(4)])
+    comparison = Comparison(1, [peer, ours])
+    assert comparison.times_peer(ours) == 4
+    assert comparison.times_peer(peer) is None
+    assert "4.0 x peer" in table(comparison)
 
 
 def test_fails_when_its_own_file_is_wrong() -> None:

@@ -13,6 +13,7 @@ from statistics import median
 from tests.benchmark.ground import Ground
 from tests.benchmark.rehearsal import Rehearsed
 from tests.benchmark.sides import Measured, Side
+from tests.benchmark.sides.embedded import Embedded
 from tests.benchmark.sides.liberate import ToDevNull, ToKafka
 from tests.benchmark.sides.producer import Producer
 from tests.benchmark.sides.recvlogical import Recvlogical
@@ -25,6 +26,7 @@ class Result:
     name: str
     limits: Sequence[str]
     refused: str | None = None
+    peer: str | None = None
     laps: list[Measured] = field(default_factory=list)
 
 
@@ -38,7 +40,14 @@ class Comparison:
 
     def ratio(self, result: Result) -> float | None:
         """Its rate as a part of its limit's, lap by lap; the median of these. None: it has no limit, or did not run."""
-        limits = [limit.laps for limit in self.results if limit.name in result.limits and limit.laps]
+        return self._beside(result, result.limits)
+
+    def times_peer(self, result: Result) -> float | None:
+        """Its rate by its peer's, in the same way."""
+        return self._beside(result, [result.peer] if result.peer else [])
+
+    def _beside(self, result: Result, others: Sequence[str]) -> float | None:
+        limits = [other.laps for other in self.results if other.name in others and other.laps]
         if not limits or not result.laps:
             return None
         slowest = [min(measured.rate for measured in lap) for lap in zip(*limits, strict=True)]
@@ -60,6 +69,7 @@ def all_sides(rehearsed: Rehearsed) -> list[Side]:
     return [
         Recvlogical(rehearsed.message_bytes),
         ToDevNull(rehearsed.line_bytes),
+        Embedded(),
         Producer(rehearsed.ready),
         ToKafka("at_least_once"),
         ToKafka("exactly_once"),
@@ -68,7 +78,7 @@ def all_sides(rehearsed: Rehearsed) -> list[Side]:
 
 def compare(ground: Ground, sides: Sequence[Side], rounds: int, tell: Callable[[str], None]) -> Comparison:
     """Run all sides that this build has, `rounds` times. tell: says to people what goes on."""
-    results = {side.name: Result(side.name, side.limits, side.refusal()) for side in sides}
+    results = {side.name: Result(side.name, side.limits, side.refusal(), side.peer) for side in sides}
     comparison = Comparison(ground.rows, list(results.values()))
     running = [side for side in sides if results[side.name].refused is None]
     for number in range(1, rounds + 1):

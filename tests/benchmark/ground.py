@@ -119,6 +119,13 @@ class Lap:
         self.topics.append(name)
         return name
 
+    def slot(self, name: str) -> str:
+        """Make a publication of the table, called `name`, and a slot, whose name is returned; before the rows."""
+        slot = f"{name}_{self.name}"
+        self.execute(f"CREATE PUBLICATION {name} FOR TABLE {TABLE}")
+        self.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+        return slot
+
     def place(self, side: str, contract_for: str | None = None) -> Path:
         """A folder for a side. contract_for: a connector whose rows must keep the stored contract."""
         folder = self.folder / side

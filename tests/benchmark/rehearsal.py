@@ -14,7 +14,7 @@ from tests.benchmark import topic
 from tests.benchmark.ground import Ground, Lap
 from tests.benchmark.ready_bytes import keep
 from tests.benchmark.sides.liberate import Connector
-from tests.benchmark.sides.recvlogical import bytes_to_come, make_slot
+from tests.benchmark.sides.recvlogical import SLOT, bytes_to_come
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def rehearse(ground: Ground) -> Rehearsed:
             lap, "kafka", {"url": f"kafka://{lap.bootstrap}", "options": {"compression.type": "lz4"}}
         )
         name = lap.topic(events.name)
-        make_slot(lap)
+        lap.slot(SLOT)
         lap.write()
         rehearsed = Rehearsed(_read_lines(lap, lines), bytes_to_come(lap), ground.folder / "ready")
         lap.watch(events.start(), events.folder, topic.progress(lap.bootstrap, name))

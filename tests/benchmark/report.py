@@ -18,7 +18,7 @@ from tests.benchmark.sides import Measured
 
 _SERVERS = ("PostgreSQL", "Kafka")
 _HEAD = (
-    f"{'':34}{'events/s':>10}{'with start':>12}   {'CPU-s per million':^28}{'peak':>9}   of its limit",
+    f"{'':34}{'events/s':>10}{'with start':>12}   {'CPU-s per million':^28}{'peak':>9}   {'of its limit':24}  of its peer",
     f"{'':34}{'':10}{'':12}   {'its own':>8}{'PostgreSQL':>12}{'Kafka':>8}",
 )
 
@@ -31,18 +31,19 @@ def table(comparison: Comparison) -> str:
 
 def _line(comparison: Comparison, result: Result) -> str:
     if result.refused is not None:
-        return f"{result.name:34}  not supported by this build: {result.refused}"
+        return f"{result.name:34}  left out: {result.refused}"
     million = comparison.rows / 1_000_000
     peak = _middle(result.laps, lambda it: None if it.peak is None else it.peak / 2**20)
     cpu = [_middle(result.laps, lambda it: it.cpu / million)]
     cpu += [_middle(result.laps, partial(_per_million, server, million)) for server in _SERVERS]
     own, postgres, kafka = (_number(used, ".1f") for used in cpu)
-    ratio = comparison.ratio(result)
+    ratio, times = comparison.ratio(result), comparison.times_peer(result)
+    limit = "" if ratio is None else f"{ratio:.2f} of {_limit(comparison, result)}"
     return (
         f"{result.name:34}{median(it.rate for it in result.laps):10,.0f}"
         f"{comparison.rows / median(it.wall for it in result.laps):12,.0f}"
         f"   {own:>8}{postgres:>12}{kafka:>8}{_number(peak, '.0f'):>5}{' MiB' if peak else '    '}"
-        f"   {'' if ratio is None else f'{ratio:.2f} of {_limit(comparison, result)}'}"
+        f"   {limit:24}{'' if times is None else f'  {times:.1f} x {result.peer}'}"
     ).rstrip()
 
 
@@ -82,7 +83,9 @@ def _side(comparison: Comparison, result: Result) -> dict[str, Any]:
         "side": result.name,
         "refused": result.refused,
         "limits": list(result.limits),
+        "peer": result.peer,
         "ratio": comparison.ratio(result),
+        "times_peer": comparison.times_peer(result),
         "lost": comparison.lost(result),
         "laps": [
             {

@@ -21,12 +21,12 @@ from liberator.testing.servers.process import ServerError
 @dataclass(frozen=True, slots=True)
 class JavaServer:
     """A server that runs on Java. variable: of the environment, with the address of one that runs already; what: such as "a
-    broker"."""
+    broker". None: only one of our own will do."""
 
     name: str
     version: str
-    variable: str
-    what: str
+    variable: str | None = None
+    what: str = ""
 
     def program(self, name: str) -> str:
         """The path of ``java`` or ``mvn``. Raises `ServerError` when it is not installed."""
@@ -35,8 +35,8 @@ class JavaServer:
             raise ServerError(
                 f"{name} is not installed, so no {self.name} of our own can run",
                 code="server.missing",
-                fix="install Java 17 or newer and Maven (Debian: apt-get install default-jre-headless maven),"
-                f" or set {self.variable} to {self.what}'s address",
+                fix="install Java 17 or newer and Maven (Debian: apt-get install default-jre-headless maven)"
+                + self._or_another(),
             )
         return path
 
@@ -54,8 +54,11 @@ class JavaServer:
             raise ServerError(
                 f"Maven could not fetch {self.name}:\n{fetched.stdout[-2000:]}",
                 code="server.missing",
-                fix=f"check that Maven reaches its repository, or set {self.variable} to {self.what}'s address",
+                fix="check that Maven reaches its repository" + self._or_another(),
             )
+
+    def _or_another(self) -> str:
+        return f", or set {self.variable} to {self.what}'s address" if self.variable else ""
 
     def home(self, cache: Path | None, fetch: Callable[[Path], Path]) -> Path:
         """The folder of this version's files; the first time made by `fetch`, which is given an empty one and returns what

@@ -38,10 +38,12 @@ class Measured:
 
 
 class Side(ABC):
-    """limits: the sides that do a part of this one's work and nothing else; the slowest of them is its limit."""
+    """limits: the sides that do a part of this one's work and nothing else; the slowest of them is its limit. peer: the side
+    of another maker that does the same work."""
 
     name: str
     limits: Sequence[str] = ()
+    peer: str | None = None
 
     def refusal(self) -> str | None:
         """Why this build can't do it, in its own words; None: it can."""

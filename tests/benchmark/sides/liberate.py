@@ -63,6 +63,7 @@ class ToDevNull(Side):
 
     name = "liberate > /dev/null"
     limits = ("pg_recvlogical",)
+    peer = "Debezium embedded"
 
     def __init__(self, least: int) -> None:
         self._least = least
