@@ -15,9 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from liberator.testing.proxy import Proxy
 from tests.acceptance.connector import Connector
 from tests.acceptance.events import Event, Order
 from tests.fault.brokers import Fortress, Topics
+
+_SLOW = 2_000_000
+"""Bytes a second."""
 
 
 class _AnyOrder(Order):
@@ -111,6 +115,34 @@ class FaultConnector(Connector):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class SlowedConnector(FaultConnector):
+    """Reads its tables one after the other, through a narrow line, so that a test can act while it reads."""
+
+    def __init__(self, dsn: str, folder: Path, name: str, line: Proxy, *options: str) -> None:
+        one = ("--set", "source.log.snapshot_workers=1")
+        super().__init__(dsn, folder, name, "--source", line.url(dsn), *one, *options)
+        line.slow(bandwidth=_SLOW)
+        self._line = line
+
+    def reads(self, rows: int, *more: str) -> subprocess.Popen[bytes]:
+        """Start it; returns once so many rows are published, and holds back the rest of them until `goes_on`."""
+        process = self.launch(*more)
+        self.wait_for(lambda: self.published_lines() > rows, "a part of the snapshot")
+        self._line.hold("to_client")
+        return process
+
+    def goes_on(self) -> None:
+        """Let everything through, as fast as it can."""
+        self._line.calm()
+
+    def is_killed_after(self, rows: int) -> None:
+        """Start it, and kill it once so many rows are published."""
+        process = self.reads(rows)
+        process.kill()
+        process.wait()
+        self.goes_on()
+
+
 class KafkaConnector(FaultConnector):
     """A fault connector that publishes to Kafka. topics: what it has published there.
 
@@ -168,6 +200,22 @@ def connector(tmp_path: Path, unique: str) -> Iterator[Callable[..., FaultConnec
         def make(dsn: str, *options: str) -> FaultConnector:
             name = f"{unique}_{next(numbers)}"
             made = FaultConnector(dsn, tmp_path / name, name, *options)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def slowed(tmp_path: Path, unique: str) -> Iterator[Callable[..., SlowedConnector]]:
+    """Makes a connector that reads slowly: `slowed(dsn, ...)`. It is not started."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+
+        def make(dsn: str, *options: str) -> SlowedConnector:
+            line = stack.enter_context(Proxy(*address(dsn)))
+            name = f"{unique}_{next(numbers)}"
+            made = SlowedConnector(dsn, tmp_path / name, name, line, *options)
             stack.callback(made.close)
             return made
 

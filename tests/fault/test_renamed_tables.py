@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from liberator.testing.oracle import assert_complete
-from tests.fault.conftest import FaultConnector
+from tests.fault.conftest import FaultConnector, SlowedConnector
 
-Make = Callable[..., FaultConnector]
+Make = Callable[..., SlowedConnector]
 
 ROWS = 2_000
 KEYED = "id int primary key, v text"
@@ -25,17 +25,19 @@ def made(table: str, columns: str = KEYED, rows: int = ROWS) -> list[str]:
 
 
 @contextmanager
-def interrupted(it: FaultConnector, *waiting: str) -> Iterator[None]:
+def interrupted(it: SlowedConnector, *waiting: str) -> Iterator[None]:
     """Its first snapshot is killed while it reads the table `a_first`, with others still waiting; then what is inside
-    happens. The first one ends up finished or not; the others were not read."""
+    happens."""
+    fill_first(it)
+    it.is_killed_after(1000)
+    assert not {*waiting, "a_first"} & {*it.finished_tables()}
+    yield
+
+
+def fill_first(it: FaultConnector) -> None:
+    """The table that is read first, and takes a while."""
     it.execute("create table a_first (id int primary key, v text)")
     it.execute("insert into a_first select g, repeat('v', 200) from generate_series(1, 30000) g")
-    process = it.launch()
-    it.wait_for(lambda: it.published_lines() > 1000, "a part of the snapshot")
-    process.kill()
-    process.wait()
-    assert not {*waiting} & {*it.finished_tables()}
-    yield
 
 
 def tables_of(it: FaultConnector, table: str) -> set[str]:
@@ -45,12 +47,8 @@ def tables_of(it: FaultConnector, table: str) -> set[str]:
     return {event.row["v"].split()[0] for event in events[begin + 1 :] if event.op in "rcu"}
 
 
-def reading_slowly(connector: Make, dsn: str, *options: str) -> FaultConnector:
-    return connector(dsn, "--set", "source.log.snapshot_workers=1", *options)
-
-
-def test_a_renamed_table_is_read_under_its_new_name(each_database: str, connector: Make) -> None:
-    it = reading_slowly(connector, each_database)
+def test_a_renamed_table_is_read_under_its_new_name(each_database: str, slowed: Make) -> None:
+    it = slowed(each_database)
     it.execute(*made("t"))
     with interrupted(it, "t"):
         it.execute("update t set v = 't then' where id = 1", "alter table t rename to u")
@@ -62,9 +60,9 @@ def test_a_renamed_table_is_read_under_its_new_name(each_database: str, connecto
     assert it.finished_tables() == ["a_first", "u"]
 
 
-def test_exchanged_tables_are_read_under_each_others_name(each_database: str, connector: Make) -> None:
+def test_exchanged_tables_are_read_under_each_others_name(each_database: str, slowed: Make) -> None:
     """One of them was finished: its rows under the old name were those of the other one's name now."""
-    it = reading_slowly(connector, each_database)
+    it = slowed(each_database)
     it.execute(*made("t"), *made("u"))
     with interrupted(it, "t", "u"):
         it.execute("alter table t rename to x", "alter table u rename to t", "alter table x rename to u")
@@ -75,8 +73,8 @@ def test_exchanged_tables_are_read_under_each_others_name(each_database: str, co
     assert tables_of(it, "u") == {"t"}
 
 
-def test_a_table_that_takes_the_name_of_a_finished_one_replaces_it(database: str, connector: Make) -> None:
-    it = reading_slowly(connector, database)
+def test_a_table_that_takes_the_name_of_a_finished_one_replaces_it(database: str, slowed: Make) -> None:
+    it = slowed(database)
     it.execute(*made("t"), *made("aa", rows=20))
     with interrupted(it, "t"):
         it.execute("alter table a_first rename to gone", "alter table t rename to a_first")
@@ -85,8 +83,8 @@ def test_a_table_that_takes_the_name_of_a_finished_one_replaces_it(database: str
     assert tables_of(it, "a_first") == {"t"}
 
 
-def test_a_table_that_is_gone_is_no_longer_waited_for(each_database: str, connector: Make) -> None:
-    it = reading_slowly(connector, each_database)
+def test_a_table_that_is_gone_is_no_longer_waited_for(each_database: str, slowed: Make) -> None:
+    it = slowed(each_database)
     it.execute(*made("t"), *made("u", rows=5))
     with interrupted(it, "t"):
         it.execute("insert into t values (0, 't late')", "drop table t")
@@ -99,9 +97,9 @@ def test_a_table_that_is_gone_is_no_longer_waited_for(each_database: str, connec
 
 @pytest.mark.parametrize("columns", [KEYED, "id int, v text"], ids=["keyed", "keyless"])
 def test_a_table_made_anew_under_its_name_replaces_the_former_one(
-    columns: str, each_database: str, connector: Make
+    columns: str, each_database: str, slowed: Make
 ) -> None:
-    it = reading_slowly(connector, each_database)
+    it = slowed(each_database)
     it.execute(*made("t", columns))
     with interrupted(it, "t"):
         it.execute("insert into t values (0, 'former')", "drop table t", f"create table t ({columns})")
@@ -112,8 +110,8 @@ def test_a_table_made_anew_under_its_name_replaces_the_former_one(
     assert tables_of(it, "t") == {"anew"}
 
 
-def test_a_table_renamed_out_of_what_is_configured_is_said_to_be(database: str, connector: Make) -> None:
-    it = reading_slowly(connector, database, "--table", "public.a_first", "--table", "public.t*")
+def test_a_table_renamed_out_of_what_is_configured_is_said_to_be(database: str, slowed: Make) -> None:
+    it = slowed(database, "--table", "public.a_first", "--table", "public.t*")
     it.execute(*made("t"))
     with interrupted(it, "t"):
         it.execute("alter table t rename to u")
@@ -123,10 +121,10 @@ def test_a_table_renamed_out_of_what_is_configured_is_said_to_be(database: str, 
 
 @pytest.mark.parametrize("via_root", [True, False])
 def test_a_table_put_below_a_root_is_read_as_what_it_comes_under(
-    via_root: bool, database: str, connector: Make
+    via_root: bool, database: str, slowed: Make
 ) -> None:
     option = f"source.log.publish_via_partition_root={str(via_root).lower()}"
-    it = reading_slowly(connector, database, "--set", option)
+    it = slowed(database, "--set", option)
     it.execute(*made("t"))
     with interrupted(it, "t"):
         it.execute("create table root (id int primary key, v text) partition by range (id)")
@@ -137,41 +135,37 @@ def test_a_table_put_below_a_root_is_read_as_what_it_comes_under(
 
 
 def test_a_table_renamed_while_the_snapshot_runs_comes_under_the_name_of_its_place(
-    each_database: str, connector: Make
+    each_database: str, slowed: Make
 ) -> None:
     """Before the rename in the stream its rows are those of the old name, after it those of the new one."""
-    it = reading_slowly(connector, each_database)
-    it.execute("create table a_first (id int primary key, v text)")
-    it.execute("insert into a_first select g, repeat('v', 200) from generate_series(1, 30000) g")
+    it = slowed(each_database)
+    fill_first(it)
     it.execute(*made("t", rows=10))
-    process = it.launch("--once")
-    it.wait_for(lambda: it.published_lines() > 1000, "the first table")
+    process = it.reads(1000, "--once")
     it.execute("alter table t rename to u", "update u set v = 't now' where id = 1")
+    it.goes_on()
     assert process.wait(60) == 0
     it.run_once()
     events = [event for event in it.all_events() if event.source["table"] in "tu"]
     assert [(event.op, event.source["table"]) for event in events] == [("r", "t")] * 10 + [("u", "u")]
 
 
-def test_a_column_that_comes_while_the_snapshot_runs_is_in_its_rows(
-    each_database: str, connector: Make
-) -> None:
-    it = reading_slowly(connector, each_database)
-    it.execute("create table a_first (id int primary key, v text)")
-    it.execute("insert into a_first select g, repeat('v', 200) from generate_series(1, 30000) g")
+def test_a_column_that_comes_while_the_snapshot_runs_is_in_its_rows(each_database: str, slowed: Make) -> None:
+    it = slowed(each_database)
+    fill_first(it)
     it.execute(*made("t", rows=10))
-    process = it.launch("--once")
-    it.wait_for(lambda: it.published_lines() > 1000, "the first table")
+    process = it.reads(1000, "--once")
     it.execute("alter table t rename v to w", "alter table t add column n int default 7")
+    it.goes_on()
     assert process.wait(60) == 0
     assert_complete(it.lines(), each_database, ["public.t", "public.a_first"])
     with psycopg.connect(each_database) as connection:
         assert connection.execute("select sum(n) from t").fetchone() == (70,)
 
 
-def test_a_table_made_anew_after_it_was_read_is_read_again(each_database: str, connector: Make) -> None:
+def test_a_table_made_anew_after_it_was_read_is_read_again(each_database: str, slowed: Make) -> None:
     """The usual migration: a new table is filled and takes the place of the old one. It was in no publication until now."""
-    it = connector(each_database, "--table", "public.t")
+    it = slowed(each_database, "--table", "public.t")
     it.execute(*made("t", rows=20))
     it.run_once()
     it.execute(*made("anew", rows=10), "alter table t rename to former", "alter table anew rename to t")

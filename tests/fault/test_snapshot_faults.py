@@ -12,10 +12,11 @@ import pytest
 
 from liberator.testing.oracle import assert_complete
 from liberator.testing.servers import Postgres
-from tests.fault.conftest import FaultConnector
+from tests.fault.conftest import FaultConnector, SlowedConnector
 from tests.fault.writers import TABLES, Writers, prepare
 
 Make = Callable[..., FaultConnector]
+Slow = Callable[..., SlowedConnector]
 
 MY_SLOTS = "select slot_name from pg_replication_slots where database = current_database()"
 DROP_MY_SLOTS = (
@@ -80,7 +81,7 @@ def test_a_snapshot_that_cannot_get_its_slot_leaves_none_when_it_is_stopped(
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_a_snapshot_killed_in_the_middle_goes_on_without_reading_finished_tables_again(
-    part: float, database: str, connector: Make
+    part: float, database: str, slowed: Slow
 ) -> None:
     """D48: a table that was being read is read again, at a later place of the stream."""
     rows = ROWS
@@ -90,10 +91,8 @@ def test_a_snapshot_killed_in_the_middle_goes_on_without_reading_finished_tables
             connection.execute(
                 f"insert into t{number} select g, repeat('v', 50) from generate_series(1, {rows}) g".encode()
             )
-    it = connector(database, "--set", "source.log.snapshot_workers=1")
-    it.launch()
-    it.wait_for(lambda: it.published_lines() > 5 * rows * part, "a part of the snapshot")
-    it.close()
+    it = slowed(database)
+    it.is_killed_after(int(5 * rows * part))
     finished = it.finished_tables()
     with psycopg.connect(database, autocommit=True) as connection:
         for number in range(5):
@@ -110,15 +109,15 @@ def test_a_snapshot_killed_in_the_middle_goes_on_without_reading_finished_tables
         assert read[table] == rows, f"{table} was finished and read again"
 
 
-def test_a_table_without_a_key_that_is_read_again_is_emptied_first(database: str, connector: Make) -> None:
+def test_a_table_without_a_key_that_is_read_again_is_emptied_first(database: str, slowed: Slow) -> None:
     """Rows that come again could not be told from new ones without a key."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create table journal (at int, line text)")
-        connection.execute("insert into journal select g, 'line' from generate_series(1, 20000) g")
-        it = connector(database)
-        it.launch()
-        it.wait_for(lambda: it.published_lines() > 5000, "a part of the snapshot")
-        it.close()
+        connection.execute(
+            "insert into journal select g, repeat('line ', 30) from generate_series(1, 20000) g"
+        )
+        it = slowed(database)
+        it.is_killed_after(5000)
         connection.execute("insert into journal values (0, 'while it was down'), (0, 'while it was down')")
     it.run_once()
     assert_complete(it.lines(), database, ["public.journal"], complete=False)
@@ -215,17 +214,17 @@ def test_never_streams_without_the_rows_that_are_there(database: str, connector:
     assert [event.op for event in it.events()] == ["c"]
 
 
-def test_a_table_that_is_rewritten_during_the_snapshot_is_read_whole(database: str, connector: Make) -> None:
+def test_a_table_that_is_rewritten_during_the_snapshot_is_read_whole(database: str, slowed: Slow) -> None:
     """An old snapshot shows a rewritten table empty: such a table is read under a newer one."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create table a_first (id int primary key, v text)")
-        connection.execute("insert into a_first select g, repeat('v', 100) from generate_series(1, 100000) g")
+        connection.execute("insert into a_first select g, repeat('v', 100) from generate_series(1, 30000) g")
         connection.execute("create table b_second (id int primary key, v int)")
         connection.execute("insert into b_second select g, g from generate_series(1, 500) g")
-        it = connector(database, "--set", "source.log.snapshot_workers=1")
-        process = it.launch("--once")
-        it.wait_for(lambda: it.published_lines() > 1000, "the first table")
+        it = slowed(database)
+        process = it.reads(1000, "--once")
         connection.execute("alter table b_second alter column v type bigint using v * 2")
+        it.goes_on()
     assert process.wait(60) == 0
     assert "rewritten" in it.log
     assert_complete(it.lines(), database, ["public.a_first", "public.b_second"])
