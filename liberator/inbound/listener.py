@@ -1,6 +1,6 @@
 """A server of HTTP with a bound: one thread a connection, and no more of them than it can serve.
 
-Enters: connections. Leaves: handlers, each in a thread. Subclassed by whoever serves; `observe.server.bind` makes it listen.
+Enters: connections. Leaves: handlers, each in a thread. Subclassed by whoever serves; `address.bind` makes it listen.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class Busy:
 
 
 class Listener(ThreadingHTTPServer):
-    """At most `most` connections at a time; further ones are turned away at once. handler: serves one."""
+    """At most `most` connections at a time; further ones are turned away at once. handler: serves one. part: what it is
+    called in the log."""
 
     handler: ClassVar[type[BaseHTTPRequestHandler]]
+    part: ClassVar[str]
     request_queue_size = 512
     daemon_threads = True
     block_on_close = False
@@ -86,8 +88,12 @@ class Listener(ThreadingHTTPServer):
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
-            log.warning("more than %d connections: one is turned away", self._most)
+            self.turned_away()
             self.shutdown_request(request)
+
+    def turned_away(self) -> None:
+        """A connection finds no place."""
+        log.warning("more than %d connections: one is turned away", self._most)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve a connection."""
@@ -98,4 +104,4 @@ class Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection broke."""
-        log.debug("a request failed", exc_info=True)
+        log.debug("a request to the %s failed", self.part, exc_info=True)

@@ -7,20 +7,18 @@ rows or secrets.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import json
 import logging
 import socket
-import socketserver
-import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import liberator
-from liberator.errors import ConfigError, LiberatorError, PreconditionError
+from liberator.errors import LiberatorError
+from liberator.inbound.address import bind
+from liberator.inbound.handler import Handler
+from liberator.inbound.listener import Listener
 from liberator.observe.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 Control = Callable[[Mapping[str, Any]], object]
 """A control function: takes the request's JSON object, returns what can be written as JSON."""
 
-_Listening = TypeVar("_Listening", bound=socketserver.TCPServer)
-
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
@@ -38,27 +34,6 @@ _MAX_BODY = 64 * 1024
 _MAX_CONNECTIONS = 32
 _TIMEOUT = 10.0
 _READ = ("/metrics", "/health/live", "/health/ready", "/status")
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:9464``, ``[::1]:9464``, ``localhost:9464`` or ``:9464`` (every IPv4
-    address).
-
-    Port 0 lets the system choose. Raises `ConfigError`.
-    """
-    host, colon, port = listen.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""  # an IPv6 address without brackets: where it ends is a guess
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ConfigError(
-            f"{listen!r} is no address to listen on",
-            code="observe.listen",
-            where="observe.listen",
-            fix="write HOST:PORT, for example 127.0.0.1:9464 or [::1]:9464",
-        )
-    return host or "0.0.0.0", int(port)
 
 
 def warn_when_reachable(host: str, port: int) -> None:
@@ -85,29 +60,20 @@ class ObserveServer:
         self._server.pages = Pages(telemetry, Exposition(telemetry), dict(control or {}))
         bound = self._server.server_address
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
-        self._thread: threading.Thread | None = None
         warn_when_reachable(*self.address)
 
     @property
     def url(self) -> str:
         """Where it listens, as a URL without a path."""
-        host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._server.url
 
     def start(self) -> None:
         """Answer from now on, in a thread that does not keep the process alive. Once only."""
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="observe", daemon=True
-        )
-        self._thread.start()
+        self._server.start("observe")
 
     def close(self) -> None:
         """Stop answering and free the port. Idempotent."""
-        if self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._thread = None
-        self._server.server_close()
+        self._server.stop()
 
     def __enter__(self) -> ObserveServer:
         self.start()
@@ -160,45 +126,25 @@ class Pages:
             return _json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": type(error).__name__})
 
 
-class _Server(ThreadingHTTPServer):
-    """One thread a request, at most `_MAX_CONNECTIONS` at a time; further ones are turned away at once."""
+class _Server(Listener):
+    """With the pages. Those who scrape come rarely: few connections do, and one more is no news."""
 
-    daemon_threads = True
-    block_on_close = False
+    part = "observe"
     request_queue_size = _MAX_CONNECTIONS
     pages: Pages
 
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
-        self.address_family = family
-        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        super().__init__(address, _Handler)
+        super().__init__(address, family, _MAX_CONNECTIONS)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks DNS for the host's name, which can take seconds and is of no use here.
-        socketserver.TCPServer.server_bind(self)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a request to the observe endpoint failed", exc_info=True)
+    def turned_away(self) -> None:
+        """Not worth a line."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """HTTP's side of `Pages`."""
+class _Handler(Handler):
+    """HTTP's side of `Pages`: a request a connection, as HTTP/1.0 has it."""
 
     server: _Server
-    server_version = f"liberator/{liberator.__version__}"
-    sys_version = ""
+    protocol_version = "HTTP/1.0"
     timeout = _TIMEOUT
 
     def do_GET(self) -> None:
@@ -249,35 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug("request from %s: " + format, self.client_address[0], *args)
-
-
-def bind(
-    listen: str, make: Callable[[tuple[str, int], socket.AddressFamily], _Listening], part: str = "observe"
-) -> _Listening:
-    """A server that listens at `listen`. part: what errors are called after. Raises `ConfigError`, `PreconditionError`."""
-    host, port = parse_listen(listen)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, address = found[0][0], found[0][4]
-        return make((str(address[0]), int(address[1])), family)
-    except OSError as error:
-        raise _refused(listen, port, error, part) from None
-
-
-def _refused(listen: str, port: int, error: OSError, part: str) -> PreconditionError:
-    key = "observe.listen" if part == "observe" else "listen"
-    if error.errno == errno.EADDRINUSE:
-        what, fix = f"port {port} is in use by another program", f"choose another port in {key}"
-    elif error.errno == errno.EACCES:
-        what, fix = f"this user may not open port {port}", f"choose a port above 1023 in {key}"
-    else:
-        what = f"can't listen on {listen!r}: {error.strerror or error}"
-        fix = f"give an address of this machine in {key}, for example 127.0.0.1:9464"
-    code = f"{part}.port_in_use" if error.errno == errno.EADDRINUSE else f"{part}.listen"
-    return PreconditionError(what, code=code, where=f"{key}: {listen}", fix=fix)
-
 
 def _json(status: HTTPStatus, report: Mapping[str, Any]) -> tuple[HTTPStatus, bytes, str]:
     return status, json.dumps(report, ensure_ascii=False, allow_nan=False).encode() + b"\n", _JSON
+
+
+_Server.handler = _Handler

@@ -10,15 +10,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-import liberator
 from liberator.errors import LiberatorError
+from liberator.inbound.address import bind
 from liberator.inbound.body import BodyRefused, has_body, read_body
+from liberator.inbound.handler import RETRY_AFTER, Handler
 from liberator.inbound.listener import Listener
-from liberator.observe.server import Pages, bind
+from liberator.observe.server import Pages
 from liberator.plan.outbox import Entry
 from liberator.sidecar.answer import Answer, Refused, refused
 from liberator.sidecar.judge import Judge
@@ -27,14 +26,6 @@ from liberator.sidecar.request import ROOT, HttpHeaders, Reading, read_event
 from liberator.sidecar.writer import Writer
 
 log = logging.getLogger(__name__)
-
-_IDLE = 75.0
-"""Seconds without a request after which a connection is closed; longer than clients keep theirs as a rule."""
-
-_RETRY_AFTER = 2
-"""Seconds."""
-
-_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +74,17 @@ class SidecarServer:
 class _Server(Listener):
     """With what its handlers ask."""
 
+    part = "sidecar"
     judge: Judge
     writer: Writer
     pages: dict[str, Pages]
     settings: ServerSettings
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """Reads a request, and writes its answer at once."""
 
     server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version = f"liberator/{liberator.__version__}"
-    sys_version = ""
-    timeout = _IDLE
-    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         path, _, _ = self.path.partition("?")
@@ -107,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         part = next((name for name in self.server.pages if name and path.startswith(f"{name}/")), "")
         page = self.server.pages[part].get(path.removeprefix(part), self.headers.get("Accept", ""))
         status, body, content_type = page
-        return self._write(status, body, content_type, close=has_body(self.headers))
+        self.close_connection = self.close_connection or has_body(self.headers)
+        return self.write_answer(status, body, content_type)
 
     do_HEAD = do_GET
 
@@ -146,12 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
         except BodyRefused as error:
             raise refused(error.status, error.code, error.what, close=True) from None
         if server.draining:
-            raise refused(503, "stopping", "the sidecar is stopping", retry_after=_RETRY_AFTER, close=True)
+            raise refused(503, "stopping", "the sidecar is stopping", retry_after=RETRY_AFTER, close=True)
         entry = read_event(self.path, self._http_headers(), body, server.settings.reading)
         post = server.judge.judge(entry)
         if not server.writer.submit(post):
             what = "the broker does not answer at the moment, or too much waits for it; nothing was done"
-            raise refused(503, "unavailable", what, retry_after=_RETRY_AFTER)
+            raise refused(503, "unavailable", what, retry_after=RETRY_AFTER)
         post.wait(server.settings.timeout - (time.monotonic() - began))
         return self._answer_to(post, entry)
 
@@ -168,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _refused_by_topic(post.error, about)
         self.server.writer.withdraw(post)
         what = "the broker has not confirmed the event yet: send it again with the same id to learn what became of it"
-        return refused(503, "unconfirmed", what, retry_after=_RETRY_AFTER, **about).answer
+        return refused(503, "unconfirmed", what, retry_after=RETRY_AFTER, **about).answer
 
     def _http_headers(self) -> HttpHeaders:
         return self.headers
@@ -176,39 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
     # -- answers
 
     def _answer(self, answer: Answer) -> None:
-        self._write(HTTPStatus(answer.status), answer.text(), _JSON, answer.retry_after, close=answer.close)
-
-    def _write(
-        self,
-        status: HTTPStatus,
-        body: bytes,
-        content_type: str,
-        retry_after: int | None = None,
-        *,
-        close: bool = False,
-    ) -> None:
-        """All of it with one call: two would be two packets."""
-        if close or self.server.draining:
-            self.close_connection = True
-        head = [
-            f"HTTP/1.1 {status.value} {status.phrase}",
-            f"Server: {self.server_version}",
-            f"Content-Type: {content_type}",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-        ]
-        if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            head.append("Allow: POST")
-        if retry_after is not None:
-            head.append(f"Retry-After: {retry_after}")
-        if self.close_connection:
-            head.append("Connection: close")
-        text = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
-        self.wfile.write(text if self.command == "HEAD" else text + body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug("request from %s: " + format, self.client_address[0], *args)
+        self.close_connection = self.close_connection or answer.close
+        self.write_answer(answer.status, answer.text(), retry_after=answer.retry_after)
 
 
 def _refused_by_topic(error: LiberatorError | None, about: dict[str, Any]) -> Answer:

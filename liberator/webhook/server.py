@@ -23,28 +23,20 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from math import ceil
 from typing import Any
 
-import liberator
 from liberator.change import ReadHeaders
 from liberator.errors import FunctionError
+from liberator.inbound.address import bind
 from liberator.inbound.body import BodyRefused, has_body, read_body
+from liberator.inbound.handler import RETRY_AFTER, Handler
 from liberator.inbound.listener import Listener
-from liberator.observe.server import bind
 from liberator.protocols import Output
 from liberator.signature import why_not_genuine
 from liberator.webhook.desk import Desk, Posted, Verdict
 
 log = logging.getLogger(__name__)
-
-_IDLE = 75.0
-"""Seconds without a request after which a connection is closed; longer than clients keep theirs as a rule."""
-
-_RETRY_AFTER = 2
-"""Seconds."""
 
 _KEPT_BACK = frozenset(
     ("authorization", "connection", "content-length", "cookie", "expect", "host", "id", "keep-alive", "te")
@@ -87,6 +79,7 @@ class WebhookServer:
 class _Server(Listener):
     """With what its handlers ask."""
 
+    part = "webhook"
     desk: Desk
     settings: WebhookSettings
     now: Callable[[], float]
@@ -100,15 +93,10 @@ class _Refused(Exception):
         self.status, self.code, self.what, self.close = status, code, what, close
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """Reads a request, and writes its answer at once."""
 
     server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version = f"liberator/{liberator.__version__}"
-    sys_version = ""
-    timeout = _IDLE
-    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         with self.server.busy:
@@ -150,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         posted = Posted(body, self._headers_of(id), int(self.server.now() * 1000))
         if self.server.draining or not self.server.desk.submit(posted):
             what = "the connector is stopping, or has too much to do: send it again"
-            return 503, {"error": what, "code": "webhook.unavailable", "id": id}, _RETRY_AFTER
+            return 503, {"error": what, "code": "webhook.unavailable", "id": id}, RETRY_AFTER
         return _answer_of(posted.wait(settings.patience), id)
 
     def _require_genuine(self, body: bytes) -> None:
@@ -174,26 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, status: int, report: dict[str, Any], retry_after: int | None = None) -> None:
-        """All of it with one call: two would be two packets."""
-        if self.server.draining:
-            self.close_connection = True
-        body = json.dumps(report, ensure_ascii=False).encode() + b"\n"
-        head = [
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            f"Server: {self.server_version}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-        ]
-        head += ["Allow: POST"] if status == HTTPStatus.METHOD_NOT_ALLOWED else []
-        head += [] if retry_after is None else [f"Retry-After: {retry_after}"]
-        head += ["Connection: close"] if self.close_connection else []
-        text = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
-        self.wfile.write(text if self.command == "HEAD" else text + body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug("request from %s: " + format, self.client_address[0], *args)
+        self.write_answer(
+            status, json.dumps(report, ensure_ascii=False).encode() + b"\n", retry_after=retry_after
+        )
 
 
 _Server.handler = _Handler
@@ -215,7 +186,7 @@ def _failure(error: FunctionError) -> tuple[int, str, int | None]:
         return 504, "the function has not ended in time", None
     if not error.retryable:
         return 422, "the function does not take this event", None
-    return 503, "the event was not done: send it again", max(_RETRY_AFTER, ceil(error.retry_after))
+    return 503, "the event was not done: send it again", max(RETRY_AFTER, ceil(error.retry_after))
 
 
 def _shown(output: Output) -> Any:

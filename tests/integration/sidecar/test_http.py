@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -262,13 +263,20 @@ def test_it_answers_what_is_under_way_before_it_ends(start: Start) -> None:
         while broker.publisher.flush(0):
             time.sleep(0.005)
         running.sidecar.stop()
-        while (late := idle.post(PLACED, b"{}", Event_Id="2")).body["code"] != "sidecar.stopping":
+        while _listens(running.port):
             time.sleep(0.005)
+        late = idle.post(PLACED, b"{}", Event_Id="2")
+        assert late.body["code"] == "sidecar.stopping"
         broker.publisher.go_on()
         assert answer.result(PATIENCE).status == 202
     assert late.headers["connection"] == "close"
     running.stop()
     assert running.failure is None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_port_that_is_taken_is_told(start: Start) -> None:

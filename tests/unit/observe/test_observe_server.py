@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from liberator.errors import ConfigError, PreconditionError
+from liberator.inbound.address import parse_listen
 from liberator.observe import server as server_module
-from liberator.observe.server import ObserveServer, parse_listen, warn_when_reachable
+from liberator.observe.server import ObserveServer, warn_when_reachable
 from liberator.observe.telemetry import Telemetry
 
 
