@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.operate_query import is_query, no_slot, query_meaning, reset_query, status_query
+from liberator.build.operate_sink import status_sink
 from liberator.build.parts import log_settings, make_checkpoint, selection
 from liberator.capture import Ledger
 from liberator.errors import LiberatorError, PreconditionError
@@ -37,7 +38,7 @@ from liberator.source.start import flush_lsn, require_inactive
 from liberator.source.tables import choose
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import AnyConfig, SourceConfig
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +160,12 @@ def slot_drop(config: SourceConfig, *, missing_ok: bool = False) -> None:
         drop_slot(connection, name)
 
 
-def status(config: SourceConfig) -> dict[str, Any]:
-    """Position, slot and lag as the live systems tell."""
+def status(config: AnyConfig) -> dict[str, Any]:
+    """Position, slot and lag as the live systems tell; of a sink how far its group is."""
+    from liberator.config import SinkConfig
+
+    if isinstance(config, SinkConfig):
+        return status_sink(config)
     if config.source.mode == "query":
         return status_query(config)
     if not config.source.reads_log:

@@ -38,11 +38,14 @@ class SinkConnector:
     """One sink. `run` returns when it is done or stopped; `stop` may be called from a signal handler."""
 
     def __init__(self, config: SinkConfig, until: Until) -> None:
+        from liberator.config.guarantee import guarantee
+
         self.config = config
         self.telemetry = SinkTelemetry(
             config.name,
             batch_size=max(trigger.batch_size for trigger in config.trigger),
             patience=config.policy.timeout,
+            guarantee=guarantee(config).report(),
         )
         self._until = until
         self._stopping = threading.Event()

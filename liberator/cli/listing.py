@@ -52,6 +52,8 @@ def lines(record: Mapping[str, Any], indent: str = "") -> list[str]:
             shown += [f"{indent}{key}:", *lines(value, indent + "  ")]
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             shown += [f"{indent}{key}:", *(f"{indent}  {line}" for line in table(value))]
+        elif isinstance(value, list) and any(isinstance(item, str) and ", " in item for item in value):
+            shown += [f"{indent}{key}:", *(redact(f"{indent}  - {text(item)}") for item in value)]
         else:
             shown.append(redact(f"{indent}{key}: {text(value)}"))
     return shown

@@ -14,11 +14,11 @@ import click
 from liberator.cli.listing import lines, to_json
 from liberator.cli.options import json_option, option
 from liberator.cli.session import Session
-from liberator.cli.target import durable_connectors, target_options
+from liberator.cli.target import all_connectors, target_options
 from liberator.errors import LiberatorError
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import AnyConfig
 
 _PATIENCE = 2.0
 """Seconds that an endpoint has to answer."""
@@ -35,15 +35,16 @@ _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 def status(context: click.Context, /, file: str | None, watch: bool, as_json: bool, **options: Any) -> int:
     """Show position, lag, throughput and health of connectors.
 
-    Asks the running connector at its observe address, and the database and the checkpoint themselves. Exit code 1
-    when nobody could be asked.
+    Asks the running connector at its observe address, and the database and the checkpoint themselves; of a sink the
+    broker, and tells what its configuration promises. Exit code 1 when nobody could be asked.
 
     \b
     Examples:
       liberate status connectors/postgres-log.yaml --watch
       liberate status connectors/postgres-log.yaml --json
+      liberate status connectors/sink-python.yaml
     """
-    configs = durable_connectors(context, file, options)
+    configs = all_connectors(context, file, options)
     context.ensure_object(Session).start_logging()
     if not watch:
         return _once(configs, as_json, clear=False)
@@ -55,7 +56,7 @@ def status(context: click.Context, /, file: str | None, watch: bool, as_json: bo
     return 0
 
 
-def _once(configs: list[SourceConfig], as_json: bool, clear: bool) -> int:
+def _once(configs: list[AnyConfig], as_json: bool, clear: bool) -> int:
     reports = [report(config) for config in configs]
     if clear:
         click.echo(_CLEAR_SCREEN, nl=False)
@@ -64,17 +65,19 @@ def _once(configs: list[SourceConfig], as_json: bool, clear: bool) -> int:
     return 0 if all(each["running"] or each["live"] for each in reports) else 1
 
 
-def report(config: SourceConfig) -> dict[str, Any]:
-    """What is known of a connector. running: its own report, None when it does not answer. live: what slot and
-    checkpoint say, None when they can't be asked; then `live_error` says why."""
+def report(config: AnyConfig) -> dict[str, Any]:
+    """What is known of a connector. guarantee: of a sink, what its configuration promises. running: its own report, None
+    when it does not answer. live: what slot and checkpoint say, or a sink's broker, None when they can't be asked; then
+    `live_error` says why."""
     from liberator.build import status as live_status
+    from liberator.config import SinkConfig
 
-    result: dict[str, Any] = {
-        "connector": config.name,
-        "running": _ask(config),
-        "live": None,
-        "live_error": None,
-    }
+    result: dict[str, Any] = {"connector": config.name}
+    if isinstance(config, SinkConfig):
+        from liberator.config.guarantee import guarantee
+
+        result["guarantee"] = guarantee(config).report()
+    result |= {"running": _ask(config), "live": None, "live_error": None}
     try:
         result["live"] = live_status(config)
     except LiberatorError as error:
@@ -85,13 +88,14 @@ def report(config: SourceConfig) -> dict[str, Any]:
 def _for_people(each: Mapping[str, Any]) -> list[str]:
     running, live, error = each["running"], each["live"], each["live_error"]
     unknown = error["what"] if error else "nothing known"
-    return [
-        str(each["connector"]),
-        *lines({"running": running or "does not answer", "live": live or unknown}, indent="  "),
-    ]
+    promised = {"guarantee": each["guarantee"]} if "guarantee" in each else {}
+    if running:  # what the file promises is told once; what runs may be older than the file
+        running = {key: value for key, value in running.items() if (key, value) not in promised.items()}
+    shown = {**promised, "running": running or "does not answer", "live": live or unknown}
+    return [str(each["connector"]), *lines(shown, indent="  ")]
 
 
-def _ask(config: SourceConfig) -> dict[str, Any] | None:
+def _ask(config: AnyConfig) -> dict[str, Any] | None:
     """The connector's own report; None when it has no endpoint or another one answers there."""
     if config.observe is None or config.observe.listen.endswith(":0"):
         return None

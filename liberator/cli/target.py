@@ -40,17 +40,43 @@ def target_options(command: Decorated) -> Decorated:
 
 def connectors(context: click.Context, /, file: str | None, options: dict[str, Any]) -> list[SourceConfig]:
     """The connectors that are meant. With a file ``--name`` picks one of them."""
-    from liberator.config import from_options, load
+    from liberator.config import load
 
     if not file:
-        if not options["source"] and not options["config"] and not options["set"]:
-            context.fail("name a FILE, or a database with --source")
-        return [from_options(options)]
+        return [_described(context, options)]
+    stage = _stage_beside_a_file(context, options)
+    return pick(load(file, stage=stage), _name_beside_a_file(context, options), stage)
+
+
+def all_connectors(context: click.Context, /, file: str | None, options: dict[str, Any]) -> list[AnyConfig]:
+    """As `connectors`, with sinks. Each has a name, since what has none keeps nothing."""
+    from liberator.config import load_together
+
+    if not file:
+        return [*durable_connectors(context, file, options)]
+    stage = _stage_beside_a_file(context, options)
+    return pick(load_together([file], stage=stage), _name_beside_a_file(context, options), stage)
+
+
+def _described(context: click.Context, options: dict[str, Any]) -> SourceConfig:
+    from liberator.config import from_options
+
+    if not options["source"] and not options["config"] and not options["set"]:
+        context.fail("name a FILE, or a database with --source")
+    return from_options(options)
+
+
+def _stage_beside_a_file(context: click.Context, options: dict[str, Any]) -> str | None:
+    """The stage. Raises `click.UsageError` for options that describe a connector: the file does."""
     misplaced = written(context, [name for name in CONNECTOR_OPTIONS if name not in _BESIDE_A_FILE])
     if misplaced:
         context.fail(f"{', '.join(misplaced)} can't be given together with a file")
-    stage = options["stage"]
-    return pick(load(file, stage=stage), options["name"] if written(context, ["name"]) else None, stage)
+    stage: str | None = options["stage"]
+    return stage
+
+
+def _name_beside_a_file(context: click.Context, options: dict[str, Any]) -> str | None:
+    return options["name"] if written(context, ["name"]) else None
 
 
 def pick(configs: list[_Config], name: str | None, stage: str | None) -> list[_Config]:

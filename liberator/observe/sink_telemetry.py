@@ -43,7 +43,8 @@ class _Invocations:
 class SinkTelemetry(Telemetry):
     """As `Telemetry`. Its events are those that were read; they are durable when they are done.
 
-    batch_size: most events of an invocation. patience: seconds that an invocation may take.
+    batch_size: most events of an invocation. patience: seconds that an invocation may take. guarantee: what the
+    configuration promises.
     """
 
     stalled_words = "nothing was done for {seconds:.0f} s; {count} events wait"
@@ -54,11 +55,13 @@ class SinkTelemetry(Telemetry):
         *,
         batch_size: int,
         patience: float,
+        guarantee: Mapping[str, Any] | None = None,
         now: Callable[[], float] = time.time,
         tick: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name, now=now, tick=tick, stalled_after=patience + 60.0)
         self._batch_size = batch_size
+        self._guarantee = guarantee
         self._invocations = _Invocations()
         self._lag: int | None = None
         self._cold_starts = 0
@@ -139,6 +142,7 @@ class SinkTelemetry(Telemetry):
                 "buckets": list(it.buckets),
                 "cold_starts": self._cold_starts,
             }
+        status["guarantee"] = self._guarantee
         status["lag"]["events"] = self._lag
         status["events"]["topics"] = status["events"].pop("tables")
         status["dead_letters"]["topics"] = status["dead_letters"].pop("tables")

@@ -183,11 +183,11 @@ class Sink:
 
     def launch(self, *options: str, files: Sequence[Path] = ()) -> subprocess.Popen[bytes]:
         """Start it, and do not wait."""
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
-        environ["PYTHONPATH"] = os.pathsep.join(self._import_path())
         command = [sys.executable, "-m", "liberator", "run", *map(str, files or [self.path]), *options]
         with self._log.open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ()
+            )
         self._processes.append(process)
         return process
 
@@ -195,6 +195,14 @@ class Sink:
         """Run it to its end."""
         process = self.launch(*(options or ("--once",)))
         assert process.wait(PATIENCE) == code, self.log
+
+    def status(self) -> dict[str, Any]:
+        """What ``liberate status`` tells of it."""
+        command = [sys.executable, "-m", "liberator", "status", str(self.path), "--json"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=self._environ())
+        assert told.returncode == 0, told.stderr
+        report: dict[str, Any] = json.loads(told.stdout)
+        return report
 
     def stop(self, process: subprocess.Popen[bytes], code: int = 0) -> None:
         """Ask it to end, as a supervisor does: in ten seconds it has."""
@@ -231,6 +239,10 @@ class Sink:
     def dead_letters(self) -> list[Record]:
         """What it gave up."""
         return self.broker.read(f"{self.name}.dead-letters")
+
+    def _environ(self) -> dict[str, str]:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
+        return {**environ, "PYTHONPATH": os.pathsep.join(self._import_path())}
 
     def _import_path(self) -> list[str]:
         paths = [path for path in sys.path if path]

@@ -121,6 +121,23 @@ def test_asks_no_proxy(
     assert json.loads(liberate("status", observed, "--json").out)["running"]
 
 
+def test_of_a_sink_it_tells_what_is_promised(liberate: Liberate, build: Build, tmp_path: Path) -> None:
+    build.answers["status"] = {"group": "notify", "lag_events": 7, "topics": {"orders": 7}}
+    path = tmp_path / "sink.yaml"
+    path.write_text(
+        "connector: sink\nname: notify\nstream: {url: 'local:events', topics: [orders]}\nfunction: {python: 'a:b'}\n"
+    )
+    (report,) = [json.loads(line) for line in liberate("status", path, "--json").out.splitlines()]
+    assert report["guarantee"]["delivery"] == "at_least_once"
+    assert report["live"] == build.answers["status"]
+    shown = liberate("status", path).out
+    assert (
+        "  guarantee:\n    delivery: at_least_once\n    order: key\n    words:\n      - no event is lost: "
+        in shown
+    )
+    assert "    lag_events: 7\n" in shown
+
+
 # A shell lets its background jobs ignore Ctrl-C, and they hand that down: the process takes it back first.
 _WATCH = """
 import signal, sys, types
