@@ -44,8 +44,10 @@ def bench(postgres18: Postgres, kafka: Kafka) -> Iterator[Bench]:
 
 
 def test_measures_every_side_over_the_same_rows(bench: Bench) -> None:
+    """One worker of Connect is enough: the other differs by its settings only, and each takes ten seconds to start."""
     said: list[str] = []
-    comparison = compare(bench.ground, all_sides(bench.rehearsed), 1, said.append)
+    sides = [side for side in all_sides(bench.rehearsed) if side.name != "Debezium on Connect, default"]
+    comparison = compare(bench.ground, sides, 1, said.append)
     assert comparison.complete
     text = table(comparison)
     assert "everything arrived" in text
@@ -57,12 +59,13 @@ def test_measures_every_side_over_the_same_rows(bench: Bench) -> None:
         assert lap.rate > 0
         assert lap.wall > 0
         assert lap.cpu > 0
-        assert lap.peak is None or lap.peak < 2**30
+        assert lap.peak is None or lap.peak < 2**32
         assert result.name in text
     assert (comparison.results[1].laps[0].peak or 0) > 2**24  # a Python with its libraries, not the launcher
     limits = {"pg_recvlogical", "bare producer"}
     assert {result.name for result in measured if comparison.ratio(result) is None} == limits
-    assert [result.name for result in measured if comparison.times_peer(result)] == ["liberate > /dev/null"]
+    with_peer = [result for result in measured if comparison.times_peer(result)]
+    assert [result.name.split()[0] for result in with_peer] == ["liberate"] * 3
     _assert_whole(as_json(comparison))
 
 
@@ -75,6 +78,7 @@ def _assert_whole(value: dict[str, Any]) -> None:
         "bare producer",
         "liberate -> Kafka, at least once",
         "liberate -> Kafka, exactly once",
+        "Debezium on Connect, tuned",
     ]
     for side in value["sides"]:
         assert len(side["laps"]) == (side["refused"] is None)

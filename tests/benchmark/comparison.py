@@ -13,6 +13,7 @@ from statistics import median
 from tests.benchmark.ground import Ground
 from tests.benchmark.rehearsal import Rehearsed
 from tests.benchmark.sides import Measured, Side
+from tests.benchmark.sides.connect import Connect
 from tests.benchmark.sides.embedded import Embedded
 from tests.benchmark.sides.liberate import ToDevNull, ToKafka
 from tests.benchmark.sides.producer import Producer
@@ -73,6 +74,8 @@ def all_sides(rehearsed: Rehearsed) -> list[Side]:
         Producer(rehearsed.ready),
         ToKafka("at_least_once"),
         ToKafka("exactly_once"),
+        Connect(tuned=False),
+        Connect(tuned=True),
     ]
 
 

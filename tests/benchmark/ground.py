@@ -136,10 +136,16 @@ class Lap:
             stored.write_text(json.dumps(_CONTRACT))
         return folder
 
-    def watch(self, process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int]) -> Watched:
+    def watch(
+        self,
+        process: subprocess.Popen[bytes],
+        folder: Path,
+        progress: Callable[[], int],
+        until: int | None = None,
+    ) -> Watched:
         """As `processes.watch`, with an eye on the servers."""
         before = self.ground.server_cpu()
-        it = watch(process, folder, progress)
+        it = watch(process, folder, progress, until)
         after = self.ground.server_cpu()
         return replace(it, servers={name: after[name] - before[name] for name in after})
 

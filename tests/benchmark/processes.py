@@ -6,6 +6,7 @@ Enters: a running process, and a way to see its progress. Leaves: `Watched`. Cal
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ _LOOK = 0.05
 
 _PATIENCE = 1800.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+_ENDED_BY_SIGTERM = {-signal.SIGTERM, 128 + signal.SIGTERM}
 _EDGE = 0.01
 """The first and the last hundredth of the work are left out of the rate: start-up and closing reach into them."""
 
@@ -72,22 +74,27 @@ def errors_of(folder: Path) -> Path:
     return folder / "stderr"
 
 
-def watch(process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int]) -> Watched:
+def watch(
+    process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int], until: int | None = None
+) -> Watched:
     """Look at a process until it ends. Raises `RuntimeError` when it fails, or goes on for half an hour.
 
     progress: how much of its work is to be seen; asked once more when it has ended. What the process used up before is not
-    counted.
+    counted. until: how much there is to be done by a process that does not end by itself: it is told to then.
     """
     before = cpu_seconds(process.pid)
     began = time.monotonic()
     looks: list[Look] = []
-    peak = 0
+    peak, good = 0, {0}
     while not _has_ended(process.pid):
         if time.monotonic() > began + _PATIENCE:
             process.kill()
-        peak = max(peak, _peak(process.pid))
+        peak = max(peak, _peak_of_all(process.pid))
         done = progress()
         looks.append(Look(time.monotonic() - began, done))
+        if until is not None and done >= until:
+            process.terminate()
+            good |= _ENDED_BY_SIGTERM
         time.sleep(_LOOK)
     wall = time.monotonic() - began
     looks.append(Look(wall, progress()))
@@ -95,7 +102,7 @@ def watch(process: subprocess.Popen[bytes], folder: Path, progress: Callable[[],
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.stdin is not None:
         process.stdin.close()
-    if process.returncode != 0:
+    if process.returncode not in good:
         said = errors_of(folder).read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{process.args!r} failed with {process.returncode}:\n{said}")
     return Watched(wall, usage.ru_utime + usage.ru_stime - before, peak, looks)
@@ -124,13 +131,19 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _peak(pid: int) -> int:
-    """Of this program alone: the kernel's figure at the end would begin with the memory of who started it."""
-    return 1024 * int(_field(Path(f"/proc/{pid}/status"), "VmHWM:"))
+def _peak_of_all(pid: int) -> int:
+    """The largest that each process of the group has been, together: of these programs alone, for the kernel's figure at the
+    end would begin with the memory of who started them."""
+    statuses = (Path(f"/proc/{it}/status") for it in (pid, *descendants(pid)))
+    return sum(1024 * int(_field(status, "VmHWM:")) for status in statuses)
 
 
 def _field(file: Path, name: str) -> str:
-    for line in file.read_text().splitlines():
+    try:
+        lines = file.read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return "0"  # a child that has just ended
+    for line in lines:
         if line.startswith(name):
             return line.split()[1]
     return "0"  # a zombie has no memory

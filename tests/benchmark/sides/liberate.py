@@ -86,6 +86,7 @@ class ToKafka(Side):
     """Into a real Kafka, and its checkpoint too."""
 
     limits = ("pg_recvlogical", "bare producer")
+    peer = "Debezium on Connect, tuned"
 
     def __init__(self, delivery: Delivery) -> None:
         self.name = f"liberate -> Kafka, {delivery.replace('_', ' ')}"
