@@ -197,8 +197,11 @@ class DispatchWatch(Protocol):
     def given_up(self, topic: str) -> None:
         """An event of `topic` is not tried any more."""
 
-    def lag(self, events: int) -> None:
-        """So many events of the stream are not done, whoever reads them."""
+    def forgotten(self, count: int) -> None:
+        """`count` events that were read are not this member's to do any more: they come again, here or elsewhere."""
+
+    def lag(self, events: int, ours: int) -> None:
+        """So many events of the stream are not done, whoever reads them; `ours` of them in partitions of this member."""
 
     def committed(self) -> None:
         """Offsets were committed."""

@@ -148,6 +148,7 @@ class Dispatch:
             if self._failure is not None:
                 raise self._failure
         finally:
+            self._watch.forgotten(self._offsets.outstanding())
             self._function.close(self._settings.drain)
             self._consumer.close()
             self._publisher.close()
@@ -203,12 +204,13 @@ class Dispatch:
             return
         self._lag_due = now + self._settings.lag_interval
         try:
-            lag = sum(self._consumer.lag().values())
+            lag = self._consumer.lag()
         except ConsumeError as error:
             self._survive(error)
         else:
-            self._watch.lag(lag)
-            self._trigger.lag(lag)
+            behind = sum(lag.values())
+            self._watch.lag(behind, sum(lag.get(partition, 0) for partition in self._assigned))
+            self._trigger.lag(behind)
 
     def _survive(self, error: ConsumeError) -> None:
         """It may pass. Raises what does not."""
@@ -421,8 +423,9 @@ class Dispatch:
     def _finish(self, partitions: Collection[TopicPartition], end: float) -> None:
         """Do what is under way of these partitions, and what was left out between events that are done: those would be done
         again. Then commit."""
-        begun = self._under_way()
+        begun, read = self._under_way(), self._offsets.outstanding()
         last = {partition: self._offsets.cut(partition, begun.get(partition, -1)) for partition in partitions}
+        self._watch.forgotten(read - self._offsets.outstanding())
         self._backlog.drop(last)
         while self._offsets.left(partitions) and self._failure is None and self._tick() < end:
             self._begin(urgent=True)
@@ -446,7 +449,9 @@ class Dispatch:
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self._assigned -= set(partitions)
+        read = self._offsets.outstanding()
         self._offsets.drop(partitions)
+        self._watch.forgotten(read - self._offsets.outstanding())
         self._backlog.drop(dict.fromkeys(partitions, -1))
         later, self._later = self._later, []
         for due, attempt in later:

@@ -64,6 +64,7 @@ class SinkTelemetry(Telemetry):
         self._guarantee = guarantee
         self._invocations = _Invocations()
         self._lag: int | None = None
+        self._own_lag = 0
         self._cold_starts = 0
 
     @property
@@ -106,9 +107,13 @@ class SinkTelemetry(Telemetry):
         """An event is not tried any more."""
         self.dead_letter(topic)
 
-    def lag(self, events: int) -> None:
-        """How far behind the group is."""
-        self._lag = events
+    def forgotten(self, count: int) -> None:
+        """Events that were read are not to be done here any more."""
+        self.withdrawn(count)
+
+    def lag(self, events: int, ours: int) -> None:
+        """How far behind the group is, and this member of it."""
+        self._lag, self._own_lag = events, ours
 
     def committed(self) -> None:
         """Offsets were committed."""

@@ -141,10 +141,16 @@ class _Counts:
     published: int = 0
     published_bytes: int = 0
     durable: int = 0
+    withdrawn: int = 0
     reconnects: int = 0
     by_table: dict[str, int] = field(default_factory=dict)
     dead_letters: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def in_flight(self) -> int:
+        """Events that are waited for."""
+        return self.published - self.durable - self.withdrawn
 
 
 class Telemetry:
@@ -210,7 +216,7 @@ class Telemetry:
         """A batch was handed to the publisher: events by ``schema.table``, bytes of keys and values."""
         tick, total = self._tick(), sum(counts.values())
         with self._lock:
-            if self._counts.published == self._counts.durable:
+            if not self._counts.in_flight:
                 self._in_flight_since = tick
             by_table = self._counts.by_table
             for table, count in counts.items():
@@ -224,6 +230,11 @@ class Telemetry:
         with self._lock:
             self._counts.durable += count
             self._in_flight_since = self._tick()
+
+    def withdrawn(self, count: int) -> None:
+        """`count` of the published events are not waited for any more, though they did not become durable."""
+        with self._lock:
+            self._counts.withdrawn += count
 
     def position(self, source_lsn: int, server_lsn: int, committed_at: float | None) -> None:
         """Everything before `source_lsn` was published; the server's log ends at `server_lsn` (0: it has not said yet,
@@ -343,7 +354,7 @@ class Telemetry:
             live = False
             against.append(f"the loop has not turned for {silent:.0f} s")
         stalled = tick - self._in_flight_since
-        in_flight = self._counts.published - self._counts.durable
+        in_flight = self._counts.in_flight
         is_stalled = in_flight > 0 and stalled > self._stalled_after
         if is_stalled:
             against.append(self.stalled_words.format(seconds=stalled, count=in_flight))
@@ -395,7 +406,7 @@ class Telemetry:
         return {
             "total": counts.published,
             "durable": counts.durable,
-            "in_flight": counts.published - counts.durable,
+            "in_flight": counts.in_flight,
             "per_second": round(self._rate.per_second(tick), 1),
             "bytes": counts.published_bytes,
             "tables": dict(counts.by_table),

@@ -66,7 +66,7 @@ class MemoryDispatchWatch:
         self.failed: list[set[str]] = []
         self.dead: list[str] = []
         self.behind: list[int] = []
-        self.read = self.finished = self.commits = self.beats = 0
+        self.read = self.finished = self.left_to_others = self.commits = self.beats = 0
 
     def beat(self) -> None:
         """See `DispatchWatch.beat`."""
@@ -98,7 +98,11 @@ class MemoryDispatchWatch:
         """See `DispatchWatch.given_up`."""
         self.dead.append(topic)
 
-    def lag(self, events: int) -> None:
+    def forgotten(self, count: int) -> None:
+        """See `DispatchWatch.forgotten`."""
+        self.left_to_others += count
+
+    def lag(self, events: int, ours: int) -> None:
         """See `DispatchWatch.lag`."""
         self.behind.append(events)
 

@@ -332,6 +332,9 @@ def test_a_partition_that_goes_is_committed_first_and_nothing_of_it_is_lost() ->
     assert sum(committed(events).values()) == 40
     done = [event.value["n"] for it in (first, second) for given, _ in it.function.calls for event in given]
     assert sorted(done) == list(range(40)), "done once each: nothing had to be done again"
+    for watch in (first.watch, second.watch):
+        assert watch.read == watch.finished + watch.left_to_others
+    assert first.watch.left_to_others
     assert second.function.calls
 
 

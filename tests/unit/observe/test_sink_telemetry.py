@@ -67,10 +67,23 @@ def test_it_is_not_ready_when_nothing_is_done_for_longer_than_a_call_may_take() 
     assert it.health().reasons == ("nothing was done for 100 s; 3 events wait",)
 
 
+def test_events_of_partitions_that_went_to_others_are_not_waited_for() -> None:
+    clock = Clock()
+    it = telemetry(clock)
+    it.state("streaming")
+    it.received(batch(3))
+    it.done(1)
+    it.forgotten(2)
+    clock.time += 100.0
+    it.beat()
+    assert it.health().ready
+    assert it.snapshot()["events"]["in_flight"] == 0
+
+
 def test_what_is_not_known_is_no_metric() -> None:
     it = telemetry()
     assert b"liberator_lag_events" not in Exposition(it).render("")[0]
-    it.lag(7)
+    it.lag(7, 7)
     it.begun(5, 1)
     it.ended(0.2, {})
     text = Exposition(it).render("")[0].decode()
