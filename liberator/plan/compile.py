@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from liberator.codec.envelope import LogForm, TableForm
@@ -17,7 +17,7 @@ from liberator.contract.gate import Gate
 from liberator.errors import PreconditionError
 from liberator.plan.conditions import CompiledCondition, Looks, reader
 from liberator.postgres.model import Column, Identity, Table
-from liberator.postgres.values import TypeOptions, converter, verbatim
+from liberator.postgres.values import Described, TypeOptions, converter, described, verbatim
 from liberator.transform import Call, Condition, Field, Shape
 
 Converter = Callable[[bytes], bytes]
@@ -29,7 +29,8 @@ class TablePlan:
     """How the rows of one table version become events.
 
     names: column names as JSON strings. conversions: (column index, converter), for columns whose text is not JSON as it
-    is. row_template: the row's JSON with a place for every value. key_template, key_of: the key's JSON, and what takes
+    is. described: what makes each column's JSON, as data; None: the column is left out, or it can't be said as data.
+    row_template: the row's JSON with a place for every value. key_template, key_of: the key's JSON, and what takes
     its values from a row; None: no key. key_columns: their indexes. id_template, id_of: the same for the identity's key,
     which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
     FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
@@ -47,6 +48,7 @@ class TablePlan:
     topic: str
     names: tuple[bytes, ...]
     conversions: tuple[tuple[int, Converter], ...]
+    described: tuple[Described | None, ...] = field(repr=False)
     row_template: bytes
     key_template: bytes | None
     key_of: Callable[[Sequence[Any]], Any] | None
@@ -103,8 +105,10 @@ def compile_plan(
     key_columns = tuple(index[name] for name in key_names if name in index)
     if convert is None:
         originals = [converter(column.type, column.typmod, options) for column in table.columns]
+        data: list[Described | None] = [described(each.type, each.typmod, options) for each in table.columns]
     else:
         originals = [convert(column) for column in table.columns]
+        data = [None] * len(names)
     published = {column.source: column for column in shape.fields}
     quoted = tuple(_quoted(published[i].name) if i in published else b"" for i in range(len(names)))
     converters = {i: _changed(originals[i], column.changes) for i, column in published.items()}
@@ -118,6 +122,10 @@ def compile_plan(
         topic=topic,
         names=quoted,
         conversions=tuple((i, each) for i, each in converters.items() if each is not verbatim),
+        described=tuple(
+            _changes_described(data[i], published[i].described) if i in published else None
+            for i in range(len(names))
+        ),
         row_template=_row_template(quoted),
         key_template=object_template([quoted[i] for i in key_columns]) if key_columns else None,
         key_of=operator.itemgetter(*key_columns) if key_columns else None,
@@ -160,6 +168,10 @@ def _changed(convert: Converter, changes: Sequence[Converter]) -> Converter:
         return json
 
     return changed
+
+
+def _changes_described(convert: Described | None, changes: Sequence[Described]) -> Described | None:
+    return ("changed", convert, changes) if convert is not None and changes else convert
 
 
 def _compiled(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from liberator.errors import PreconditionError
 from liberator.expression import Expression
+from liberator.postgres.values import Described
 from liberator.transform.steps import (
     Call,
     Cast,
@@ -37,8 +38,8 @@ class Field:
 
     source: its index in the row. schema, defs: of its values that are not null, as far as that is known. not_null,
     can_be_toasted: see `postgres.model.Column`. number: makes a number of its JSON in conditions, where that is text with
-    one in it. changes: what its JSON goes through. hidden: some of it must not be seen. merged: different values may have
-    become the same.
+    one in it. changes: what its JSON goes through; described: the same as data. hidden: some of it must not be seen.
+    merged: different values may have become the same.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Field:
     can_be_toasted: bool = True
     number: Callable[[str], float] | None = None
     changes: tuple[Change, ...] = ()
+    described: tuple[Described, ...] = field(default=(), repr=False)
     hidden: bool = False
     merged: bool = False
 
@@ -175,6 +177,7 @@ class _Shaping:
             defs={},
             number=None,
             changes=(*column.changes, step.way.change),
+            described=(*column.described, step.way.described),
             hidden=True,
             merged=column.merged or not step.way.distinct,
         )
@@ -191,7 +194,12 @@ class _Shaping:
             )
         change, schema = cast(kind)
         self._fields[name] = replace(
-            column, schema=schema, defs={}, number=None, changes=(*column.changes, change)
+            column,
+            schema=schema,
+            defs={},
+            number=None,
+            changes=(*column.changes, change),
+            described=(*column.described, (kind,)),
         )
 
     def _choose_key(self, step: Key) -> None:

@@ -10,12 +10,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
-from liberator.postgres.values import ConversionError
+from liberator.postgres.values import ConversionError, Described
 
 Change = Callable[[bytes], bytes]
 """JSON of a value that is not null -> JSON."""
@@ -31,11 +31,12 @@ class CastError(ConversionError):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What a mask does. schema: of what comes out, None: whatever came in. distinct: different values stay different, so a
-    key may be masked. texts_only: it works on text alone."""
+    """What a mask does. described: `change` as data. schema: of what comes out, None: whatever came in. distinct: different
+    values stay different, so a key may be masked. texts_only: it works on text alone."""
 
     name: str
     change: Change
+    described: Described = field(repr=False)
     schema: Schema
     distinct: bool = False
     texts_only: bool = False
@@ -45,16 +46,18 @@ def mask(name: str, salt: str = "") -> Way:
     """``sha256``, ``redact``, ``null`` or ``truncate:N``. salt: secret, goes before the value. Raises `ValueError`."""
     if name == "sha256":
         schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-        return Way(name, _sha256(salt.encode()), schema, distinct=True)
+        return Way(name, _sha256(salt.encode()), ("sha256", salt), schema, distinct=True)
     if name == "redact":
-        return Way(name, lambda value: b'"***"', {"type": "string", "const": "***"})
+        return Way(name, lambda value: b'"***"', ("redact",), {"type": "string", "const": "***"})
     if name == "null":
-        return Way(name, lambda value: b"null", {"enum": [None]})
+        return Way(name, lambda value: b"null", ("null",), {"enum": [None]})
     length = re.fullmatch(r"truncate:([0-9]{1,9})", name)
     if length is None:
         raise ValueError("write sha256, redact, null or truncate:N (truncate:3)")
     most = int(length[1])
-    return Way(name, _truncate(most), {"type": "string", "maxLength": most}, texts_only=True)
+    return Way(
+        name, _truncate(most), ("truncate", most), {"type": "string", "maxLength": most}, texts_only=True
+    )
 
 
 def text_of(value: bytes) -> bytes:

@@ -10,9 +10,26 @@ from __future__ import annotations
 
 from liberator.postgres.model import PgType
 from liberator.postgres.values.forms import form
-from liberator.postgres.values.rules import ConversionError, Converter, Schema, TypeOptions, verbatim
+from liberator.postgres.values.rules import (
+    ConversionError,
+    Converter,
+    Described,
+    Schema,
+    TypeOptions,
+    verbatim,
+)
 
-__all__ = ["ConversionError", "Converter", "Schema", "TypeOptions", "converter", "schema", "verbatim"]
+__all__ = [
+    "ConversionError",
+    "Converter",
+    "Described",
+    "Schema",
+    "TypeOptions",
+    "converter",
+    "described",
+    "schema",
+    "verbatim",
+]
 
 
 def converter(type: PgType, typmod: int, options: TypeOptions) -> Converter:
@@ -22,6 +39,11 @@ def converter(type: PgType, typmod: int, options: TypeOptions) -> Converter:
     only integers and vectors, arrays of these, and the JSON of embedded documents are trusted to be what they should be.
     """
     return form(type, typmod, options).convert
+
+
+def described(type: PgType, typmod: int, options: TypeOptions) -> Described:
+    """The converter of the same arguments as data: what executors that are not Python make their own of."""
+    return form(type, typmod, options).described
 
 
 def schema(type: PgType, typmod: int, options: TypeOptions) -> tuple[Schema, dict[str, Schema]]:

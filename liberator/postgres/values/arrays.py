@@ -36,7 +36,8 @@ def array(element: Form, delimiter: str, name: str, options: TypeOptions) -> For
     schema = reference
     if options.array_bounds == "text":
         schema = {"anyOf": [reference, {"type": "string", "pattern": f"^{_BOUNDS}[{{]"}]}
-    return Form(_converter(element.convert, delimiter.encode(), options), schema, defs)
+    described = ("array", element.described, delimiter, options.array_bounds)
+    return Form(_converter(element.convert, delimiter.encode(), options), described, schema, defs)
 
 
 def _converter(element: Converter, delimiter: bytes, options: TypeOptions) -> Converter:

@@ -19,20 +19,21 @@ def _bytea_value(raw: bytes) -> bytes:
 
 
 def _bytea(typmod: int, options: TypeOptions) -> Form:
-    return Form(_bytea_value, BASE64_SCHEMA)
+    return Form(_bytea_value, ("bytea",), BASE64_SCHEMA)
 
 
-_bits = quoted("[01]*", "bit")
+_BITS = "[01]*"
+_bits = quoted(_BITS, "bit")
 
 
 def _varbit(typmod: int, options: TypeOptions) -> Form:
     limit = {} if typmod < 0 else {"maxLength": typmod}
-    return Form(_bits, {**matching("[01]*"), **limit})
+    return Form(_bits, ("quoted", _BITS), {**matching(_BITS), **limit})
 
 
 def _bit(typmod: int, options: TypeOptions) -> Form:
     exact = {} if typmod < 0 else {"minLength": typmod, "maxLength": typmod}
-    return Form(_bits, {**matching("[01]*"), **exact})
+    return Form(_bits, ("quoted", _BITS), {**matching(_BITS), **exact})
 
 
 FAMILIES: dict[str, Family] = {"bytea": _bytea, "bit": _bit, "varbit": _varbit}

@@ -26,7 +26,8 @@ def composite(attributes: Sequence[tuple[str, Form]]) -> Form:
     defs: dict[str, Schema] = {}
     for _, form in attributes:
         defs.update(form.defs)
-    return Form(_converter(attributes), schema, defs)
+    described = ("composite", [(dumps(name).decode(), form.described) for name, form in attributes])
+    return Form(_converter(attributes), described, schema, defs)
 
 
 def _converter(attributes: Sequence[tuple[str, Form]]) -> Converter:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from liberator.postgres.values.rules import (
     Bare,
     Converter,
+    Described,
     Family,
     Form,
     TypeOptions,
@@ -125,18 +126,18 @@ BARE: dict[Converter, Bare] = {
 }
 
 
-def _family(convert: Converter, pattern: str) -> Family:
+def _family(convert: Converter, described: Described, pattern: str) -> Family:
     def family(typmod: int, options: TypeOptions) -> Form:
-        return Form(convert, matching(pattern))
+        return Form(convert, described, matching(pattern))
 
     return family
 
 
 FAMILIES: dict[str, Family] = {
-    "date": _family(_date_value, f"{_DATE}(?: BC)?|{_INFINITY}"),
-    "time": _family(_time_value, _TO_MIDNIGHT),
-    "timetz": _family(_timetz_value, f"{_TO_MIDNIGHT}[+-][0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}})?"),
-    "timestamp": _family(_timestamp_value, f"{_DATE}T{_TIME}(?: BC)?|{_INFINITY}"),
-    "timestamptz": _family(_timestamptz_value, f"{_DATE}T{_TIME}Z(?: BC)?|{_INFINITY}"),
-    "interval": _family(quoted(_INTERVAL, "interval"), _INTERVAL),
+    "date": _family(_date_value, ("date",), f"{_DATE}(?: BC)?|{_INFINITY}"),
+    "time": _family(_time_value, ("time",), _TO_MIDNIGHT),
+    "timetz": _family(_timetz_value, ("timetz",), f"{_TO_MIDNIGHT}[+-][0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}})?"),
+    "timestamp": _family(_timestamp_value, ("timestamp",), f"{_DATE}T{_TIME}(?: BC)?|{_INFINITY}"),
+    "timestamptz": _family(_timestamptz_value, ("timestamptz",), f"{_DATE}T{_TIME}Z(?: BC)?|{_INFINITY}"),
+    "interval": _family(quoted(_INTERVAL, "interval"), ("quoted", _INTERVAL), _INTERVAL),
 }

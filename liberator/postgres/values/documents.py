@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from liberator.postgres.values.rules import Converter, Family, Form, TypeOptions
-from liberator.postgres.values.text import not_utf8, text
+from liberator.postgres.values.rules import Converter, Described, Family, Form, TypeOptions
+from liberator.postgres.values.text import TEXT, not_utf8, text
 
 _BLANKS = bytes.maketrans(b"\n\r", b"  ")
 
@@ -23,13 +23,16 @@ def _document_text(raw: bytes) -> bytes:
     return raw
 
 
-def _document(splice: Converter) -> Family:
+def _document(splice: Converter, described: Described) -> Family:
     def family(typmod: int, options: TypeOptions) -> Form:
         if options.json == "embed":
-            return Form(splice, {})
-        return Form(text, {"type": "string", "contentMediaType": "application/json"})
+            return Form(splice, described, {})
+        return Form(text, TEXT, {"type": "string", "contentMediaType": "application/json"})
 
     return family
 
 
-FAMILIES: dict[str, Family] = {"json": _document(_one_line), "jsonb": _document(_document_text)}
+FAMILIES: dict[str, Family] = {
+    "json": _document(_one_line, ("document_line",)),
+    "jsonb": _document(_document_text, ("document",)),
+}

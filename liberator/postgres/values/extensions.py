@@ -44,7 +44,9 @@ def _hstore_value(raw: bytes) -> bytes:
 
 
 def _hstore(typmod: int, options: TypeOptions) -> Form:
-    return Form(_hstore_value, {"type": "object", "additionalProperties": {"type": ["string", "null"]}})
+    return Form(
+        _hstore_value, ("hstore",), {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+    )
 
 
 def _geometry_value(raw: bytes) -> bytes:
@@ -68,7 +70,7 @@ def _geometry_value(raw: bytes) -> bytes:
 
 def _geometry(typmod: int, options: TypeOptions) -> Form:
     properties: dict[str, Schema] = {"srid": {"type": ["integer", "null"]}, "wkb": BASE64_SCHEMA}
-    return Form(_geometry_value, closed(properties, ["srid", "wkb"]))
+    return Form(_geometry_value, ("geometry",), closed(properties, ["srid", "wkb"]))
 
 
 def _vector_value(raw: bytes) -> bytes:
@@ -82,7 +84,7 @@ def _vector_value(raw: bytes) -> bytes:
 
 def _vector(typmod: int, options: TypeOptions) -> Form:
     length = {} if typmod < 0 else {"minItems": typmod, "maxItems": typmod}
-    return Form(_vector_value, {"type": "array", "items": {"type": "number"}, **length})
+    return Form(_vector_value, ("vector",), {"type": "array", "items": {"type": "number"}, **length})
 
 
 def _sparse_vector_value(raw: bytes) -> bytes:
@@ -97,7 +99,9 @@ def _sparse_vector(typmod: int, options: TypeOptions) -> Form:
     vector = {"type": "object", "additionalProperties": {"type": "number"}}
     dimensions = {"type": "integer"} if typmod < 0 else {"const": typmod}
     return Form(
-        _sparse_vector_value, closed({"dimensions": dimensions, "vector": vector}, ["dimensions", "vector"])
+        _sparse_vector_value,
+        ("sparsevec",),
+        closed({"dimensions": dimensions, "vector": vector}, ["dimensions", "vector"]),
     )
 
 

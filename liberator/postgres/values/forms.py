@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 
 from liberator.postgres.model import PgType
 from liberator.postgres.types import format_type
@@ -40,9 +41,9 @@ def form(type: PgType, typmod: int, options: TypeOptions) -> Form:
     """The form of values of a column of this type and typmod; its schema carries ``x-pg-type``."""
     if type.kind == "domain" and type.element is not None:
         base = form(type.element, type.typmod, options)
-        return Form(base.convert, {**base.schema, "x-pg-domain": format_type(type)}, base.defs)
+        return replace(base, schema={**base.schema, "x-pg-domain": format_type(type)})
     bare = _form(type, typmod, options)
-    return Form(bare.convert, {**bare.schema, "x-pg-type": format_type(type, typmod)}, bare.defs)
+    return replace(bare, schema={**bare.schema, "x-pg-type": format_type(type, typmod)})
 
 
 def _form(type: PgType, typmod: int, options: TypeOptions) -> Form:

@@ -19,7 +19,7 @@ def _point_value(raw: bytes) -> bytes:
 
 
 def _point(typmod: int, options: TypeOptions) -> Form:
-    return Form(_point_value, closed({"x": FLOAT_SCHEMA, "y": FLOAT_SCHEMA}, ["x", "y"]))
+    return Form(_point_value, ("point",), closed({"x": FLOAT_SCHEMA, "y": FLOAT_SCHEMA}, ["x", "y"]))
 
 
 FAMILIES: dict[str, Family] = {"point": _point}

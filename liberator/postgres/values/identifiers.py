@@ -28,7 +28,7 @@ def _uuid_value(raw: bytes) -> bytes:
 
 
 def _uuid(typmod: int, options: TypeOptions) -> Form:
-    return Form(_uuid_value, {**matching(_UUID), "format": "uuid"})
+    return Form(_uuid_value, ("uuid",), {**matching(_UUID), "format": "uuid"})
 
 
 def _bare_uuids(values: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -41,7 +41,7 @@ BARE: dict[Converter, Bare] = {_uuid_value: _bare_uuids}
 
 def _as_written(name: str, pattern: str) -> Family:
     def family(typmod: int, options: TypeOptions) -> Form:
-        return Form(quoted(pattern, name), matching(pattern))
+        return Form(quoted(pattern, name), ("quoted", pattern), matching(pattern))
 
     return family
 

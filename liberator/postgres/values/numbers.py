@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from liberator.postgres.values.rules import (
+    VERBATIM,
     Bare,
     Converter,
     Family,
@@ -28,7 +29,7 @@ _MONEY = "-?[0-9]+[.][0-9]{2}"
 
 
 def _integer(low: int, high: int) -> Family:
-    form = Form(verbatim, {"type": "integer", "minimum": low, "maximum": high})
+    form = Form(verbatim, VERBATIM, {"type": "integer", "minimum": low, "maximum": high})
     return lambda typmod, options: form
 
 
@@ -39,7 +40,7 @@ def _wide_integer(typmod: int, options: TypeOptions) -> Form:
     if options.int64 == "number":
         return _int8(typmod, options)
     pattern = "-?[0-9]{1,19}"
-    return Form(quoted(pattern, "int8"), matching(pattern))
+    return Form(quoted(pattern, "int8"), ("quoted", pattern), matching(pattern))
 
 
 _is_number = re.compile(FLOAT.encode()).fullmatch
@@ -63,7 +64,7 @@ def float_value(raw: bytes) -> bytes:
 
 
 def _float(typmod: int, options: TypeOptions) -> Form:
-    return Form(float_value, FLOAT_SCHEMA)
+    return Form(float_value, ("float",), FLOAT_SCHEMA)
 
 
 _quoted_numeric = quoted(_NUMERIC, "numeric")
@@ -78,7 +79,7 @@ def _numeric_value(raw: bytes) -> bytes:
 
 
 def _numeric(typmod: int, options: TypeOptions) -> Form:
-    return Form(_numeric_value, matching(_NUMERIC))
+    return Form(_numeric_value, ("numeric",), matching(_NUMERIC))
 
 
 _quoted_money = quoted(_MONEY, "money")
@@ -90,12 +91,12 @@ def _money_value(raw: bytes) -> bytes:
 
 
 def _money(typmod: int, options: TypeOptions) -> Form:
-    return Form(_money_value, matching(_MONEY))
+    return Form(_money_value, ("money",), matching(_MONEY))
 
 
 def _xid8(typmod: int, options: TypeOptions) -> Form:
     pattern = "[0-9]{1,20}"
-    return Form(quoted(pattern, "xid8"), matching(pattern))
+    return Form(quoted(pattern, "xid8"), ("quoted", pattern), matching(pattern))
 
 
 class _Truth(dict[bytes, bytes]):
@@ -107,7 +108,7 @@ _truth: Converter = _Truth({b"t": b"true", b"f": b"false"}).__getitem__
 
 
 def _bool(typmod: int, options: TypeOptions) -> Form:
-    return Form(_truth, {"type": "boolean"})
+    return Form(_truth, ("bool",), {"type": "boolean"})
 
 
 def _vector_of(low: int, high: int, name: str) -> Family:
@@ -120,7 +121,7 @@ def _vector_of(low: int, high: int, name: str) -> Family:
         return b"[" + raw.replace(b" ", b",") + b"]"
 
     items = {"type": "integer", "minimum": low, "maximum": high}
-    form = Form(convert, {"type": "array", "items": items})
+    form = Form(convert, ("integers",), {"type": "array", "items": items})
     return lambda typmod, options: form
 
 

@@ -33,7 +33,7 @@ def range_of(subtype: Form) -> Form:
         "lower_inc": inclusive,
         "upper_inc": inclusive,
     }
-    return Form(convert, closed(properties, ["empty"]), subtype.defs)
+    return Form(convert, ("range", subtype.described), closed(properties, ["empty"]), subtype.defs)
 
 
 def multirange_of(subtype: Form, range_form: Form) -> Form:
@@ -54,7 +54,8 @@ def multirange_of(subtype: Form, range_form: Form) -> Form:
             raise refusal("a multirange")
         return b"[" + b",".join(out) + b"]"
 
-    return Form(convert, {"type": "array", "items": range_form.schema}, range_form.defs)
+    described = ("multirange", subtype.described)
+    return Form(convert, described, {"type": "array", "items": range_form.schema}, range_form.defs)
 
 
 def _one(raw: bytes, at: int, convert: Converter) -> tuple[bytes, int]:

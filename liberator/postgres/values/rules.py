@@ -14,6 +14,10 @@ from typing import Any, Literal
 Converter = Callable[[bytes], bytes]
 """The output-function text of a value that is not NULL, in UTF-8 -> JSON in UTF-8. Raises `ConversionError` only."""
 
+Described = tuple[Any, ...]
+"""A converter as data, for executors that are not Python: the name it has there, and what it is made with. Strings, numbers
+and descriptions of other converters; may hold secrets."""
+
 Bare = Callable[[Sequence[bytes]], "Sequence[bytes] | None"]
 """The texts of many values of one type -> what stands between the quotes of each one's JSON; None when some need more than
 quotes. As the type's `Converter` does it, at a fraction of the cost."""
@@ -43,9 +47,11 @@ class TypeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How one type looks in JSON. defs: definitions that `schema` refers to as ``#/$defs/<name>``."""
+    """How one type looks in JSON. described: `convert` as data. defs: definitions that `schema` refers to as
+    ``#/$defs/<name>``."""
 
     convert: Converter
+    described: Described
     schema: Schema
     defs: dict[str, Schema] = field(default_factory=dict)
 
@@ -57,6 +63,10 @@ Family = Callable[[int, TypeOptions], Form]
 def refusal(name: str) -> ConversionError:
     """The error for text that is not a value of the type called `name`."""
     return ConversionError(f"not what PostgreSQL writes for {name} in a pinned session")
+
+
+VERBATIM: Described = ("verbatim",)
+"""What `verbatim` is as data."""
 
 
 def verbatim(raw: bytes) -> bytes:

@@ -10,6 +10,7 @@ from liberator.postgres.values.rules import (
     Bare,
     ConversionError,
     Converter,
+    Described,
     Family,
     Form,
     Schema,
@@ -17,6 +18,9 @@ from liberator.postgres.values.rules import (
 )
 
 _PIECE = 1 << 20
+
+TEXT: Described = ("text",)
+"""What `text` is as data."""
 
 
 def text(raw: bytes) -> bytes:
@@ -68,19 +72,21 @@ def _limited(typmod: int) -> Schema:
 
 def plain(typmod: int, options: TypeOptions) -> Form:
     """Any type as its text."""
-    return Form(text, {"type": "string"})
+    return Form(text, TEXT, {"type": "string"})
 
 
 def _varchar(typmod: int, options: TypeOptions) -> Form:
-    return Form(text, _limited(typmod))
+    return Form(text, TEXT, _limited(typmod))
 
 
 def _char(typmod: int, options: TypeOptions) -> Form:
-    return Form(_trimmed if options.char == "trim" else text, _limited(typmod))
+    if options.char == "trim":
+        return Form(_trimmed, ("trimmed",), _limited(typmod))
+    return Form(text, TEXT, _limited(typmod))
 
 
 def _byte(typmod: int, options: TypeOptions) -> Form:
-    return Form(_one_byte, {"type": "string", "maxLength": 4})
+    return Form(_one_byte, ("one_byte",), {"type": "string", "maxLength": 4})
 
 
 class _Labels(dict[bytes, bytes]):
@@ -94,7 +100,7 @@ def enum(labels: Iterable[str]) -> Form:
     """An enum. The schema names the labels known now but doesn't insist: a new one must not stop a stream."""
     known = list(labels)
     convert: Converter = _Labels((label.encode(), dumps(label)) for label in known).__getitem__
-    return Form(convert, {"type": "string", "x-pg-enum": known})
+    return Form(convert, TEXT, {"type": "string", "x-pg-enum": known})
 
 
 def _bare_texts(values: Sequence[bytes]) -> Sequence[bytes] | None:
