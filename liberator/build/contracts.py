@@ -20,7 +20,7 @@ from liberator.build.query import default_schema
 from liberator.build.streams import Stream, streams_of
 from liberator.contract.diff import Difference, differences
 from liberator.contract.migration import Break, Contract, breaks, objections, readers, successor
-from liberator.contract.registry import RegistryClient, RegistrySettings, Strategy, subject
+from liberator.contract.registry.subjects import Strategy, subject
 from liberator.contract.store import ContractStore
 from liberator.errors import ContractError
 from liberator.plan.outbox_wire import event_subject
@@ -28,6 +28,7 @@ from liberator.plan.wire import event_schemas
 
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
+    from liberator.contract.registry.http import RegistrySettings
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +176,8 @@ def register_schemas(
 
     Raises `ContractError` for the first that the registry does not take.
     """
+    from liberator.contract.registry.client import RegistryClient
+
     client, envelope = RegistryClient(settings), make_envelope(config, "")
     if config.source.mode == "outbox":
         for topic, type, schema in outbox_schemas(config, ContractStore(folder)):

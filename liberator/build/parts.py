@@ -168,7 +168,8 @@ def make_event_wire(config: SourceConfig) -> EventWire | None:
 
 def schema_ids(config: SourceConfig) -> Callable[[str, dict[str, Any]], int]:
     """(subject, schema) -> its id, from the registry of the configuration, which must name one."""
-    from liberator.contract.registry import RegistryClient, RegistrySettings
+    from liberator.contract.registry.client import RegistryClient
+    from liberator.contract.registry.http import RegistrySettings
 
     rules = config.schema_
     assert rules.registry is not None

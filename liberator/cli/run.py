@@ -51,16 +51,16 @@ def run(
 
     end_with_supervisor()
     session.start_logging()
-    from liberator.config import SinkConfig
+    from liberator.config import SourceConfig
 
     config = configs[0]
-    if isinstance(config, SinkConfig):
-        from liberator.build import run_sink
+    if isinstance(config, SourceConfig):
+        from liberator.build import run_source
 
-        return run_sink(config, once=once, max_events=max_events)
-    from liberator.build import run_source
+        return run_source(config, once=once, max_events=max_events, trial=False)
+    from liberator.build import run_sink
 
-    return run_source(config, once=once, max_events=max_events, trial=False)
+    return run_sink(config, once=once, max_events=max_events)
 
 
 def _side_by_side(

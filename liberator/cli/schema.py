@@ -16,7 +16,8 @@ from liberator.cli.target import connectors, target_options
 if TYPE_CHECKING:
     from liberator.build.contracts import Derived
     from liberator.config import SourceConfig
-    from liberator.contract.registry import RegistrySettings, Strategy
+    from liberator.contract.registry.http import RegistrySettings
+    from liberator.contract.registry.subjects import Strategy
 
 DIFFERENCES_FOUND = 4
 
@@ -198,7 +199,7 @@ def register(
 def _registry(options: dict[str, Any]) -> tuple[RegistrySettings, Strategy | None]:
     """Takes the registry's options out of `options`."""
     from liberator.config.secrets import redact
-    from liberator.contract.registry import RegistrySettings
+    from liberator.contract.registry.http import RegistrySettings
 
     url, token = options.pop("registry"), options.pop("registry_token")
     redact.remember_url(url)

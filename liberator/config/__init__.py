@@ -6,15 +6,21 @@ command line and the Python API before anything is connected to. Importing it lo
 that only when it needs a configuration.
 """
 
-from liberator.config.editor_schema import connector_schema
+from typing import TYPE_CHECKING, Any
+
 from liberator.config.faults import ConfigErrors
-from liberator.config.load import AnyConfig, load, load_all, load_sidecar, load_together
+from liberator.config.load import load, load_all, load_together
 from liberator.config.models import SourceConfig
 from liberator.config.options import from_options
 from liberator.config.patterns import TablePattern, TopicTemplate
 from liberator.config.secrets import RedactingFilter, redact
-from liberator.config.sidecar import SidecarConfig
-from liberator.config.sink import SinkConfig
+
+if TYPE_CHECKING:
+    from liberator.config.editor_schema import connector_schema
+    from liberator.config.load import AnyConfig
+    from liberator.config.sidecar import SidecarConfig
+    from liberator.config.sidecar_file import load_sidecar
+    from liberator.config.sink import SinkConfig
 
 __all__ = [
     "AnyConfig",
@@ -33,3 +39,19 @@ __all__ = [
     "load_together",
     "redact",
 ]
+
+_WHEN_ASKED_FOR = {
+    "SidecarConfig": "sidecar",
+    "SinkConfig": "sink",
+    "connector_schema": "editor_schema",
+    "load_sidecar": "sidecar_file",
+}
+"""Most runs are of one source: models of the others would only make it start later."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_WHEN_ASKED_FOR[name]}"), name)

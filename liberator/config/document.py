@@ -49,6 +49,11 @@ class Document:
     folder: Path
     substituted: set[KeyPath] = field(default_factory=set)
 
+    @property
+    def kind(self) -> Any:
+        """What it says that it is: sink, sidecar; None: nothing, so a source."""
+        return self.data.get("connector")
+
     def mark(self, path: KeyPath) -> Mark:
         """Where `path` is written; of something missing, where it would belong."""
         while path and path not in self.marks:

@@ -1,8 +1,8 @@
 """From files to checked connectors.
 
 Enters: paths and an environment. Leaves: `SourceConfig` and `SinkConfig` objects, or one `ConfigErrors` with every fault of
-every file.
-Called by the command line and the Python API. Never connects to anything.
+every file. Called by the command line and the Python API. Never connects to anything. What is about sinks and sidecars
+only is imported when there is one: most runs are of one source.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -21,20 +22,19 @@ from liberator.config.models import SourceConfig
 from liberator.config.not_yet import take_out
 from liberator.config.outbox import outbox_faults
 from liberator.config.secrets import redact
-from liberator.config.sidecar import SidecarConfig
-from liberator.config.sink import SinkConfig
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.substitute import substitute
-from liberator.config.together import contradictions
 from liberator.config.transform import transform_faults
 from liberator.config.values import FOLDER, kind_of_place
 from liberator.errors import ConfigError
 
-FIELDS = Fields(SourceConfig)
-SIDECAR_FIELDS = Fields(SidecarConfig)
-SINK_FIELDS = Fields(SinkConfig)
+if TYPE_CHECKING:
+    from liberator.config.sidecar import SidecarConfig
+    from liberator.config.sink import SinkConfig
 
-AnyConfig = SourceConfig | SinkConfig
+    AnyConfig = SourceConfig | SinkConfig
+
+FIELDS = Fields(SourceConfig)
 
 
 def load(
@@ -69,7 +69,10 @@ def load_together(
         found, wrong = _read(Path(path), os.environ if env is None else env, stage)
         configs += found
         faults += wrong
-    faults += contradictions(configs, one_machine=one_machine)
+    if len(configs) > 1:
+        from liberator.config.together import contradictions
+
+        faults += contradictions(configs, one_machine=one_machine)
     if faults:
         raise ConfigErrors(faults)
     return configs
@@ -79,14 +82,19 @@ def _read(path: Path, env: Mapping[str, str], stage: str | None) -> tuple[list[A
     documents, faults = read_file(path)
     configs: list[AnyConfig] = []
     for document in documents:
-        if _is_sidecar(document):
+        if document.kind == "sidecar":
             what = "a sidecar is run by itself"
             faults.append(document.fault(("connector",), "sidecar", what, f"run `liberate sidecar {path}`"))
             continue
-        is_sink = document.data.get("connector") == "sink"
+        filled_in = substitute(document, env, redact)
         found: list[ConfigError]
         config: AnyConfig | None
-        config, found = (check_sink if is_sink else check)(document, substitute(document, env, redact), stage)
+        if document.kind == "sink":
+            from liberator.config.sink_file import check_sink
+
+            config, found = check_sink(document, filled_in, stage)
+        else:
+            config, found = check(document, filled_in, stage)
         faults += found
         if config is not None:
             configs.append(config)
@@ -117,37 +125,6 @@ def check(
     return config, []
 
 
-def check_sink(
-    document: Document, faults: list[tuple[KeyPath, ConfigError]], stage: str | None
-) -> tuple[SinkConfig | None, list[ConfigError]]:
-    """The sink that `document` describes, or everything that is wrong with it. faults: what is known already."""
-    if stage:
-        check_stage(stage)
-    faults = [*faults, *take_out(document)]
-    if stage:
-        apply_stage(document, stage)
-    config = None
-    try:
-        config = SinkConfig.model_validate(document.data, context={FOLDER: document.folder})
-    except ValidationError as error:
-        # A section whose only key is not supported lacks it: that is no second fault.
-        lacking = {
-            path[:length]
-            for path, fault in faults
-            if fault.code == "config.not_supported"
-            for length in range(len(path))
-        }
-        faults += [each for each in explain(error, document, SINK_FIELDS) if each[0] not in lacking]
-    if config is None or faults:
-        return None, in_order(faults, document)
-    config._document, config._stage = document, stage
-    return config, []
-
-
-def _is_sidecar(document: Document) -> bool:
-    return document.data.get("connector") == "sidecar"
-
-
 def load_all(
     paths: Iterable[str | Path], env: Mapping[str, str] | None = None, *, stage: str | None = None
 ) -> list[AnyConfig | SidecarConfig]:
@@ -156,8 +133,10 @@ def load_all(
     faults: list[ConfigError] = []
     others: list[str | Path] = []
     for path in paths:
-        if any(map(_is_sidecar, read_file(Path(path))[0])):
-            config, found = _read_sidecar(Path(path), os.environ if env is None else env, stage)
+        if any(document.kind == "sidecar" for document in read_file(Path(path))[0]):
+            from liberator.config.sidecar_file import read_sidecar
+
+            config, found = read_sidecar(Path(path), os.environ if env is None else env, stage)
             configs += [] if config is None else [config]
             faults += found
         else:
@@ -169,53 +148,6 @@ def load_all(
     if faults:
         raise ConfigErrors(faults)
     return configs
-
-
-def load_sidecar(
-    path: str | Path, env: Mapping[str, str] | None = None, *, stage: str | None = None
-) -> SidecarConfig:
-    """The sidecar of a file, which holds nothing else. env: default `os.environ`. Raises `ConfigErrors`."""
-    config, faults = _read_sidecar(Path(path), os.environ if env is None else env, stage)
-    if config is None or faults:
-        raise ConfigErrors(faults)
-    return config
-
-
-def _read_sidecar(
-    path: Path, env: Mapping[str, str], stage: str | None
-) -> tuple[SidecarConfig | None, list[ConfigError]]:
-    documents, faults = read_file(path)
-    if len(documents) > 1:
-        what = f"{path} holds {len(documents)} connectors; a sidecar has a file of its own"
-        faults.append(ConfigError(what, code="config.documents", where=str(path)))
-    config = None
-    for document in documents[:1]:
-        if not _is_sidecar(document):
-            what = "this is no sidecar"
-            faults.append(document.fault(("connector",), "sidecar", what, f"run `liberate run {path}`"))
-            continue
-        config, found = check_sidecar(document, substitute(document, env, redact), stage)
-        faults += found
-    return config, faults
-
-
-def check_sidecar(
-    document: Document, faults: list[tuple[KeyPath, ConfigError]], stage: str | None
-) -> tuple[SidecarConfig | None, list[ConfigError]]:
-    """The sidecar that `document` describes, or everything that is wrong with it. faults: what is known already."""
-    if stage:
-        check_stage(stage)
-        apply_stage(document, stage)
-    config = None
-    faults = [*faults, *take_out(document)]
-    try:
-        config = SidecarConfig.model_validate(document.data, context={FOLDER: document.folder})
-    except ValidationError as error:
-        faults += explain(error, document, SIDECAR_FIELDS)
-    if config is None or faults:
-        return None, in_order(faults, document)
-    config._document, config._stage = document, stage
-    return config, []
 
 
 _WITH_EVENTS = {"kafka": ("Kafka", "kafka://HOST:PORT"), "local": ("a local log", "local:DIR")}

@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-import jsonschema
 import jsonschema_rs
-from jsonschema.exceptions import SchemaError
 
 from liberator.contract import pattern
 from liberator.errors import ContractError
@@ -164,6 +162,9 @@ class Document:
 
     def _metaschema_error(self, schema: Schema) -> ContractError:
         """What the reference validator says about a contract that is no schema."""
+        import jsonschema
+        from jsonschema.exceptions import SchemaError
+
         try:
             jsonschema.Draft202012Validator.check_schema(schema)
         except SchemaError as error:

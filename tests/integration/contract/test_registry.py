@@ -16,7 +16,9 @@ from jsonschema import Draft202012Validator
 
 from liberator.cli import main
 from liberator.contract.compatibility import compatible
-from liberator.contract.registry import RegistryClient, RegistrySettings, decode, encode
+from liberator.contract.registry.client import RegistryClient
+from liberator.contract.registry.http import RegistrySettings
+from liberator.contract.registry.wire import decode, encode
 from liberator.errors import ContractError
 from liberator.testing.servers import ApicurioServer, Registry
 from tests.unit.contract.test_compatibility import ACCEPTED, REFUSED

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from liberator.contract.registry import RegistryClient, RegistrySettings
+from liberator.contract.registry.client import RegistryClient
+from liberator.contract.registry.http import RegistrySettings
 from liberator.testing.servers import ApicurioServer, GivenRegistry, ServerError, find_registry
 from liberator.testing.servers.process import alive, wait_until
 

@@ -10,7 +10,7 @@ import pytest
 
 from liberator.build.contracts import Derived
 from liberator.contract.diff import Difference
-from liberator.contract.registry import RegistrySettings
+from liberator.contract.registry.http import RegistrySettings
 
 from .conftest import Build, Liberate
 

@@ -12,7 +12,8 @@ import pytest
 from liberator.config import connector_schema, load, load_all
 from liberator.config.document import read_file, show_path
 from liberator.config.fields import Fields
-from liberator.config.load import FIELDS, SIDECAR_FIELDS
+from liberator.config.load import FIELDS
+from liberator.config.sidecar_file import SIDECAR_FIELDS
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))

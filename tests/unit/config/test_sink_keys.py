@@ -13,7 +13,7 @@ import yaml
 
 from liberator.config import ConfigErrors, SinkConfig, connector_schema, load, load_together
 from liberator.config.document import show_path
-from liberator.config.load import SINK_FIELDS
+from liberator.config.sink_file import SINK_FIELDS
 from liberator.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ import pytest
 
 from liberator.change import EncodedBatch
 from liberator.contract.payload import PayloadGate
-from liberator.contract.registry import Strategy
+from liberator.contract.registry.subjects import Strategy
 from liberator.errors import ContractError
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.outbox import Entry, Form, OutboxNames, OutboxSettings, Router

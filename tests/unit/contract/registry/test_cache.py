@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from liberator.contract.registry import SchemaCache
-from liberator.contract.registry.cache import fingerprint
+from liberator.contract.registry.cache import SchemaCache, fingerprint
 
 SCHEMA = {"type": "object", "title": "Ü☃"}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from liberator.contract.document import Document
 from liberator.contract.reference import read_exactly, reference
-from liberator.contract.registry import embedded
+from liberator.contract.registry.embed import embedded
 from liberator.errors import ContractError
 from tests.unit.contract.generated import TableRow, contracts, table_rows
 

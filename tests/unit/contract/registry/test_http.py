@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from liberator.contract.registry import RegistryClient, RegistrySettings
-from liberator.contract.registry.http import Transport
+from liberator.contract.registry.client import RegistryClient
+from liberator.contract.registry.http import RegistrySettings, Transport
 from liberator.errors import ConfigError, ContractError
 from liberator.testing.certificates import Authority
 

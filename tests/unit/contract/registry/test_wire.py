@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liberator.contract.registry import STRATEGIES, decode, encode, subject
+from liberator.contract.registry.subjects import STRATEGIES, subject
+from liberator.contract.registry.wire import decode, encode
 from liberator.errors import DecodeError
 
 
