@@ -59,7 +59,15 @@ def column_check(
         return NULL.__eq__ if known.nullable and null_passes else False
     if not open_words:
         return NULL.__ne__
-    return _two_fold(parts_of(goal, known.types), {word for word, _ in open_words}, known, judge, slow)
+    parts = parts_of(goal, known.types)
+    if not _hold(parts, open_words):
+        return slow
+    return _two_fold(parts, {word for word, _ in open_words}, known, judge, slow)
+
+
+def _hold(parts: list[Part], open_words: Sequence[tuple[str, Any]]) -> bool:
+    """Is all that is open asked of every value? Of an ``anyOf`` with a branch for numbers and one for texts it is not."""
+    return all(any(word in part and part[word] == operand for part in parts) for word, operand in open_words)
 
 
 def _slow(judge: Callable[[Any], bool], types: frozenset[str]) -> Slow:

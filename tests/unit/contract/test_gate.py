@@ -259,6 +259,16 @@ def test_null_is_refused_where_only_the_contract_forbids_it() -> None:
     assert (check(b'"x"'), check(b"null")) == (True, False)
 
 
+def test_a_branch_for_numbers_binds_numbers_where_texts_have_a_branch_of_their_own() -> None:
+    gate = gate_of({"anyOf": [{"type": "number", "minimum": 0}, {"type": ["string", "null"]}]}, FLOAT8)
+    assert [gate.accepts(encoded({"c": value})) for value in (5.5, "NaN", None, -0.5)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_a_column_may_have_to_be_null() -> None:
     check = gate_of({"type": ["null", "boolean"]}, TEXT).columns["c"]
     assert (check(b'"x"'), check(b"null")) == (False, True)
