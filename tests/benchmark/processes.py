@@ -15,6 +15,9 @@ from pathlib import Path
 
 from liberator.testing.servers.process import descendants
 
+REPOSITORY = Path(__file__).parents[2]
+"""Where Python finds the benchmark's own programs."""
+
 _LOOK = 0.05
 """Seconds between two looks."""
 

@@ -19,7 +19,9 @@ from tests.benchmark.ground import TABLE, Lap
 from tests.benchmark.processes import errors_of, start, written
 from tests.benchmark.sides import Measured, Side
 
-_LIBERATE = [sys.executable, "-m", "liberator"]
+LIBERATE = [sys.executable, "-m", "liberator"]
+"""The command."""
+
 _YAML = """\
 connector: source
 name: {name}
@@ -41,13 +43,13 @@ class Connector:
         self.environ = lap.environ()
         write_yaml(self.folder, self.name, publish)
         subprocess.run(
-            [*_LIBERATE, "slot", "create", "connector.yaml"],
+            [*LIBERATE, "slot", "create", "connector.yaml"],
             cwd=self.folder, env=self.environ, check=True, capture_output=True,
         )  # fmt: skip
 
     def start(self, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Run it until it has published what there is."""
-        command = [*_LIBERATE, "run", "connector.yaml", "--once", "--log-level", "warning"]
+        command = [*LIBERATE, "run", "connector.yaml", "--once", "--log-level", "warning"]
         return start(command, self.folder, self.environ, stdout)
 
 
@@ -99,7 +101,7 @@ class ToKafka(Side):
         with tempfile.TemporaryDirectory() as folder:
             file = write_yaml(Path(folder), "bench", self._publish("127.0.0.1:9092"))
             answer = subprocess.run(
-                [*_LIBERATE, "validate", "--json", str(file)],
+                [*LIBERATE, "validate", "--json", str(file)],
                 env={"BENCH_DSN": "postgresql://127.0.0.1/bench"}, cwd=Path.cwd(),
                 stdout=subprocess.PIPE, text=True, check=False,
             )  # fmt: skip

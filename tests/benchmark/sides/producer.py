@@ -12,10 +12,8 @@ from pathlib import Path
 
 from tests.benchmark import topic
 from tests.benchmark.ground import Lap
-from tests.benchmark.processes import start
+from tests.benchmark.processes import REPOSITORY, start
 from tests.benchmark.sides import Measured, Side
-
-_REPOSITORY = Path(__file__).parents[3]
 
 
 class Producer(Side):
@@ -35,7 +33,7 @@ class Producer(Side):
         """Run it from the moment that it has the bytes in its memory; what that takes is not told."""
         readable = topic.progress(lap.bootstrap, self._topic)
         folder = lap.place("producer")
-        environ = {**lap.environ(), "PYTHONPATH": str(_REPOSITORY)}
+        environ = {**lap.environ(), "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "tests.benchmark.ready_bytes", lap.bootstrap, self._topic]
         process = start([*command, str(self._ready)], folder, environ, stdout=subprocess.PIPE)
         assert process.stdin is not None
