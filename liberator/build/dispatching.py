@@ -7,7 +7,7 @@ by `sink`, and by whoever wants to push a stream somewhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, cast
 
 from liberator.build.accepting import accepts
 from liberator.build.outputs import Outputs
-from liberator.change import Event
+from liberator.change import Event, TopicPartition
+from liberator.consume.ranges import Range, RangeConsumer
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
 from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
 from liberator.errors import ConfigError
 from liberator.function.checked import CheckedInvocations
-from liberator.function.idempotent import IdempotentInvocations
+from liberator.function.idempotent import DoneIds, IdempotentInvocations
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
 from liberator.webhook.desk import AnsweringInvocations
 
@@ -51,11 +52,21 @@ DRAIN = 8.0
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """A part of the stream is done again. group: whose place is moved. again: what is remembered as done, too."""
+
+    group: str
+    ranges: Mapping[TopicPartition, Range]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Until:
-    """When a connector ends by itself: see `DispatchSettings`."""
+    """When a connector ends by itself: see `DispatchSettings`. replay: it ends with this part of its stream."""
 
     once: bool = False
     max_events: int | None = None
+    replay: Replay | None = None
 
 
 def make_dispatch(
@@ -77,7 +88,7 @@ def make_dispatch(
         stack.callback(publisher.close)
         function: Invocations = CheckedInvocations(invocations(), outputs.check)
         stack.callback(function.close, 0.0)
-        idempotent = None if config.policy.idempotency is None else make_idempotent(config, function)
+        idempotent = None if config.policy.idempotency is None else make_idempotent(config, function, until)
         function = idempotent or function
         if desk is not None:
             function = AnsweringInvocations(function, desk)
@@ -133,16 +144,21 @@ def make_desk(config: SinkConfig, until: Until) -> Desk:
     return desk
 
 
-def make_idempotent(config: SinkConfig, function: Invocations) -> IdempotentInvocations:
-    """The function, which is not started by an event that it has done. Raises `FunctionError`."""
+def make_idempotent(config: SinkConfig, function: Invocations, until: Until) -> IdempotentInvocations:
+    """The function, which is not started by an event that it has done. What a new group has done is its own. Raises
+    `FunctionError`."""
     from liberator.function.done_ids import PostgresIds, SqliteIds
 
     settings = config.policy.idempotency
     assert settings is not None
+    replay = until.replay
+    whose = config.name if replay is None else replay.group
+    ids: DoneIds
     if settings.store.startswith("sqlite:"):
-        path = Path(settings.store.removeprefix("sqlite:"))
-        return IdempotentInvocations(function, SqliteIds(path, config.name, settings.ttl))
-    return IdempotentInvocations(function, PostgresIds(settings.store, config.name, settings.ttl))
+        ids = SqliteIds(Path(settings.store.removeprefix("sqlite:")), whose, settings.ttl)
+    else:
+        ids = PostgresIds(settings.store, whose, settings.ttl)
+    return IdempotentInvocations(function, ids, again=replay is not None and replay.again)
 
 
 def make_consumer(config: SinkConfig, until: Until) -> Consumer:
@@ -154,15 +170,19 @@ def make_consumer(config: SinkConfig, until: Until) -> Consumer:
         from liberator.consume.clock import ClockConsumer
 
         return ClockConsumer(config.name, _following(config), once=until.once)
-    start = cast(Start, stream.start)
+    start, replay = cast(Start, stream.start), until.replay
+    group = config.name if replay is None else replay.group
     folder = folder_of_broker(stream.url)
+    consumer: Consumer
     if folder is not None:
         from liberator.consume.local import LocalConsumer
 
-        return LocalConsumer(folder, config.name, start=start)
-    from liberator.consume.kafka import kafka_consumer
+        consumer = LocalConsumer(folder, group, start=start)
+    else:
+        from liberator.consume.kafka import kafka_consumer
 
-    return kafka_consumer(stream.url, config.name, options=stream.options, start=start)
+        consumer = kafka_consumer(stream.url, group, options=stream.options, start=start)
+    return consumer if replay is None else RangeConsumer(consumer, replay.ranges)
 
 
 def _following(config: SinkConfig) -> Callable[[float], float]:
@@ -253,7 +273,8 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         on_failure=given_up,
         dead_letter_topic=config.dead_letter_topic,
         permanent_topic=policy.on_permanent.topic if policy.on_permanent else None,
-        max_age=policy.max_age,
+        # Who replays asks for what is old.
+        max_age=None if until.replay else policy.max_age,
         commit_before=policy.commit == "before",
         memory=config.limits.memory,
         drain=DRAIN,

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from liberator.build.dispatching import Until, make_dispatch
@@ -50,6 +51,11 @@ class SinkConnector:
         self._until = until
         self._stopping = threading.Event()
         self._dispatch: Dispatch | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Was it asked to end?"""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """End soon: what is under way ends, and is committed."""
@@ -98,7 +104,7 @@ class SinkConnector:
         left = None if self._until.max_events is None else self._until.max_events - done
         if left is not None and left <= 0:
             return
-        until = Until(self._until.once, left)
+        until = replace(self._until, max_events=left)
         self._dispatch = make_dispatch(self.config, self._invocations, self.telemetry, until)
         if self._stopping.is_set():
             self._dispatch.stop()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from liberator.cli.listing import lines, show, text, to_json
+from liberator.cli.moments import moment
 from liberator.cli.options import (
     Decorated,
     json_option,
@@ -283,21 +283,4 @@ def _parsed(ids: Iterable[str]) -> list[Any]:
 
 def _since(given: str | None) -> int | None:
     """Milliseconds since the Unix epoch."""
-    if given is None:
-        return None
-    from pydantic_core import PydanticCustomError
-
-    from liberator.config.values import parse_duration
-
-    try:
-        moment = datetime.now(timezone.utc) - timedelta(seconds=parse_duration(given))
-    except PydanticCustomError:
-        try:
-            moment = datetime.fromisoformat(given.replace("Z", "+00:00"))
-        except ValueError:
-            raise click.UsageError(
-                f"--since {given} is neither a duration as 2h nor a time as 2026-01-31T12:00",
-                click.get_current_context(),
-            ) from None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return int(moment.timestamp() * 1000)
+    return None if given is None else int(moment("--since", given).timestamp() * 1000)

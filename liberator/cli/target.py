@@ -21,7 +21,7 @@ from liberator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from liberator.config import AnyConfig, SourceConfig
+    from liberator.config import AnyConfig, SinkConfig, SourceConfig
 
 _Config = TypeVar("_Config", bound="AnyConfig")
 
@@ -109,6 +109,20 @@ def one_connector(context: click.Context, file: str | None, options: dict[str, A
     if len(configs) > 1:
         context.fail(f"{file} holds {len(configs)} connectors: choose one with --name")
     return configs[0]
+
+
+def one_sink(context: click.Context, file: str, options: dict[str, Any]) -> SinkConfig:
+    """The one sink of a file that is meant. options: name, stage. Raises `click.UsageError`."""
+    from liberator.config import SinkConfig, load_together
+
+    stage = options["stage"]
+    configs = pick(load_together([file], stage=stage), _name_beside_a_file(context, options), stage)
+    sinks = [config for config in configs if isinstance(config, SinkConfig)]
+    if not sinks:
+        context.fail(f"{file} holds no sink: this is about functions that a stream starts")
+    if len(sinks) > 1:
+        context.fail(f"{file} holds {len(sinks)} sinks: choose one with --name")
+    return sinks[0]
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -30,11 +30,12 @@ class DoneIds(Protocol):
 
 
 class IdempotentInvocations:
-    """See `liberator.protocols.Invocations`."""
+    """See `liberator.protocols.Invocations`. again: what is known starts it, too, and is remembered anew."""
 
-    def __init__(self, invocations: Invocations, ids: DoneIds) -> None:
+    def __init__(self, invocations: Invocations, ids: DoneIds, *, again: bool = False) -> None:
         self._invocations = invocations
         self._ids = ids
+        self._again = again
         self._places: dict[int, list[list[int]]] = {}
         self._nothing_to_do: deque[int] = deque()
 
@@ -44,7 +45,7 @@ class IdempotentInvocations:
 
     def begin(self, number: int, events: Sequence[Event], attempt: int) -> None:
         """Start an invocation with the events that are not known; of those with one id with the first."""
-        known = self._ids.known({event.id for event in events})
+        known = set() if self._again else self._ids.known({event.id for event in events})
         places: dict[str, list[int]] = {}
         for index, event in enumerate(events):
             if event.id not in known:

@@ -150,6 +150,12 @@ class Heart:
             connection.execute("UPDATE members SET seen = ? WHERE id = ?", (time.monotonic(), self._member))
 
 
+def has_members(connection: sqlite3.Connection, group: str) -> bool:
+    """Does a member of this group live?"""
+    (known,) = connection.execute("SELECT count(*) FROM members WHERE in_group = ?", (group,)).fetchone()
+    return bool(known > len(_dead(connection, group)))
+
+
 def _dead(connection: sqlite3.Connection, group: str) -> list[tuple[str]]:
     # The clock is the same for all processes. Who was seen far in the future was seen before the machine started.
     now = time.monotonic()

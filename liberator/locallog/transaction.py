@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from liberator.change import State, TopicPartition
 from liberator.locallog import positions
 from liberator.locallog.failure import LocalLogFailure
+from liberator.locallog.group import has_members
 from liberator.locallog.record import place
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class Transaction:
                     "nothing to do: its new owner begins where the last commit stands",
                 )
             self._connection.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", (group, id, offset))
+
+    def has_members(self, group: str) -> bool:
+        """Does a consumer of this group live?"""
+        return has_members(self._connection, group)
 
     def save_positions(self, connector: str, delta: State, epoch: int | None = None) -> None:
         """Merge a connector's positions. epoch: it must be the newest one, else fenced is raised."""

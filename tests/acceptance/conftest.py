@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from liberator.testing.servers import Postgres
+from liberator.testing.servers import Kafka, Postgres
 from tests.acceptance.connector import Connector
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Sink
 from tests.acceptance.stream import Stream
 
 
@@ -100,3 +101,31 @@ def connector(tmp_path: Path, unique: str) -> Iterator[Callable[..., Connector]]
             return made
 
         yield make
+
+
+@pytest.fixture
+def make_sink(tmp_path: Path, unique: str) -> Iterator[Callable[..., Sink]]:
+    """Makes a sink on a broker: `make_sink(broker, kafka_python=True)`. It is not started."""
+    with ExitStack() as stack:
+
+        def made(broker: Broker, *, kafka_python: bool = False) -> Sink:
+            sink = Sink(tmp_path / "sink", f"{unique}.sink", broker, kafka_python=kafka_python)
+            stack.callback(sink.close)
+            return sink
+
+        yield made
+
+
+@pytest.fixture
+def local(make_sink: Callable[..., Sink], tmp_path: Path) -> Sink:
+    """A sink on a local log."""
+    return make_sink(LocalBroker(tmp_path / "events"))
+
+
+@pytest.fixture(params=["local", "confluent-kafka", "kafka-python"])
+def sink(request: pytest.FixtureRequest, make_sink: Callable[..., Sink], tmp_path: Path) -> Sink:
+    """A sink on each broker, with each client."""
+    if request.param == "local":
+        return make_sink(LocalBroker(tmp_path / "events"))
+    kafka: Kafka = request.getfixturevalue("kafka")
+    return make_sink(KafkaBroker(kafka.bootstrap), kafka_python=request.param == "kafka-python")

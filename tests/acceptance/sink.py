@@ -130,6 +130,16 @@ class KafkaBroker(Broker):
             self._producer.produce(topic, record.value, record.key, partition, headers=list(record.headers))
         assert self._producer.flush(30) == 0
 
+    def append_in_transactions(self, topic: str, transactions: Sequence[Sequence[Record]]) -> None:
+        """Add records, each group of them in a transaction: its end takes an offset, too."""
+        producer = Producer({**self._servers, "transactional.id": f"{topic}.writer"})
+        producer.init_transactions(30)
+        for records in transactions:
+            producer.begin_transaction()
+            for record in records:
+                producer.produce(topic, record.value, record.key, 0, headers=list(record.headers))
+            producer.commit_transaction(30)
+
     def read(self, topic: str, partitions: int = 1) -> list[Record]:
         consumer = Consumer({**self._servers, "group.id": "onlooker", "enable.auto.commit": False})
         try:
@@ -183,10 +193,20 @@ class Sink:
 
     def launch(self, *options: str, files: Sequence[Path] = ()) -> subprocess.Popen[bytes]:
         """Start it, and do not wait."""
-        command = [sys.executable, "-m", "liberator", "run", *map(str, files or [self.path]), *options]
+        return self._launch(None, "run", *map(str, files or [self.path]), *options)
+
+    def call(self, *words: str, code: int = 0) -> str:
+        """Another command about it, as `call("replay", "--from", "earliest")`: what it prints."""
+        process = self._launch(subprocess.PIPE, *words[:1], str(self.path), *words[1:])
+        printed, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == code, self.log
+        return printed.decode()
+
+    def _launch(self, stdout: int | None, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "liberator", *words]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ()
+                command, stdin=subprocess.DEVNULL, stdout=stdout or log, stderr=log, env=self._environ()
             )
         self._processes.append(process)
         return process
@@ -198,10 +218,7 @@ class Sink:
 
     def status(self) -> dict[str, Any]:
         """What ``liberate status`` tells of it."""
-        command = [sys.executable, "-m", "liberator", "status", str(self.path), "--json"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=self._environ())
-        assert told.returncode == 0, told.stderr
-        report: dict[str, Any] = json.loads(told.stdout)
+        report: dict[str, Any] = json.loads(self.call("status", "--json"))
         return report
 
     def stop(self, process: subprocess.Popen[bytes], code: int = 0) -> None:

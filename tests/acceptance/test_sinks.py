@@ -5,43 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from liberator.testing.servers import Kafka
-from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
-
-Make = Callable[[Broker], Sink]
-
-
-@pytest.fixture
-def make(tmp_path: Path, unique: str) -> Iterator[Callable[..., Sink]]:
-    with ExitStack() as stack:
-
-        def made(broker: Broker, *, kafka_python: bool = False) -> Sink:
-            sink = Sink(tmp_path / "sink", f"{unique}.sink", broker, kafka_python=kafka_python)
-            stack.callback(sink.close)
-            return sink
-
-        yield made
-
-
-@pytest.fixture
-def local(make: Callable[..., Sink], tmp_path: Path) -> Sink:
-    """A sink on a local log."""
-    return make(LocalBroker(tmp_path / "events"))
-
-
-@pytest.fixture(params=["local", "confluent-kafka", "kafka-python"])
-def sink(request: pytest.FixtureRequest, make: Callable[..., Sink], tmp_path: Path) -> Sink:
-    """A sink on each broker, with each client."""
-    if request.param == "local":
-        return make(LocalBroker(tmp_path / "events"))
-    kafka: Kafka = request.getfixturevalue("kafka")
-    return make(KafkaBroker(kafka.bootstrap), kafka_python=request.param == "kafka-python")
+from tests.acceptance.sink import Record, Sink, numbered
 
 
 def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink: Sink, unique: str) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from liberator.consume.kafka.client import GroupClient
 from liberator.consume.kafka.consumer import KafkaConsumer
 from liberator.consume.kafka.errors import consume_error, option_error
+from liberator.consume.kafka.group import KafkaGroup
 from liberator.consume.kafka.options import split
 from liberator.errors import ConfigError
 from liberator.kafka import Client, driver
 from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Start
 
-__all__ = ["KafkaConsumer", "kafka_consumer"]
+__all__ = ["KafkaConsumer", "KafkaGroup", "kafka_consumer", "kafka_group"]
 
 CONNECT_WITHIN = 10.0
 """Seconds in which a broker must answer at the start."""
@@ -40,6 +41,22 @@ def kafka_consumer(
     bytes that wait here to be polled, about. Raises `ConfigError` before connecting, `ConsumeError` when no broker answers
     within ten seconds (retryable) or lets us in (not retryable).
     """
+    member, refresh = _member(url, group, options, memory, client)
+    return KafkaConsumer(member, start, refresh=refresh, where=url)
+
+
+def kafka_group(
+    url: str, group: str, *, options: Mapping[str, str] | None = None, client: Client = "auto"
+) -> KafkaGroup:
+    """`group` from outside. Raises as `kafka_consumer`."""
+    member, _ = _member(url, group, options, 1 << 20, client)
+    return KafkaGroup(member, group, url)
+
+
+def _member(
+    url: str, group: str, options: Mapping[str, str] | None, memory: int, client: Client
+) -> tuple[GroupClient, float]:
+    """A client that may join the group, and the seconds between two looks for new topics."""
     common, own = split({_REFRESH_MS: "5000", **(options or {})})
     try:
         library = driver(url, common, client=client, client_id=f"liberator-{group}")
@@ -53,7 +70,7 @@ def kafka_consumer(
         raise consume_error(failure, url) from failure
     finally:
         cluster.close()
-    return KafkaConsumer(member, start, refresh=int(common[_REFRESH_MS]) / 1000, where=url)
+    return member, int(common[_REFRESH_MS]) / 1000
 
 
 def _client(

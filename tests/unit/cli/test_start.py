@@ -94,6 +94,7 @@ def test_the_commands_are_those_that_exist() -> None:
         "demo",
         "dlq",
         "init",
+        "replay",
         "run",
         "schema",
         "sidecar",
