@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.deadletter_rules import judge_of
+from liberator.build.topics import kafka_topics, local_topics
 from liberator.deadletter.box import Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
@@ -209,19 +210,15 @@ def _refuse_another_broker(config: SourceConfig | SinkConfig) -> None:
 def _open(config: SourceConfig | SinkConfig) -> Iterator[tuple[Box, str]]:
     """The broker that a connector's dead letters are in, and their topic."""
     home = _home(config)
-    made = home.made
     box: Box
     if home.folder is None:
         from liberator.deadletter.kafka import KafkaBox
-        from liberator.kafka import TopicSettings
 
-        settings = None if made is None else TopicSettings(made.partitions, made.replication, made.config)
-        box = KafkaBox(home.url, options=home.options, create_topics=settings)
+        box = KafkaBox(home.url, options=home.options, create_topics=kafka_topics(home.made))
     else:
         from liberator.deadletter.local import LocalBox
 
-        partitions = None if made is None else max(made.partitions, 1)
-        box = LocalBox(home.folder, partitions=partitions, settings=None if made is None else made.config)
+        box = LocalBox(home.folder, **local_topics(home.made))
     with closing(box):
         yield box, home.topic
 

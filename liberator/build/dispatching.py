@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from liberator.build.accepting import accepts
 from liberator.build.outputs import Outputs
+from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
 from liberator.consume.ranges import Range, RangeConsumer
 from liberator.dispatch.dead_letter import dead_letters_of
@@ -200,26 +201,21 @@ def make_publisher(config: SinkConfig) -> Publisher:
         from liberator.publish.nowhere import NowherePublisher
 
         return NowherePublisher()
-    topics = output.create_topics
     folder = folder_of_broker(url)
     if folder is not None:
         from liberator.publish.local import LocalPublisher
 
         return LocalPublisher(
             folder,
-            partitions=None if topics is None else max(topics.partitions, 1),
-            settings=None if topics is None else topics.config,
+            **local_topics(output.create_topics),
             dead_letter_topic=config.dead_letter_topic,
         )
-    from liberator.kafka import TopicSettings
     from liberator.publish.kafka import kafka_publisher
 
     return kafka_publisher(
         url,
         options=publishing_options(config),
-        create_topics=None
-        if topics is None
-        else TopicSettings(topics.partitions, topics.replication, topics.config),
+        create_topics=kafka_topics(output.create_topics),
         memory=config.limits.memory // 2,
         name=config.name,
         dead_letter_topic=config.dead_letter_topic,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liberator.build.topics import kafka_topics, local_topics
 from liberator.build.transforms import topics, transforms
 from liberator.codec.cloudevents import CloudEvents
 from liberator.codec.debezium import Debezium
@@ -287,15 +288,10 @@ def _publisher(config: SourceConfig) -> Publisher:
 
 
 def _kafka_settings(config: SourceConfig) -> dict[str, Any]:
-    from liberator.kafka import TopicSettings
-
     publish = config.publish
-    topics = publish.create_topics
     return {
         "options": publish.options,
-        "create_topics": None
-        if topics is None
-        else TopicSettings(topics.partitions, topics.replication, topics.config),
+        "create_topics": kafka_topics(publish.create_topics),
         "memory": config.limits.memory // 2,
         "name": config.name,
         "dead_letter_topic": publish.dead_letter_topic.render(name=config.name, db=""),
@@ -306,11 +302,9 @@ def _local_publisher(config: SourceConfig) -> Publisher:
     from liberator.publish.local import LocalPublisher
 
     publish = config.publish
-    topics = publish.create_topics
     return LocalPublisher(
         publish.path,
-        partitions=None if topics is None else max(topics.partitions, 1),
-        settings=None if topics is None else topics.config,
+        **local_topics(publish.create_topics),
         dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
         exactly_once=config.name if publish.delivery == "exactly_once" else None,
         memory=config.limits.memory // 2,

@@ -17,6 +17,7 @@ from liberator.build.dispatching import Until
 from liberator.build.outbox_rules import contract_of_event, topic_of_event
 from liberator.build.running import Signals, Watching
 from liberator.build.sink import SinkConnector
+from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Batch
 from liberator.checkpoint import open_checkpoint
 from liberator.config.sidecar import is_loopback
@@ -170,11 +171,9 @@ def _local(config: SidecarConfig) -> Publisher:
     from liberator.publish.local import LocalPublisher
 
     publish = config.publish
-    topics = publish.create_topics
     return LocalPublisher(
         publish.path,
-        partitions=None if topics is None else max(topics.partitions, 1),
-        settings=None if topics is None else topics.config,
+        **local_topics(publish.create_topics),
         exactly_once=config.name if publish.delivery == "exactly_once" else None,
         memory=config.limits.memory,
     )
@@ -182,12 +181,10 @@ def _local(config: SidecarConfig) -> Publisher:
 
 def _kafka(config: SidecarConfig, client: Client) -> Callable[[], Publisher]:
     from liberator.checkpoint.kafka import KafkaCheckpoint
-    from liberator.kafka import TopicSettings
     from liberator.publish.kafka import Lessons, kafka_publisher, transactional_publisher
 
     publish = config.publish
-    topics = publish.create_topics
-    wanted = None if topics is None else TopicSettings(topics.partitions, topics.replication, topics.config)
+    wanted = kafka_topics(publish.create_topics)
     memory = config.limits.memory
     if publish.delivery == "at_least_once":
         return lambda: kafka_publisher(

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -17,17 +16,7 @@ import pytest
 from liberator.testing.servers import Kafka
 from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
 from tests.fault.brokers import Topics
-from tests.integration.deadletter.stands import Found, LocalStand
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
+from tests.integration.deadletter.stands import Ended, Found, LocalStand
 
 
 class Shop:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
 
@@ -31,6 +32,19 @@ class Found(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: ReadHeaders
+
+
+class Ended(NamedTuple):
+    """A command that has ended: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[Any]:
+        """Its lines of JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
 
 
 class Stand(abc.ABC):

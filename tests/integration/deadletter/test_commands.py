@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from liberator.cli import dlq, main
-from tests.integration.deadletter.stands import LocalStand
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
+from tests.integration.deadletter.stands import Ended, LocalStand
 
 Call = Callable[..., Ended]
 
