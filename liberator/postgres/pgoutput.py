@@ -142,6 +142,9 @@ _U64 = struct.Struct(">Q").unpack_from
 _BEGIN = struct.Struct(">QqI")
 _COMMIT = struct.Struct(">BQQq")
 
+_FIRST_US, _LAST_US = -63_082_281_600_000_000, 252_455_615_999_999_999
+"""The years 1 to 9999, which events can tell."""
+
 _TEXT, _NULL, _UNCHANGED_TOAST = b"tnu"
 _KEY, _OLD, _NEW = b"KON"
 
@@ -213,7 +216,10 @@ def _text(data: bytes, pos: int) -> tuple[str, int]:
 
 
 def _begin(data: bytes, pos: int) -> tuple[Message, int]:
-    return Begin(*_BEGIN.unpack_from(data, pos)), pos + _BEGIN.size
+    begin = Begin(*_BEGIN.unpack_from(data, pos))
+    if not _FIRST_US <= begin.committed_us <= _LAST_US:
+        raise malformed("a commit time that no clock shows", pos)
+    return begin, pos + _BEGIN.size
 
 
 def decode_begin(data: bytes, pos: int) -> Begin:

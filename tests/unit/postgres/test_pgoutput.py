@@ -114,6 +114,14 @@ def test_refuses_a_message_that_is_no_begin_where_one_is_needed() -> None:
         decode_begin(COMMIT, 0)
 
 
+@pytest.mark.parametrize("year", [0, 10_000])
+def test_refuses_a_commit_time_that_no_clock_shows(year: int) -> None:
+    """Events tell it, and not every envelope has words for such years."""
+    days = (year - 2000) * 365.25 + 366
+    with pytest.raises(DecodeError, match="commit time"):
+        decode(b"B" + struct.pack(">QqI", 1, int(days * 86_400_000_000), 7))
+
+
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_raise_only_decode_errors(data: bytes) -> None:
     with contextlib.suppress(DecodeError):
