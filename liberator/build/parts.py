@@ -5,6 +5,7 @@ Heavy libraries are imported where they are needed, so that a connector to a fil
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from liberator.observe.telemetry import Telemetry
 from liberator.plan.announce import Announcer
 from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows
+from liberator.plan.native import executor_class
 from liberator.plan.outbox_wire import EventWire
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
@@ -232,7 +234,8 @@ def make_executor(
     )
     invalid = invalid_rows(config, system.database, telemetry)
     announcer = make_announcer(config, system.database)
-    return PythonExecutor(settings, planner, envelope, invalid, lambda: time.time_ns() // 1000, announcer)
+    make = executor_class(os.environ.get("LIBERATOR_IMPL", "auto"))
+    return make(settings, planner, envelope, invalid, lambda: time.time_ns() // 1000, announcer)
 
 
 def now_ms() -> int:

@@ -72,6 +72,15 @@ class CloudEventsTable:
             fixed += (("txid", b"%d" % transaction.xid),)
         return CloudEventsLog(_Writer(self._types, fixed, self._mode), transaction.number)
 
+    def described(self) -> Mapping[str, Any]:
+        """See `TableForm.described`. types: by op; fixed: attributes."""
+        return {
+            "kind": "cloudevents",
+            "structured": self._mode == "structured",
+            "types": {op.decode(): type.decode() for op, type in self._types.items()},
+            "fixed": [(name, text.decode()) for name, text in self._fixed],
+        }
+
     def queried(self, read_us: int, mark: bytes) -> CloudEventsQuery:
         """See `TableForm.queried`."""
         return CloudEventsQuery(_Writer(self._types, self._at(read_us, mark), self._mode))

@@ -47,9 +47,10 @@ class Debezium:
 class DebeziumTable:
     """What ``source`` begins and ends with. ends: of values, by op; they change with the processing time."""
 
-    __slots__ = ("_ends", "_logged", "_queried")
+    __slots__ = ("_ends", "_logged", "_parts", "_queried")
 
     def __init__(self, head: bytes, database: bytes, tail: bytes, ends: Mapping[bytes, bytes]) -> None:
+        self._parts = {"head": head, "database": database, "tail": tail}
         head, database, tail = (_no_format(_no_format(part)) for part in (head, database, tail))
         head += b'%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b"' + database
         self._logged = head + b'"[%b,\\"%%d\\"]"' + tail + b'%b,"lsn":%%d,"xmin":null'
@@ -63,6 +64,10 @@ class DebeziumTable:
         told = b"null" if xid is None else b"%d" % xid
         source = self._logged % (us // 1000, us, us * 1000, mark, last, told)
         return DebeziumLog(source, transaction.number, self._ends)
+
+    def described(self) -> Mapping[str, Any]:
+        """See `TableForm.described`. Between the parts stand times, places and the transaction."""
+        return {"kind": "debezium", **{name: part.decode() for name, part in self._parts.items()}}
 
     def queried(self, read_us: int, mark: bytes) -> DebeziumQuery:
         """See `TableForm.queried`. A query knows no place in a log."""

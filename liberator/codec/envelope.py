@@ -118,6 +118,9 @@ class TableForm(Protocol):
     def queried(self, read_us: int, mark: bytes) -> QueryForm:
         """For rows read at `read_us`, microseconds since the Unix epoch."""
 
+    def described(self) -> Mapping[str, Any]:
+        """All that `logged` knows, as data that JSON can say, for executors in other languages. kind: which form it is."""
+
 
 class Envelope(Protocol):
     """The form of a connector's events."""

@@ -65,6 +65,10 @@ class FlatTable:
         """See `TableForm.logged`."""
         return FlatLog(self._at(transaction.committed_us), self._clock, transaction.number)
 
+    def described(self) -> Mapping[str, Any]:
+        """See `TableForm.described`. named: headers."""
+        return {"kind": "flat", "named": [(name, text.decode()) for name, text in self._named]}
+
     def queried(self, read_us: int, mark: bytes) -> FlatQuery:
         """See `TableForm.queried`."""
         return FlatQuery(self._at(read_us), self._clock)

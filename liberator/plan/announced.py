@@ -12,7 +12,7 @@ from liberator.postgres.pgoutput import Relation, malformed
 
 
 class AnnouncedTables:
-    """plans: by oid; the executor looks there first, because it does so for every row."""
+    """plans: by oid; the executor looks there first, because it does so for every row. padded: by oid, see `is_padded`."""
 
     def __init__(self, planner: Planner) -> None:
         self.plans: dict[int, TablePlan | None] = {}
@@ -20,18 +20,18 @@ class AnnouncedTables:
         self._relations: dict[int, Relation] = {}
         self._varying: dict[int, TablePlan] = {}
         self._former: dict[int, TablePlan] = {}
-        self._padded: dict[int, bool] = {}
+        self.padded: dict[int, bool] = {}
 
     def announce(self, relation: Relation) -> None:
         """From here on the rows of a table have this shape; what that means is found out when the first of them comes."""
         oid = relation.oid
         self._relations[oid] = relation
-        for told in (self.plans, self._varying, self._former, self._padded):
+        for told in (self.plans, self._varying, self._former, self.padded):
             told.pop(oid, None)
 
     def forget(self) -> None:
         """Nothing is announced any more."""
-        for told in (self.plans, self._relations, self._varying, self._former, self._padded):
+        for told in (self.plans, self._relations, self._varying, self._former, self.padded):
             told.clear()
 
     def next_batch(self) -> None:
@@ -75,6 +75,6 @@ class AnnouncedTables:
     def is_padded(self, plan: TablePlan) -> bool:
         """See `Planner.pads`; asked once after each announcement, when an old row with nulls comes."""
         oid = plan.table.oid
-        if oid not in self._padded:
-            self._padded[oid] = self._planner.pads(plan)
-        return self._padded[oid]
+        if oid not in self.padded:
+            self.padded[oid] = self._planner.pads(plan)
+        return self.padded[oid]

@@ -35,7 +35,8 @@ class TablePlan:
     which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
     FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
-    events; logged: the one for the transaction under way, which the log's executor keeps here.
+    events; logged: the one for the transaction under way, native: this plan in Rust, False for
+    none; the log's executors keep these.
     before_key, before_value: what stands in front of each key and value (see `plan.wire`); prefixed: is there anything?
 
     With transforms: output: indexes of the columns that events have; of the others, `dropped`, names are empty and the
@@ -61,6 +62,7 @@ class TablePlan:
     gate: Gate | None
     form: TableForm
     logged: LogForm | None = None
+    native: Any = None
     before_key: bytes = b""
     before_value: bytes = b""
     prefixed: bool = False

@@ -34,6 +34,11 @@ class TransactionContext:
         self._headers: dict[str, bytes] = {}
         self._from = 0
 
+    @property
+    def empty(self) -> bool:
+        """Has the transaction said nothing of itself?"""
+        return not self._headers
+
     def forget(self) -> None:
         """Another transaction begins."""
         self._headers = {}

@@ -107,6 +107,7 @@ class PythonExecutor:
         self._begun = 0
         self._cuts = Cuts()
         self._context = TransactionContext()
+        self._processed_us = 0
         self._place = f"{settings.system}/{settings.slot}"
         self._snapshot_id = b"%b/%b/snapshot/" % (settings.system.encode(), settings.name.encode())
         self.committed_us = 0
@@ -116,7 +117,8 @@ class PythonExecutor:
         """The events of one batch, in order. Raises `DecodeError`, `ContractError`, `PreconditionError`."""
         out = EncodedBatch()
         self._lenient, self._copying, self._unfit = False, False, None
-        self._envelope.now(self._now_us())
+        self._processed_us = self._now_us()
+        self._envelope.now(self._processed_us)
         try:
             if isinstance(batch, SnapshotBatch):
                 self._copy(batch, out)

@@ -5,11 +5,21 @@
 //! any bytes, knows a clock or does I/O.
 
 pub mod checks;
+pub mod envelope;
+pub mod frames;
+pub mod plan;
+#[cfg(feature = "python")]
+mod python;
+pub mod transcoder;
 pub mod values;
 
+#[cfg(feature = "python")]
 #[pyo3::pymodule]
 mod liberator_native {
     /// What Python's side must know to use this module: it changes whenever a call or a description changes.
     #[pymodule_export]
     const INTERFACE: u32 = 1;
+
+    #[pymodule_export]
+    use crate::python::{Executor, Plan};
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from liberator.codec.envelope import Envelope
 from liberator.errors import ContractError, DecodeError
 from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows, OnInvalid
+from liberator.plan.native import executor_class
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.plan.python import PythonExecutor, StreamSettings
 from liberator.plan.shaping import Left, Transforms
@@ -77,6 +79,7 @@ def executor(
     types: TypeOptions | None = None,
     envelope: Envelope | None = None,
     transforms: Transforms | None = None,
+    implementation: str | None = None,
     **settings: Any,
 ) -> PythonExecutor:
     codec = envelope or Debezium("shop", "db")
@@ -97,7 +100,8 @@ def executor(
     planner.restore({f"relation:{table.oid}": table_to_json(table) for table in tables or [a_table()]})
     stream = StreamSettings("shop", "slot", "7001", **{"message_topic": "shop.messages", **settings})
     invalid = InvalidRows(on_invalid, "shop", "shop.dead-letters", now_ms=lambda: 5)
-    return PythonExecutor(stream, planner, codec, invalid, now_us=lambda: NOW_US)
+    make = executor_class(implementation or os.environ.get("LIBERATOR_IMPL", "auto"))
+    return make(stream, planner, codec, invalid, now_us=lambda: NOW_US)
 
 
 def run(it: PythonExecutor, *messages: bytes) -> EncodedBatch:

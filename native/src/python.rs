@@ -1,0 +1,275 @@
+//! The border to Python: what comes in is looked up and held before a run, what goes out is made after it; in between the
+//! interpreter's lock is released.
+
+use std::collections::HashMap;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use crate::envelope::{Piece, Transaction};
+use crate::frames::Kind;
+use crate::transcoder::{Event, Place, Settings, Table, Transcoder};
+
+/// A compiled plan: `Plan(description: bytes)`. ValueError says what of it is not known here.
+#[pyclass(frozen)]
+pub struct Plan(crate::plan::Plan);
+
+#[pymethods]
+impl Plan {
+    #[new]
+    fn new(description: &[u8]) -> PyResult<Plan> {
+        crate::plan::Plan::parse(description)
+            .map(Plan)
+            .map_err(PyValueError::new_err)
+    }
+}
+
+/// (change, message, inside, begun, committed_us, transaction) as Python's executor has them; the transaction is
+/// (commit_lsn, committed_us, xid, last_commit, number).
+type PlaceTuple = (u64, u64, bool, u64, i128, TransactionTuple);
+type TransactionTuple = (u64, i128, Option<u32>, Option<u64>, i64);
+
+/// The columns of an `EncodedBatch`: topics, keys, values, ids, headers.
+type Columns<'py> = (
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+);
+
+/// What is the same for all runs of a connector: `Executor(id_place: bytes, tombstones: bool)`.
+#[pyclass(frozen)]
+pub struct Executor {
+    id_place: Vec<u8>,
+    tombstones: bool,
+}
+
+#[pymethods]
+impl Executor {
+    #[new]
+    fn new(id_place: Vec<u8>, tombstones: bool) -> Executor {
+        Executor {
+            id_place,
+            tombstones,
+        }
+    }
+
+    /// The events of `frames[start:end]` into `columns`, up to the first frame that is Python's. plans: oid -> `TablePlan` or
+    /// None; padded: oid -> bool. commits: may it do Commit messages? Returns (index of the first frame that is not done,
+    /// the place behind the last one that is).
+    #[allow(clippy::too_many_arguments)]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        frames: &Bound<'py, PyList>,
+        start: usize,
+        end: usize,
+        plans: &Bound<'py, PyDict>,
+        padded: &Bound<'py, PyDict>,
+        now_us: i128,
+        commits: bool,
+        place: PlaceTuple,
+        columns: Columns<'py>,
+    ) -> PyResult<(usize, PlaceTuple)> {
+        let held = Held::collect(frames, start, end, commits, plans, padded)?;
+        let tables = held.tables.iter().map(Announced::table).collect();
+        let settings = Settings {
+            id_place: &self.id_place,
+            tombstones: self.tombstones,
+            now_us,
+        };
+        let mut transcoder = Transcoder::new(settings, place_of(place), tables);
+        let work = held.work();
+        let done = py.detach(|| transcoder.run(&work));
+        give(py, &transcoder, &held.tables, &columns)?;
+        Ok((start + done, tuple_of(transcoder.place)))
+    }
+}
+
+/// A table as the first frame of a run that names it finds it. topic: None for one that is not captured.
+struct Announced<'py> {
+    plan: Option<Bound<'py, Plan>>,
+    topic: Option<Bound<'py, PyString>>,
+    padded: bool,
+}
+
+impl Announced<'_> {
+    fn table(&self) -> Table<'_> {
+        Table::new(self.plan.as_ref().map(|plan| &plan.get().0), self.padded)
+    }
+}
+
+/// The frames of a run and the tables that they name. It owns a reference to each, so that their bytes stay while others
+/// have the interpreter's lock.
+struct Held<'py> {
+    frames: Vec<(Bound<'py, PyBytes>, Kind, usize)>,
+    tables: Vec<Announced<'py>>,
+}
+
+impl<'py> Held<'py> {
+    /// Up to the first frame that is surely Python's.
+    fn collect(
+        frames: &Bound<'py, PyList>,
+        start: usize,
+        end: usize,
+        commits: bool,
+        plans: &Bound<'py, PyDict>,
+        padded: &Bound<'py, PyDict>,
+    ) -> PyResult<Held<'py>> {
+        let mut held = Held {
+            frames: Vec::with_capacity(end.min(frames.len()).saturating_sub(start)),
+            tables: Vec::new(),
+        };
+        let mut indexes: HashMap<u32, usize> = HashMap::new();
+        for index in start..end.min(frames.len()) {
+            let Ok(frame) = frames.get_item(index)?.cast_into::<PyBytes>() else {
+                break;
+            };
+            let Some(kind) = Kind::of(frame.as_bytes()) else {
+                break;
+            };
+            let table = match kind {
+                Kind::Begin => 0,
+                Kind::Commit if commits => 0,
+                Kind::Commit => break,
+                Kind::Insert(oid) | Kind::Update(oid) | Kind::Delete(oid) => {
+                    match indexes.get(&oid) {
+                        Some(index) => *index,
+                        None => {
+                            let Some(table) = announced(oid, plans, padded)? else {
+                                break;
+                            };
+                            held.tables.push(table);
+                            indexes.insert(oid, held.tables.len() - 1);
+                            held.tables.len() - 1
+                        }
+                    }
+                }
+            };
+            held.frames.push((frame, kind, table));
+        }
+        Ok(held)
+    }
+
+    fn work(&self) -> Vec<(&[u8], Kind, usize)> {
+        self.frames
+            .iter()
+            .map(|(frame, kind, table)| (frame.as_bytes(), *kind, *table))
+            .collect()
+    }
+}
+
+/// The table with this oid; None: its changes are Python's.
+fn announced<'py>(
+    oid: u32,
+    plans: &Bound<'py, PyDict>,
+    padded: &Bound<'py, PyDict>,
+) -> PyResult<Option<Announced<'py>>> {
+    let py = plans.py();
+    let Some(plan) = plans.get_item(oid)? else {
+        return Ok(None);
+    };
+    if plan.is_none() {
+        return Ok(Some(Announced {
+            plan: None,
+            topic: None,
+            padded: false,
+        }));
+    }
+    let Ok(native) = plan
+        .getattr(pyo3::intern!(py, "native"))?
+        .cast_into::<Plan>()
+    else {
+        return Ok(None);
+    };
+    let padded = match padded.get_item(oid)? {
+        Some(told) => told.is_truthy()?,
+        None => true,
+    };
+    Ok(Some(Announced {
+        plan: Some(native),
+        topic: Some(plan.getattr(pyo3::intern!(py, "topic"))?.cast_into()?),
+        padded,
+    }))
+}
+
+/// Append the events of a run to the columns.
+fn give<'py>(
+    py: Python<'py>,
+    transcoder: &Transcoder<'_>,
+    tables: &[Announced<'py>],
+    columns: &Columns<'py>,
+) -> PyResult<()> {
+    let (topics, keys, values, ids, headers) = columns;
+    let bytes = |piece: &Piece| {
+        let bytes = transcoder.written.bytes.get(piece.clone());
+        PyBytes::new(py, bytes.unwrap_or_default())
+    };
+    for event in &transcoder.events {
+        let table = tables.get(event.table);
+        topics.append(table.and_then(|table| table.topic.as_ref()))?;
+        keys.append(event.key.as_ref().map(bytes))?;
+        values.append(event.value.as_ref().map(bytes))?;
+        ids.append(bytes(&event.id))?;
+        headers.append(told_headers(py, transcoder, event)?)?;
+    }
+    Ok(())
+}
+
+fn told_headers<'py>(
+    py: Python<'py>,
+    transcoder: &Transcoder<'_>,
+    event: &Event,
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    let Some(range) = &event.headers else {
+        return Ok(None);
+    };
+    let headers = transcoder.written.headers.get(range.clone());
+    let pairs = headers.unwrap_or_default().iter().map(|(name, piece)| {
+        let text = transcoder.written.bytes.get(piece.clone());
+        (
+            PyString::intern(py, name),
+            PyBytes::new(py, text.unwrap_or_default()),
+        )
+    });
+    PyTuple::new(py, pairs.collect::<Vec<_>>()).map(Some)
+}
+
+fn place_of(told: PlaceTuple) -> Place {
+    let (change, message, inside, begun, committed_us, transaction) = told;
+    let (commit_lsn, transaction_us, xid, last_commit, number) = transaction;
+    Place {
+        change,
+        message,
+        inside,
+        begun,
+        committed_us,
+        transaction: Transaction {
+            commit_lsn,
+            committed_us: transaction_us,
+            xid,
+            last_commit,
+            number,
+        },
+    }
+}
+
+fn tuple_of(place: Place) -> PlaceTuple {
+    let transaction = place.transaction;
+    (
+        place.change,
+        place.message,
+        place.inside,
+        place.begun,
+        place.committed_us,
+        (
+            transaction.commit_lsn,
+            transaction.committed_us,
+            transaction.xid,
+            transaction.last_commit,
+            transaction.number,
+        ),
+    )
+}
