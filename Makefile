@@ -9,12 +9,12 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint formatting types imports format bench soak dist clean
+.PHONY: help setup demo test check lint formatting types imports native format bench soak dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: $(INSTALLED)-dev ## make .venv with all extras, install what the tests need of the system
+setup: $(INSTALLED)-dev $(INSTALLED)-native ## make .venv with all extras, install what the tests need of the system
 	@.ci/system
 
 demo: $(INSTALLED)-demo ## legacy database -> events -> broker -> function, on embedded parts, in about a minute
@@ -24,7 +24,7 @@ test: setup ## unit, integration, acceptance and fault tests, on real servers
 	$(PYTEST) $(TESTS) -m "not soak and not alone" -n $(WORKERS) --dist loadfile --durations=10
 	$(PYTEST) tests/fault -m "alone and not soak" --durations=10
 
-check: lint formatting types imports ## what pre-commit and CI check: ruff, mypy, import-linter
+check: lint formatting types imports native ## what pre-commit and CI check: ruff, mypy, import-linter; rustfmt, clippy, cargo test
 
 lint: $(INSTALLED)-dev
 	$(BIN)/ruff check .
@@ -37,6 +37,9 @@ types: $(INSTALLED)-dev
 
 imports: $(INSTALLED)-dev
 	$(BIN)/lint-imports
+
+native: ## the Rust part alone: rustfmt, clippy, tests; where there is no cargo, nothing
+	@.ci/native check
 
 format: $(INSTALLED)-dev ## mend what can be mended by machine
 	$(BIN)/ruff check --fix .
@@ -61,6 +64,10 @@ clean: ## remove all that make has made here, .venv included
 $(INSTALLED)-demo: pyproject.toml .ci/venv
 	@.ci/venv demo
 	@touch $@
+
+# Left out where there is no cargo, and tried again the next time.
+$(INSTALLED)-native: $(INSTALLED)-dev $(wildcard native/*.* native/src/*.rs native/src/*/*.rs)
+	@.ci/native build && touch $@ || true
 
 $(INSTALLED)-dev: pyproject.toml .ci/venv
 	@.ci/venv fast,demo,test,dev
