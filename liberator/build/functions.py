@@ -6,21 +6,21 @@ Enters: a checked `SinkConfig`. Leaves: invocations. What a kind needs is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
 from liberator.errors import ConfigError
+from liberator.function.environment import clean_environment
 from liberator.function.threads import Callee, ThreadInvocations
 from liberator.protocols import Invocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+    from liberator.function.process import WorkerWatch
 
 
-def make_invocations(config: SinkConfig, started: Callable[[], None]) -> Invocations:
-    """What calls the function. started: called for each worker process that is started. Raises `ConfigError`,
-    `FunctionError`."""
+def make_invocations(config: SinkConfig, watch: WorkerWatch) -> Invocations:
+    """What calls the function. watch: of worker processes. Raises `ConfigError`, `FunctionError`."""
     function, workers = config.function, config.scale.workers
     if function.python is not None and not function.in_process:
         from liberator.function.process import ProcessInvocations, WorkerSettings
@@ -30,10 +30,12 @@ def make_invocations(config: SinkConfig, started: Callable[[], None]) -> Invocat
             timeout=config.policy.timeout,
             least=workers.min,
             most=workers.max,
+            lag_per_worker=config.scale.lag_per_worker,
             idle=config.scale.idle_timeout,
             memory=config.scale.memory,
+            environment={**clean_environment(), **function.env},
         )
-        return ProcessInvocations(function.python, config.folder, settings, started)
+        return ProcessInvocations(function.python, config.folder, settings, watch)
     # Code that is written for a process of its own is not called twice at a time, unless somebody says that it may be.
     one = function.in_process and "max" not in workers.model_fields_set
     return ThreadInvocations(_callee(config), most=1 if one else workers.max, timeout=config.policy.timeout)
@@ -48,7 +50,7 @@ def _callee(config: SinkConfig) -> Callee:
     if function.command is not None:
         from liberator.function.command import CommandFunction
 
-        return CommandFunction(function.command, config.folder)
+        return CommandFunction(function.command, config.folder, {**clean_environment(), **function.env})
     if function.http is not None:
         return _http(config)
     return _openfaas(config) if function.openfaas is not None else _aws_lambda(config)

@@ -47,6 +47,7 @@ class SinkConnector:
             batch_size=max(trigger.batch_size for trigger in config.trigger),
             patience=config.policy.timeout,
             guarantee=guarantee(config).report(),
+            has_stream=config.stream is not None,
         )
         self._until = until
         self._stopping = threading.Event()
@@ -111,4 +112,4 @@ class SinkConnector:
         self._dispatch.run()
 
     def _invocations(self) -> Invocations:
-        return make_invocations(self.config, self.telemetry.cold_start)
+        return make_invocations(self.config, self.telemetry)

@@ -7,7 +7,6 @@ run``. Never restarts a connector: whoever runs the supervisor (systemd, Kuberne
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import queue
@@ -20,8 +19,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
+from liberator.orphan import end_with_parent
+
 _SUPERVISOR = "LIBERATE_SUPERVISOR_PID"
-_PR_SET_PDEATHSIG = 1
 _TICK = 0.5
 """Seconds between two looks at the clock while nothing ends."""
 
@@ -53,11 +53,8 @@ def supervise(children: Sequence[Child], *, as_json: bool = False, drain: float 
 def end_with_supervisor() -> None:
     """In a child: ask the kernel to send SIGTERM when the supervisor dies, however it dies."""
     supervisor = os.environ.pop(_SUPERVISOR, None)
-    if supervisor is None or not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(supervisor):
-        os.kill(os.getpid(), signal.SIGTERM)
+    if supervisor is not None:
+        end_with_parent(int(supervisor), signal.SIGTERM)
 
 
 class _Family:

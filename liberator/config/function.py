@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from liberator.config.section import Section, without_default
-from liberator.config.sink_values import Command, FunctionName, GatewayUrl, PythonTarget, WebUrl
+from liberator.config.sink_values import Command, Environment, FunctionName, GatewayUrl, PythonTarget, WebUrl
 from liberator.config.values import refusal
 
 
@@ -84,6 +84,9 @@ class FunctionSettings(Section):
     command: Command | None = Field(default=None, json_schema_extra=without_default)
     """A program with its arguments, run for each invocation in the folder of this file: events as lines of JSON on its
     standard input, outputs on its standard output."""
+    env: Environment = Field(default={}, repr=False)
+    """Variables that a worker process or a program gets, as {API_TOKEN: "${API_TOKEN}"}. Beside what programs need to run at
+    all, as PATH, it gets no others."""
 
     @property
     def kind(self) -> str:
@@ -107,4 +110,7 @@ class FunctionSettings(Section):
             raise refusal(
                 "config.function", "only a Python function can run in_process", "leave in_process out"
             )
+        if self.env and (self.in_process or (self.python is None and self.command is None)):
+            what = "env is for a process of its own: a Python function in worker processes, or a command"
+            raise refusal("config.function", what, "leave env out")
         return self

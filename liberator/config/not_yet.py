@@ -35,7 +35,6 @@ NOT_YET_IN_SINKS = (
     NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),
     NotYet(("state",), None, "let the function keep its state itself"),
-    NotYet(("scale", "lag_per_worker"), None, "leave it out; workers start while events wait"),
 )
 
 

@@ -93,6 +93,9 @@ class ScaleSettings(Section):
 
     workers: WorkerSettings = WorkerSettings()
     """Invocations at a time."""
+    lag_per_worker: WholeNumber = Field(default=1_000, ge=1)
+    """Worker processes: with so many events that are not done one works, with twice as many two, up to max. 1: as many as
+    there is work for at a time. What is called elsewhere, or without a stream, does not wait for it."""
     idle_timeout: Duration = Field(default=300.0, json_schema_extra={"default": "5m"})
     """A worker process beyond the least ends after so long without work."""
     memory: Size = Field(default=256 * MIB, ge=32 * MIB, json_schema_extra={"default": "256MiB"})

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from liberator.config.document import kind_of
 from liberator.config.patterns import split_names
 from liberator.config.urls import Url, split_url
-from liberator.config.values import FOLDER, POSTGRES_SCHEMES, PublishUrl, refusal
+from liberator.config.values import FOLDER, POSTGRES_SCHEMES, PublishUrl, Setting, refusal
 from liberator.errors import ConfigError
 from liberator.expression import Expression, condition
 from liberator.signature import secret_of
@@ -270,6 +270,20 @@ Filter = Annotated[
     PlainSerializer(lambda expression: expression.text),
     WithJsonSchema(_TEXT),
 ]
+
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
+def _environment(variables: dict[str, Setting]) -> dict[str, str]:
+    for name in variables:
+        if not re.fullmatch(_VARIABLE, name):
+            raise refusal(
+                "config.value", f'"{name[:60]}" is no name of a variable', "write NAME: value", quotes=True
+            )
+    return {name: str(value) for name, value in variables.items()}
+
+
+Environment = Annotated[dict[str, Setting], AfterValidator(_environment)]
 
 Command = Annotated[
     tuple[str, ...],

@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from liberator.change import Event, of_streams
 from liberator.errors import FunctionError
 from liberator.function.cloudevent import is_json
 from liberator.function.context import Context, output
+from liberator.function.environment import clean_environment
 from liberator.protocols import Outcome, Output
 
 _NEVER = os.EX_DATAERR
@@ -32,12 +33,16 @@ _TAIL = 500
 
 
 class CommandFunction:
-    """See `liberator.function.threads.Callee`. command: program and arguments. folder: where it is run, and looked for."""
+    """See `liberator.function.threads.Callee`. command: program and arguments. folder: where it is run, and looked for.
+    environment: the variables that it has; None: what programs need."""
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = Path(command[0]).name
         self._command = list(command)
         self._folder = folder
+        self._environment = clean_environment() if environment is None else environment
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Run it once."""
@@ -48,7 +53,7 @@ class CommandFunction:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "LIBERATOR_ATTEMPT": str(context.attempt)},
+                env={**self._environment, "LIBERATOR_ATTEMPT": str(context.attempt)},
                 start_new_session=True,
             )
         except OSError as error:

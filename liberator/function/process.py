@@ -1,25 +1,25 @@
 """Invocations in worker processes: a function that hangs is killed, one that crashes takes nobody with it.
 
 Enters: events. Leaves: outcomes; a worker that is killed or dies fails all events of its invocation. Called by the
-dispatch loop. Workers start when there is work (cold start) up to `most`, and end when they were idle for a while, down to
-`least`.
+dispatch loop. How many workers there are follows what is waiting: the first event starts one (cold start), every
+`lag_per_worker` events that are behind one more, up to `most`; the worker that worked last works next, so that those
+that are not needed any more become idle, and end, down to `least`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Protocol
 
 from liberator.change import Event
 from liberator.errors import FunctionError, LiberatorError
+from liberator.function.environment import clean_environment
+from liberator.function.worker_process import WorkerProcess
 from liberator.protocols import Outcome
 
 log = logging.getLogger(__name__)
@@ -28,94 +28,85 @@ _START_WITHIN = 60.0
 """Seconds for a worker to import the function and run its ``init``."""
 
 _END_WITHIN = 1.0
-"""Seconds between asking a worker to end and killing it."""
+"""Seconds for idle workers to run their ``close`` before they are killed."""
+
+_WARM_AGAIN = 1.0
+"""Seconds after the death of a worker before one is started that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """timeout: seconds of an invocation. least, most: workers; least 0: none while nothing comes. idle: seconds after
-    which a worker above the least ends. memory: bytes that each may take beyond what it has when it is
-    ready, 0: no limit."""
+    """timeout: seconds of an invocation. least, most: workers; least 0: none while nothing comes. lag_per_worker: as many
+    events that are behind ask for one worker. idle: seconds after which a worker above the least ends. memory: bytes that
+    each may take beyond what it has when it is ready, 0: no limit. environment: variables that workers have."""
 
     timeout: float = 30.0
     least: int = 0
     most: int = 8
+    lag_per_worker: int = 1_000
     idle: float = 300.0
     memory: int = 0
+    environment: Mapping[str, str] = field(default_factory=clean_environment)
 
 
-class _Worker:
-    """One process. ready: it has said that the function can be called. number: of its invocation; None: it is idle."""
+class WorkerWatch(Protocol):
+    """Who knows how much is waiting, and is told of workers."""
 
-    def __init__(self, target: str, folder: Path, memory: int, now: float) -> None:
-        ours, theirs = socket.socketpair()
-        # The child dies with us: its end of the connection does.
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "liberator.function.worker",
-                str(theirs.fileno()),
-                target,
-                str(folder),
-                str(memory),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # what a function prints is for people
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path]))},
-        )
-        theirs.close()
-        self.connection: Connection[object, object] = Connection(ours.detach())
-        self.ready = False
-        self.number: int | None = None
-        self.events: Sequence[Event] = ()
-        self.attempt = 0
-        self.deadline = now + _START_WITHIN
-        self.idle_since = now
+    def behind(self) -> int | None:
+        """Events that are not done, about; None: what comes is not to wait for a worker."""
 
-    def end(self, patience: float) -> None:
-        """Ask it to end; kill it when it does not."""
-        self.connection.close()
-        try:
-            self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+    def cold_start(self) -> None:
+        """A worker is started."""
+
+    def worker_ready(self, seconds: float) -> None:
+        """A worker can take its first invocation, `seconds` after it was started."""
+
+    def workers(self, running: int) -> None:
+        """So many there are now."""
+
+
+class _Nobody:
+    """Has every invocation at once."""
+
+    def behind(self) -> int | None:
+        return None
+
+    def cold_start(self) -> None:
+        pass
+
+    def worker_ready(self, seconds: float) -> None:
+        pass
+
+    def workers(self, running: int) -> None:
+        pass
 
 
 class ProcessInvocations:
-    """See `liberator.protocols.Invocations`. started: called for each worker that is started. Raises what a worker says that
-    can't start: `ConfigError`, `FunctionError`."""
+    """See `liberator.protocols.Invocations`. Raises what a worker says that can't start: `ConfigError`, `FunctionError`."""
 
     def __init__(
-        self,
-        target: str,
-        folder: Path,
-        settings: WorkerSettings,
-        started: Callable[[], None] = lambda: None,
-        tick: Callable[[], float] = time.monotonic,
+        self, target: str, folder: Path, settings: WorkerSettings, watch: WorkerWatch | None = None
     ) -> None:
         self._target = target
         self._folder = folder
         self._settings = settings
-        self._started = started
-        self._tick = tick
-        self._workers: list[_Worker] = []
-        self._lost: list[tuple[int, Outcome]] = []
+        self._watch: WorkerWatch = watch or _Nobody()
+        self._workers: list[WorkerProcess] = []
+        self._ended: list[tuple[int, Outcome]] = []
+        self._warm_at = 0.0
         self.cold_starts = 0
         """Workers that were started so far."""
-        for _ in range(settings.least):
-            self._start()
+        self._watch.workers(0)
+        self._keep_warm()
 
     def free(self) -> int:
         """How many invocations could begin now."""
-        return self._settings.most - sum(worker.number is not None for worker in self._workers)
+        return max(0, self._wanted() - sum(worker.number is not None for worker in self._workers))
 
     def begin(self, number: int, events: Sequence[Event], attempt: int) -> None:
-        """Give events to an idle worker, or to a new one."""
+        """Give events to the idle worker that worked last, or to a new one."""
         idle = [worker for worker in self._workers if worker.number is None]
-        worker = max(idle, key=lambda one: one.ready, default=None) or self._start()
+        worker = max(idle, key=lambda one: (one.ready, one.idle_since), default=None) or self._start()
         worker.number, worker.events, worker.attempt = number, events, attempt
         if worker.ready:
             self._send(worker)
@@ -123,90 +114,112 @@ class ProcessInvocations:
     def finished(self, timeout: float) -> Sequence[tuple[int, Outcome]]:
         """What has ended; workers that take too long are killed."""
         self._keep_time()
-        if not self._lost:
-            busy = {worker.connection: worker for worker in self._workers}
-            if busy:
-                for connection in wait(list(busy), self._patience(timeout)):
-                    self._hear(busy[connection])  # type: ignore[index]  # what was waited for
+        if not self._ended:
+            talking = {worker.connection: worker for worker in self._workers}
+            if talking:
+                for connection in wait(list(talking), self._patience(timeout)):
+                    self._hear(talking[connection])  # type: ignore[index]  # what was waited for
             elif timeout:
                 time.sleep(timeout)
             self._keep_time()
-        ended, self._lost = self._lost, []
+        ended, self._ended = self._ended, []
         return ended
 
     def close(self, timeout: float) -> None:
-        """End all workers; what still runs is killed."""
+        """End all workers, side by side; what still runs is killed."""
+        deadline = time.monotonic() + _END_WITHIN
         for worker in self._workers:
-            worker.end(_END_WITHIN if worker.number is None else 0.0)
+            worker.hang_up()
+        for worker in self._workers:
+            worker.end(0.0 if worker.number is not None else max(0.0, deadline - time.monotonic()))
         self._workers.clear()
+        self._watch.workers(0)
 
-    def _start(self) -> _Worker:
+    def _wanted(self) -> int:
+        """As many workers as what is behind asks for."""
+        settings, behind = self._settings, self._watch.behind()
+        if behind is None:
+            return settings.most
+        return min(settings.most, max(settings.least, 1, -(-behind // settings.lag_per_worker)))
+
+    def _start(self) -> WorkerProcess:
         self.cold_starts += 1
-        self._started()
-        worker = _Worker(self._target, self._folder, self._settings.memory, self._tick())
+        self._watch.cold_start()
+        settings = self._settings
+        worker = WorkerProcess(self._target, self._folder, settings.memory, settings.environment)
+        worker.deadline = worker.started + _START_WITHIN
         self._workers.append(worker)
+        self._watch.workers(len(self._workers))
         return worker
 
-    def _send(self, worker: _Worker) -> None:
-        worker.deadline = self._tick() + self._settings.timeout
+    def _keep_warm(self) -> None:
+        """As many as there are to be at the least: of those that died others take the place, but not without a pause."""
+        if len(self._workers) < self._settings.least and time.monotonic() >= self._warm_at:
+            while len(self._workers) < self._settings.least:
+                self._start()
+
+    def _send(self, worker: WorkerProcess) -> None:
+        worker.deadline = time.monotonic() + self._settings.timeout
         try:
             worker.connection.send((list(worker.events), worker.attempt, self._settings.timeout))
         except OSError:
             self._lose(worker, "the worker died", "function.crashed")
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: WorkerProcess) -> None:
         try:
             heard = worker.connection.recv()
         except (EOFError, OSError):
-            code = worker.process.wait()
-            what = f"the worker was ended by signal {-code}" if code < 0 else f"the worker ended with {code}"
-            self._lose(worker, what, "function.crashed")
+            self._lose(worker, worker.how_it_ended(), "function.crashed")
             return
         if isinstance(heard, LiberatorError):
-            self._workers.remove(worker)
-            worker.end(_END_WITHIN)
+            self._remove(worker, _END_WITHIN)
             raise heard
         if not worker.ready:
             worker.ready = True
+            worker.idle_since = time.monotonic()
+            self._watch.worker_ready(worker.idle_since - worker.started)
             if worker.number is not None:
                 self._send(worker)
             return
         assert isinstance(heard, Outcome)
         assert worker.number is not None
-        self._lost.append((worker.number, heard))
-        worker.number, worker.events, worker.idle_since = None, (), self._tick()
+        self._ended.append((worker.number, heard))
+        worker.number, worker.events, worker.idle_since = None, (), time.monotonic()
 
-    def _lose(self, worker: _Worker, what: str, code: str) -> None:
+    def _lose(self, worker: WorkerProcess, what: str, code: str) -> None:
         """A worker is gone, and its invocation with it."""
-        self._workers.remove(worker)
-        worker.end(0.0)
+        self._remove(worker, 0.0)
+        self._warm_at = time.monotonic() + _WARM_AGAIN
         if worker.number is not None:
             error = FunctionError(what, code=code, where=self._target, retryable=True)
-            self._lost.append((worker.number, Outcome(dict.fromkeys(range(len(worker.events)), error))))
+            self._ended.append((worker.number, Outcome(dict.fromkeys(range(len(worker.events)), error))))
         else:
             log.warning("%s: %s", self._target, what)
 
+    def _remove(self, worker: WorkerProcess, patience: float) -> None:
+        self._workers.remove(worker)
+        worker.hang_up()
+        worker.end(patience)
+        self._watch.workers(len(self._workers))
+
     def _keep_time(self) -> None:
-        now = self._tick()
-        for worker in list(self._workers):
-            if now < worker.deadline:
-                continue
+        now = time.monotonic()
+        for worker in [one for one in self._workers if now >= one.deadline]:
             if not worker.ready:
-                self._lose(
-                    worker, f"the function was not ready within {_START_WITHIN:.0f} s", "function.timeout"
-                )
+                what = f"the function was not ready within {_START_WITHIN:.0f} s"
+                self._lose(worker, what, "function.timeout")
             elif worker.number is not None:
-                limit = f"{self._settings.timeout:g} s"
-                self._lose(worker, f"the function did not end within {limit}", "function.timeout")
-        for worker in list(self._workers):
-            idle = worker.ready and worker.number is None and now - worker.idle_since >= self._settings.idle
-            if idle and len(self._workers) > self._settings.least:
-                self._workers.remove(worker)
-                worker.end(_END_WITHIN)
+                what = f"the function did not end within {self._settings.timeout:g} s"
+                self._lose(worker, what, "function.timeout")
+        idle = [one for one in self._workers if one.ready and one.number is None]
+        for worker in sorted(idle, key=lambda one: one.idle_since):
+            if len(self._workers) > self._settings.least and now - worker.idle_since >= self._settings.idle:
+                self._remove(worker, _END_WITHIN)
+        self._keep_warm()
 
     def _patience(self, timeout: float) -> float:
         """As long as the caller waits, but never beyond the next deadline."""
         deadlines = [
             worker.deadline for worker in self._workers if worker.number is not None or not worker.ready
         ]
-        return max(0.0, min([timeout, *(deadline - self._tick() for deadline in deadlines)]))
+        return max(0.0, min([timeout, *(deadline - time.monotonic() for deadline in deadlines)]))

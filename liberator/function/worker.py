@@ -1,7 +1,7 @@
 """A worker process: one function, called for whatever comes over a connection. The other end is `process`.
 
 Enters: pickled (events, attempt, seconds left). Leaves: pickled outcomes. Started as ``python -m liberator.function.worker
-FD TARGET FOLDER MEMORY``; ends when the connection does.
+FD TARGET FOLDER MEMORY PARENT``; ends when the connection does, and with the process PARENT, whatever the function does.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from liberator.change import Event
 from liberator.errors import LiberatorError
 from liberator.function.context import Context
 from liberator.function.python import PythonFunction
+from liberator.orphan import end_with_parent
 
 Call = tuple[list[Event], int, "float | None"]
 """Events, which attempt it is, seconds left."""
 
 
-def main(descriptor: int, target: str, folder: str, memory: int) -> None:
-    """Serve until the connection ends. memory: bytes that the function may take once it is ready, 0: no limit."""
+def main(descriptor: int, target: str, folder: str, memory: int, parent: int) -> None:
+    """Serve until the connection ends. memory: bytes that the function may take once it is ready, 0: no limit. parent: id of
+    the connector's process."""
+    end_with_parent(parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the connector ends its workers itself
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(name)s  %(message)s")
     connection: Connection[Any, Call] = Connection(descriptor)
@@ -57,4 +60,4 @@ def _taken() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

@@ -38,6 +38,14 @@ def sink_metrics(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "liberator_cold_starts", "Worker processes that were started.", value=calls["cold_starts"]
     )
+    if calls["workers"] is not None:
+        yield GaugeMetricFamily("liberator_workers", "Worker processes that run.", value=calls["workers"])
+    if calls["cold_start_seconds"] is not None:
+        yield GaugeMetricFamily(
+            "liberator_cold_start_seconds",
+            "What the latest worker process took until it could be called.",
+            value=calls["cold_start_seconds"],
+        )
     if calls["batch_fill_ratio"] is not None:
         yield GaugeMetricFamily(
             "liberator_batch_fill_ratio",

@@ -44,7 +44,7 @@ class SinkTelemetry(Telemetry):
     """As `Telemetry`. Its events are those that were read; they are durable when they are done.
 
     batch_size: most events of an invocation. patience: seconds that an invocation may take. guarantee: what the
-    configuration promises.
+    configuration promises. has_stream: its events come from one, where they can wait.
     """
 
     stalled_words = "nothing was done for {seconds:.0f} s; {count} events wait"
@@ -56,16 +56,20 @@ class SinkTelemetry(Telemetry):
         batch_size: int,
         patience: float,
         guarantee: Mapping[str, Any] | None = None,
+        has_stream: bool = True,
         now: Callable[[], float] = time.time,
         tick: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name, now=now, tick=tick, stalled_after=patience + 60.0)
         self._batch_size = batch_size
         self._guarantee = guarantee
+        self._has_stream = has_stream
         self._invocations = _Invocations()
         self._lag: int | None = None
         self._own_lag = 0
         self._cold_starts = 0
+        self._cold_start_seconds: float | None = None
+        self._workers: int | None = None
 
     @property
     def finished(self) -> int:
@@ -119,9 +123,26 @@ class SinkTelemetry(Telemetry):
         """Offsets were committed."""
         self.checkpoint_saved(self._now())
 
+    # -- written by whatever runs the function in processes: see `liberator.function.process.WorkerWatch`
+
+    def behind(self) -> int | None:
+        """Events that are not done: as many of them as are in partitions of ours, or as were read here since that was asked.
+        None: of a sink without a stream, whose callers wait."""
+        if not self._has_stream:
+            return None
+        return max(self._own_lag, self._counts.in_flight)
+
     def cold_start(self) -> None:
-        """A worker process was started."""
+        """A worker process is started."""
         self._cold_starts += 1
+
+    def worker_ready(self, seconds: float) -> None:
+        """It can be called, so long after it was started."""
+        self._cold_start_seconds = seconds
+
+    def workers(self, running: int) -> None:
+        """So many there are now."""
+        self._workers = running
 
     # -- read by everybody else
 
@@ -146,6 +167,8 @@ class SinkTelemetry(Telemetry):
                 },
                 "buckets": list(it.buckets),
                 "cold_starts": self._cold_starts,
+                "cold_start_seconds": self._cold_start_seconds and round(self._cold_start_seconds, 6),
+                "workers": self._workers,
             }
         status["guarantee"] = self._guarantee
         status["lag"]["events"] = self._lag

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -232,6 +234,11 @@ class Sink:
             process.kill()
             process.wait()
 
+    def page(self, port: int, path: str) -> str:
+        """A page of its endpoint."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
     def calls(self) -> list[dict[str, Any]]:
         """What the function has noted."""
         path = self.folder / "calls"
@@ -269,6 +276,13 @@ class Sink:
             (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['confluent_kafka'] = None\n")
             paths.insert(0, str(hidden))
         return paths
+
+
+def free_port() -> int:
+    """For an endpoint."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
 
 
 def numbered(numbers: Sequence[int], keys: int = 7) -> list[Record]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +15,7 @@ import psycopg
 import pytest
 
 from liberator.testing.servers import Kafka
-from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, free_port, numbered
 
 CONNECTORS = Path(__file__).parents[2] / "connectors"
 ORDERS = "shop.public.orders"
@@ -160,7 +159,7 @@ def test_a_source_and_a_sink_in_one_run_bring_rows_to_a_function(
 def test_the_endpoint_tells_what_a_sink_does(tmp_path: Path, unique: str) -> None:
     broker = LocalBroker(tmp_path / "events")
     sink = Sink(tmp_path / "sink", unique, broker)
-    port = _free_port()
+    port = free_port()
     sink.write(
         f"""
         stream: {{topics: [{unique}.in]}}
@@ -178,8 +177,7 @@ def test_the_endpoint_tells_what_a_sink_does(tmp_path: Path, unique: str) -> Non
     broker.append(f"{unique}.in", numbered(range(50)))
 
     def page(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
+        return sink.page(port, path)
 
     def done() -> bool:
         try:
@@ -215,11 +213,3 @@ def test_the_endpoint_tells_what_a_sink_does(tmp_path: Path, unique: str) -> Non
         }
     finally:
         sink.close()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

@@ -173,7 +173,7 @@ def test_the_order_of_a_key_holds_while_eight_workers_fail_and_retry(local: Sink
         stream: {{topics: [{unique}]}}
         trigger: {{batch_size: 7, batch_window: 10ms}}
         function: {{python: "functions:moody", in_process: true}}
-        scale: {{workers: {{max: 8}}}}
+        scale: {{workers: {{max: 8}}, lag_per_worker: 1}}
         policy: {{retry: {{attempts: 50, initial: 1ms, max: 20ms}}}}
         """,
         """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +22,7 @@ from liberator.protocols import Outcome
 EVENTS = [Event("t", 0, number, 0, b"k", b'{"n":%d}' % number) for number in range(2)]
 
 SOURCE = """
-import os, signal, time
+import os, signal, subprocess, time
 started = time.monotonic()
 def pid(events, context): return [os.getpid()]
 def slow(events, context): time.sleep(events[0].value["n"] or 0.3); return [os.getpid()]
@@ -30,6 +34,11 @@ def die(events, context): os._exit(3)
 def crash(events, context): os.kill(os.getpid(), signal.SIGSEGV)
 def greedy(events, context): return [len(bytearray(1 << 30))]
 def remaining(events, context): return [context.remaining]
+def variables(events, context): return [dict(os.environ)]
+def begets(events, context):
+    child = subprocess.Popen(["sleep", "600"])
+    with open("child", "w") as file: file.write(str(child.pid))
+    time.sleep(600)
 def talk(events, context): print("hello"); return [1]
 """
 UNREADY = """
@@ -40,6 +49,27 @@ def f(events, context): pass
 Make = Callable[..., ProcessInvocations]
 
 
+class Waiting:
+    """So many events are behind."""
+
+    def __init__(self, events: int | None) -> None:
+        self.events = events
+        self.running: list[int] = []
+        self.ready: list[float] = []
+
+    def behind(self) -> int | None:
+        return self.events
+
+    def cold_start(self) -> None:
+        pass
+
+    def worker_ready(self, seconds: float) -> None:
+        self.ready.append(seconds)
+
+    def workers(self, running: int) -> None:
+        self.running.append(running)
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """`make("hang", timeout=1)`: invocations of a function of the module above."""
@@ -47,8 +77,10 @@ def make(tmp_path: Path) -> Iterator[Make]:
     (tmp_path / "unready_under_test.py").write_text(UNREADY)
     with ExitStack() as stack:
 
-        def made(name: str, module: str = "workers_under_test", **settings: float) -> ProcessInvocations:
-            it = ProcessInvocations(f"{module}:{name}", tmp_path, WorkerSettings(**settings))  # type: ignore[arg-type]
+        def made(
+            name: str, module: str = "workers_under_test", watch: Waiting | None = None, **settings: Any
+        ) -> ProcessInvocations:
+            it = ProcessInvocations(f"{module}:{name}", tmp_path, WorkerSettings(**settings), watch)
             stack.callback(it.close, 0.0)
             return it
 
@@ -134,6 +166,117 @@ def test_idle_workers_end_down_to_the_least(make: Make) -> None:
     time.sleep(0.2)
     it.finished(0)
     assert len(it._workers) == 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "workers"), [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (2_500, 3), (99_999, 4), (None, 4)]
+)
+def test_there_is_a_worker_for_every_so_many_events(make: Make, behind: int | None, workers: int) -> None:
+    assert make("pid", watch=Waiting(behind), lag_per_worker=1_000, most=4).free() == workers
+
+
+def test_what_is_asked_for_grows_and_shrinks_with_what_is_behind(make: Make) -> None:
+    watch = Waiting(20)
+    it = make("slow", watch=watch, lag_per_worker=10, idle=0.1)
+    it.begin(1, EVENTS, 1)
+    it.begin(2, EVENTS, 1)
+    assert it.free() == 0
+    watch.events = 0
+    ended(it, 2)
+    assert it.free() == 1
+    end = time.monotonic() + 10
+    while watch.running[-1]:
+        assert time.monotonic() < end, watch.running
+        it.finished(0.05)
+    assert watch.running == [0, 1, 2, 1, 0], "scaled to zero"
+    assert len(watch.ready) == 2
+
+
+def test_the_worker_that_worked_last_works_next(make: Make) -> None:
+    it = make("slow")
+    it.begin(1, EVENTS, 1)
+    it.begin(2, EVENTS, 1)
+    ended(it, 2)
+    pids = set()
+    for number in range(3, 6):
+        it.begin(number, EVENTS, 1)
+        pids.add(pid_of(ended(it)[number]))
+    assert len(pids) == 1
+
+
+def test_of_warm_workers_another_takes_the_place_of_one_that_died(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liberator.function.process._WARM_AGAIN", 0.05)
+    watch = Waiting(0)
+    it = make("pid", watch=watch, least=1)
+    first = it._workers[0].process
+    first.kill()
+    end = time.monotonic() + 20
+    while not watch.ready:
+        assert time.monotonic() < end, "no other worker came"
+        it.finished(0.05)
+    assert [worker.process.pid for worker in it._workers] != [first.pid]
+
+
+def test_a_worker_has_the_variables_that_it_is_given_and_no_others(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_DSN", "postgresql://me:hunter2@db/shop")
+    it = make("variables", environment={"API_TOKEN": "t0ken"})
+    it.begin(1, EVENTS, 1)
+    [output] = ended(it)[1].outputs
+    seen = json.loads(output.value or b"")
+    assert seen.pop("API_TOKEN") == "t0ken"
+    assert seen.keys() <= {"PYTHONPATH", "LC_CTYPE"}, "which Python itself sets"
+
+
+def test_what_a_function_has_started_is_killed_with_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    it = make("begets", timeout=1)
+    it.begin(1, EVENTS, 1)
+    assert codes(ended(it)[1]) == {"function.timeout"}
+    gone(int((tmp_path / "child").read_text()))
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+from liberator.change import Event
+from liberator.function.process import ProcessInvocations, WorkerSettings
+it = ProcessInvocations("workers_under_test:deaf", Path(sys.argv[1]), WorkerSettings())
+it.begin(1, [Event("t", 0, 0, 0, None, b"1")], 1)
+while not it._workers[0].ready:
+    it.finished(0.05)
+print(it._workers[0].process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_busy_worker_does_not_outlive_a_connector_that_is_killed(make: Make, tmp_path: Path) -> None:
+    connector = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path)], stdout=subprocess.PIPE)
+    assert connector.stdout is not None
+    with connector:
+        worker = int(connector.stdout.readline())
+        connector.kill()
+    gone(worker)
+
+
+def gone(pid: int) -> None:
+    """The process ends soon."""
+    end = time.monotonic() + 20
+    while (state := state_of(pid)) not in ("gone", "Z"):
+        assert time.monotonic() < end, f"{pid} still runs: {state}"
+        time.sleep(0.02)
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
 
 
 def test_a_function_knows_how_much_time_it_has(make: Make) -> None:

@@ -272,7 +272,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
         ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
         ({}, "state: {url: 'postgresql://db'}", "state"),
-        ({}, "scale: {lag_per_worker: 1000}", "scale.lag_per_worker"),
     ],
 )
 def test_says_that_a_later_part_is_not_supported_yet(
@@ -291,6 +290,27 @@ def test_secrets_are_not_shown(sink: Callable[..., SinkConfig]) -> None:
     assert not any(secret in repr(config) for secret in ("c2Vjc", "Bearer-abc", "hunter22"))
     gateway = sink(function="{openfaas: {gateway: 'http://g', function: f, password: hunter23}}")
     assert "hunter23" not in repr(gateway)
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        ("{python: 'a:b', env: {no-name: 1}}", "is no name of a variable"),
+        ("{python: 'a:b', in_process: true, env: {A: b}}", "env is for a process of its own"),
+        ("{aws_lambda: {name: notify}, env: {A: b}}", "env is for a process of its own"),
+    ],
+    ids=["name", "in process", "elsewhere"],
+)
+def test_variables_are_for_processes(
+    wrong: Callable[..., list[ConfigError]], function: str, what: str
+) -> None:
+    assert what in wrong(function=function)[0].what
+
+
+def test_variables_are_text_and_not_shown(sink: Callable[..., SinkConfig]) -> None:
+    config = sink(function="{python: 'a:b', env: {TOKEN: hunter2, DEBUG: true, RETRIES: 3}}")
+    assert config.function.env == {"TOKEN": "hunter2", "DEBUG": "true", "RETRIES": "3"}
+    assert "hunter2" not in repr(config)
 
 
 def test_sources_and_sinks_go_together_and_share_no_name(write: Write, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from liberator.change import Event
 from liberator.function.command import CommandFunction
 from liberator.function.context import Context
+from liberator.function.environment import clean_environment
 from liberator.protocols import Outcome
 
 EVENTS = [
@@ -89,6 +91,20 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
     outcome = CommandFunction(["./nowhere.sh"], tmp_path).call(EVENTS, Context("x", 1))
     assert outcome.failures[0].code == "function.command"
     assert outcome.failures[0].fix
+
+
+def test_sees_what_it_is_given_and_nothing_of_the_connectors_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_DSN", "postgresql://me:hunter2@db/shop")
+    (tmp_path / "program.py").write_text("import json, os; print(json.dumps({'value': dict(os.environ)}))")
+    it = CommandFunction(
+        [sys.executable, "program.py"], tmp_path, {**clean_environment(), "API_TOKEN": "t0ken"}
+    )
+    [output] = it.call(EVENTS, Context("x", 1)).outputs
+    seen = json.loads(output.value or b"")
+    assert "SHOP_DSN" not in seen
+    assert (seen["API_TOKEN"], seen["PATH"]) == ("t0ken", os.environ["PATH"])
 
 
 def test_knows_which_attempt_it_is(tmp_path: Path) -> None:

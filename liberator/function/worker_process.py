@@ -1,0 +1,65 @@
+"""One worker process as its connector sees it: started, spoken to, ended. What runs in it is `worker`.
+
+Enters: which function. Leaves: a process with a connection to it. It has an environment of its own, no standard input, and
+prints to our standard error. It leads a process group, so that what the function has started is killed with it; and it does
+not outlive us, however we end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from liberator.change import Event
+
+
+class WorkerProcess:
+    """ready: it has said that the function can be called. number: of its invocation; None: it is idle. deadline: monotonic
+    seconds at which it is to be ready, or its invocation done. memory: bytes that the function may take, 0: no limit."""
+
+    def __init__(self, target: str, folder: Path, memory: int, environment: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "liberator.function.worker"]
+        self.process = subprocess.Popen(
+            [*command, str(theirs.fileno()), target, str(folder), str(memory), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a function prints is for people
+            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+        theirs.close()
+        self.connection: Connection[object, object] = Connection(ours.detach())
+        self.ready = False
+        self.number: int | None = None
+        self.events: Sequence[Event] = ()
+        self.attempt = 0
+        self.started = self.idle_since = time.monotonic()
+        self.deadline = self.started
+
+    def hang_up(self) -> None:
+        """End the connection: an idle worker runs the function's ``close``, and ends."""
+        self.connection.close()
+
+    def end(self, patience: float) -> None:
+        """Wait for its end; kill it, and what it has started, when it takes longer."""
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def how_it_ended(self) -> str:
+        """In words. It has hung up, which means that it ends."""
+        self.end(1.0)
+        code = self.process.returncode
+        return f"the worker was ended by signal {-code}" if code < 0 else f"the worker ended with {code}"
