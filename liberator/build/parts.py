@@ -65,6 +65,7 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
         via_root_asked="publish_via_partition_root" in options.model_fields_set,
         snapshot="never" if messages_only else options.snapshot,
         workers=1 if is_outbox else options.snapshot_workers,
+        rows_are_events=is_outbox,
         heartbeat=options.heartbeat,
         heartbeat_query=options.heartbeat_query,
         messages=bool(options.messages) or options.context or messages_only,

@@ -204,6 +204,7 @@ class Outstanding:
             lsn=new.consistent_lsn,
             snapshot=new.snapshot,
             workers=self._settings.workers,
+            in_order=self._settings.rows_are_events,
             queue_bytes=self._settings.queue_bytes,
             progress=self._progress,
         )

@@ -15,7 +15,8 @@ class LogSettings:
     selection: which tables; exact: those that the configuration names literally, as written -> (schema, table).
     via_root: under which name partitions come; via_root_asked: the configuration says so, rather than its default.
     trial: temporary slot and publication, nothing stays behind. once: end at what was committed before the start.
-    heartbeat: seconds between acknowledgements of idle WAL. heartbeat_query: SQL to run as often, or None.
+    rows_are_events: of an outbox: they come in the order of their transactions, as far as that is known, and the stream
+    waits for them. heartbeat: seconds between acknowledgements of idle WAL. heartbeat_query: SQL to run as often, or None.
     messages: are logical messages sent? messages_only: no table is captured.
     queue_bytes: budget for what is read and not yet taken.
     """
@@ -31,6 +32,7 @@ class LogSettings:
     via_root_asked: bool = False
     snapshot: str = "initial"
     workers: int = 2
+    rows_are_events: bool = False
     heartbeat: float = 10.0
     heartbeat_query: str | None = None
     messages: bool = False

@@ -51,6 +51,9 @@ _LOCKED_MS = 5000
 """Milliseconds to wait for a table that the application has locked, before its name is said."""
 
 
+_IN_ORDER = " ORDER BY pg_catalog.age(xmin) DESC, cmin::text::bigint, ctid"
+
+
 @dataclass(slots=True)
 class SnapshotBatch(Batch):
     """COPY text lines of one table. lsn: the snapshot's consistent LSN. taken_us: when it was taken, microseconds since
@@ -93,7 +96,7 @@ class Snapshot:
     """One snapshot of some tables. `begin` returns when every worker has imported it; then `poll` until `finished`.
 
     shown: what the publications show of each table. columns: all that each table had then, so that one that has changed
-    since is noticed, and `show` asks again.
+    since is noticed, and `show` asks again. in_order: rows come in the order of their transactions, tables undivided.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Snapshot:
         lsn: int,
         snapshot: str,
         workers: int,
+        in_order: bool,
         queue_bytes: int,
         progress: SnapshotProgress,
     ) -> None:
@@ -116,11 +120,13 @@ class Snapshot:
         self._url, self._name, self._snapshot = url, name, snapshot
         self._shown, self._columns, self._show = dict(shown), columns, show
         self._progress = progress
+        self._in_order = in_order
         self._output: queue.Queue[_Chunk | _Done | LiberatorError] = queue.Queue(
             maxsize=max(2, queue_bytes // _CHUNK_BYTES)
         )
-        self._units = deque(unit for info in tables for unit in _units(info))
-        self._open_units = {info.oid: len(_units(info)) for info in tables}
+        units = {info.oid: [_Unit(info, None, None)] if in_order else _units(info) for info in tables}
+        self._units = deque(unit for each in units.values() for unit in each)
+        self._open_units = {oid: len(each) for oid, each in units.items()}
         self._rewritten: set[int] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -342,7 +348,7 @@ class Snapshot:
     def _copy(self, connection: psycopg.Connection[Any], unit: _Unit, table: Table) -> None:
         row_filter = self._shown[unit.info.oid].row_filter
         name, generated = self._names[unit.info.oid], unit.info.oid in self._generated
-        command = _copy_command(unit, name, table, row_filter, generated=generated)
+        command = _copy_command(unit, name, table, row_filter, generated=generated, in_order=self._in_order)
         text = command.as_bytes(connection)
         with as_stored(connection):
             for lines, size in copy_chunks(
@@ -439,11 +445,18 @@ def _is_locked(connection: psycopg.Connection[Any], name: tuple[str, str], oid: 
 
 
 def _copy_command(
-    unit: _Unit, now: tuple[str, str], table: Table, row_filter: str | None, *, generated: bool
+    unit: _Unit,
+    now: tuple[str, str],
+    table: Table,
+    row_filter: str | None,
+    *,
+    generated: bool,
+    in_order: bool,
 ) -> sql.Composed:
     """COPY of the published columns and rows. The table form is the fastest; everything else needs the query form.
 
-    now: its schema and name. generated: the table has generated columns, some of which may be published.
+    now: its schema and name. generated: the table has generated columns, some of which may be published. in_order: as
+    their transactions began to write, and each of them inserted.
     """
     name = sql.Identifier(*now)
     columns: list[sql.Composable] = [sql.Identifier(column.name) for column in table.columns]
@@ -454,14 +467,15 @@ def _copy_command(
         conditions.append(sql.SQL("ctid < {}::tid").format(f"({unit.last},0)"))
     if row_filter is not None:
         conditions.append(sql.SQL("({})").format(sql.SQL(as_literal(row_filter))))
-    if table.key and not conditions and not unit.info.partitioned and not generated:
+    if table.key and not (conditions or unit.info.partitioned or generated or in_order):
         return sql.SQL("COPY {} ({}) TO STDOUT").format(name, sql.SQL(", ").join(columns))
     if not table.key:
         place = "tableoid || ':' || ctid" if unit.info.partitioned else "ctid"
         columns.insert(0, sql.SQL(as_literal(place)))
-    return sql.SQL("COPY (SELECT {} FROM {}{}{}) TO STDOUT").format(
+    return sql.SQL("COPY (SELECT {} FROM {}{}{}{}) TO STDOUT").format(
         sql.SQL(", ").join(columns),
         sql.SQL("" if unit.info.partitioned else "ONLY "),
         name,
         sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL(""),
+        sql.SQL(_IN_ORDER if in_order else ""),
     )
