@@ -202,6 +202,16 @@ class ConsumedBatch:
         """Bytes of keys and values, for the memory budget."""
         return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
 
+    def extend(self, more: ConsumedBatch) -> None:
+        """Add the events of another one."""
+        self.topics += more.topics
+        self.partitions += more.partitions
+        self.offsets += more.offsets
+        self.timestamps += more.timestamps
+        self.keys += more.keys
+        self.values += more.values
+        self.headers += more.headers
+
 
 class Event:
     """One event as a function gets it; it is never changed.

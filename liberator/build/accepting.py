@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from liberator.change import Event
+from liberator.consume.files.consumer import topic_of
 from liberator.errors import EvaluationError, FunctionError
 from liberator.expression import Expression
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+    from liberator.config.trigger import TriggerSettings
 
 Accepts = Callable[[Event], bool]
 
@@ -28,11 +30,23 @@ _OPS = {"created": "c", "updated": "u", "deleted": "d", "read": "r", "truncated"
 def accepts(config: SinkConfig) -> Accepts:
     """Which events the function of this sink sees."""
     readable = only_json if config.stream and config.stream.values == "json" else anything
-    condition = next((trigger.filter for trigger in config.trigger if trigger.filter is not None), None)
-    if condition is None:
+    of_files = [_condition(trigger) for trigger in config.files]
+    others = (trigger for trigger in config.trigger if trigger.on != "file" and trigger.filter is not None)
+    fits = _condition(next(others, None))
+    if fits is anything and all(one is anything for one in of_files):
         return readable
-    fits = filtered(condition)
-    return lambda event: readable(event) and fits(event)
+    files = topic_of(config.name)
+
+    def accepted(event: Event) -> bool:
+        if event.topic == files and of_files:
+            return of_files[event.partition](event)
+        return readable(event) and fits(event)
+
+    return accepted
+
+
+def _condition(trigger: TriggerSettings | None) -> Accepts:
+    return filtered(trigger.filter) if trigger is not None and trigger.filter is not None else anything
 
 
 def only_json(event: Event) -> bool:

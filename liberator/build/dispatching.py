@@ -7,7 +7,7 @@ by `sink`, and by whoever wants to push a stream somewhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,12 @@ from liberator.build.accepting import accepts
 from liberator.build.outputs import Outputs
 from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
+from liberator.config.trigger import TriggerSettings
+from liberator.consume.clock import ClockConsumer
+from liberator.consume.files.consumer import FileConsumer, Watched
+from liberator.consume.files.seen import Seen
 from liberator.consume.ranges import Range, RangeConsumer
+from liberator.consume.several import SeveralConsumers
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
@@ -30,7 +35,6 @@ from liberator.webhook.desk import AnsweringInvocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
-    from liberator.config.trigger import TriggerSettings
     from liberator.webhook.desk import Desk
 
 LAG_INTERVAL = 10.0
@@ -95,6 +99,8 @@ def make_dispatch(
             function = AnsweringInvocations(function, desk)
         stack.pop_all()
 
+    accepted = accepts(config)
+
     def remember(events: Sequence[Event]) -> None:
         if idempotent is not None:
             idempotent.remember(events)
@@ -110,7 +116,7 @@ def make_dispatch(
         dispatch_settings(config, until),
         output=outputs.encode,
         given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
-        accepts=accepts(config),
+        accepts=accepted if desk is None else desk.filtered(accepted),
         watch=watch,
         remember=remember,
     )
@@ -134,7 +140,7 @@ def make_desk(config: SinkConfig, until: Until) -> Desk:
     connections = max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, config.limits.memory // hook.largest))
     desk = Desk(config.name, most=connections)
     settings = WebhookSettings(
-        path=hook.path,
+        path=hook.path or "/",
         secrets=[secret_of(secret) for secret in hook.secret],
         largest=hook.largest,
         connections=connections,
@@ -163,14 +169,31 @@ def make_idempotent(config: SinkConfig, function: Invocations, until: Until) -> 
 
 
 def make_consumer(config: SinkConfig, until: Until) -> Consumer:
-    """A member of the connector's group; without a stream, what tells the times. Raises `ConfigError`, `ConsumeError`."""
+    """A member of the connector's group; without a stream, what tells the times; and what looks for files. Raises
+    `ConfigError`, `ConsumeError`, `PreconditionError`."""
+    several: list[Consumer] = []
+    with ExitStack() as stack:
+        for make in _makers(config, until):
+            several.append(make())
+            stack.callback(several[-1].close)
+        stack.pop_all()
+    return several[0] if len(several) == 1 else SeveralConsumers(several)
+
+
+def _makers(config: SinkConfig, until: Until) -> Iterator[Callable[[], Consumer]]:
+    if config.stream is not None:
+        yield lambda: _stream_consumer(config, until)
+    elif any(trigger.on == "schedule" for trigger in config.trigger):
+        yield lambda: ClockConsumer(config.name, _following(config), once=until.once)
+    if config.files and until.replay is None:
+        yield lambda: _file_consumer(config, until)
+
+
+def _stream_consumer(config: SinkConfig, until: Until) -> Consumer:
     from liberator.config.sink import folder_of_broker
 
     stream = config.stream
-    if stream is None:
-        from liberator.consume.clock import ClockConsumer
-
-        return ClockConsumer(config.name, _following(config), once=until.once)
+    assert stream is not None
     start, replay = cast(Start, stream.start), until.replay
     group = config.name if replay is None else replay.group
     folder = folder_of_broker(stream.url)
@@ -184,6 +207,19 @@ def make_consumer(config: SinkConfig, until: Until) -> Consumer:
 
         consumer = kafka_consumer(stream.url, group, options=stream.options, start=start)
     return consumer if replay is None else RangeConsumer(consumer, replay.ranges)
+
+
+def _file_consumer(config: SinkConfig, until: Until) -> Consumer:
+    watched = [
+        Watched(
+            *trigger.files,
+            kinds=trigger.events,
+            settle=trigger.settle,
+            interval=trigger.looks_every,
+        )
+        for trigger in config.files
+    ]
+    return FileConsumer(config.name, watched, Seen(config.files_seen), once=until.once)
 
 
 def _following(config: SinkConfig) -> Callable[[float], float]:
@@ -235,10 +271,18 @@ def make_trigger(config: SinkConfig, until: Until) -> Trigger:
     """When what waits is enough. Whoever wants to be done once waits for no lag and no time; what no stream holds has no
     company to wait for."""
     if config.stream is None:
-        return Trigger(1, 1, [OnStream(1, 0.0, 1)])
+        alone = [trigger for trigger in config.trigger if trigger.on != "file"]
+        # The batches of files are as large as asked for, and those of others are one.
+        count = max(
+            (one.batch_size for one in config.files if "batch_size" in one.model_fields_set), default=1
+        )
+        size = max((one.batch_bytes for one in config.files), default=1)
+        return Trigger(1 if alone else count, size, [OnStream(1, 0.0, 1)])
     count = max(trigger.batch_size for trigger in config.trigger)
     size = max(trigger.batch_bytes for trigger in config.trigger)
-    conditions = [_condition(trigger) for trigger in config.trigger]
+    conditions = [_condition(trigger) for trigger in config.trigger if trigger.on != "file"]
+    if not conditions:
+        conditions.append(OnStream(count, TriggerSettings().batch_window, size))
     if until.once and all(trigger.on != "stream" for trigger in config.trigger):
         conditions.append(OnStream(count, 0.0, size))
     return Trigger(count, size, conditions)
@@ -259,11 +303,11 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     retry, given_up = policy.retry, policy.on_failure
     # Who posts an event has it, and is told: trying again is up to him.
     attempts = 1 if config.webhook else retry.attempts
-    if config.stream is None and given_up == "dead_letter":
+    if config.stream is None and not config.files and given_up == "dead_letter":
         # There is no event to keep: the next time calls again. Whoever calls once wants to know.
         given_up = "stop" if until.once else "skip"
     return DispatchSettings(
-        order=policy.order if config.stream else "none",
+        order=policy.order if config.stream or config.files else "none",
         retry=Retry(attempts, retry.initial, retry.max, retry.factor, retry.jitter),
         bisect=policy.bisect,
         on_failure=given_up,
@@ -274,8 +318,8 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         commit_before=policy.commit == "before",
         memory=config.limits.memory,
         drain=DRAIN,
-        commit_interval=COMMIT_INTERVAL if config.stream else 0.0,
+        commit_interval=COMMIT_INTERVAL if config.stream or config.files else 0.0,
         once=until.once,
         max_events=until.max_events,
-        lag_interval=min([LAG_INTERVAL, *(one.poll_interval for one in config.trigger if one.on == "lag")]),
+        lag_interval=min([LAG_INTERVAL, *(one.looks_every for one in config.trigger if one.on == "lag")]),
     )

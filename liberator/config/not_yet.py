@@ -24,14 +24,12 @@ class NotYet(NamedTuple):
 
 
 _FUNCTIONS = "call it with python, http, openfaas, aws_lambda or command"
-_TRIGGERS = "start it on stream, lag, schedule or webhook"
 NOT_YET_IN_SINKS = (
     NotYet(
         ("trigger", "respond"),
         "accepted",
         "write respond: result, or take events with a sidecar: liberate sidecar",
     ),
-    NotYet(("trigger", "on"), "file", _TRIGGERS, whole=True),
     NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),
     NotYet(("state",), None, "let the function keep its state itself"),

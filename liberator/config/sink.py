@@ -1,7 +1,8 @@
 """A checked sink connector: every key that its YAML file may have, with its type, default and meaning.
 
 Enters: plain data. Leaves: frozen objects, as in `models`; what contradicts itself is refused. Never reads a file or an
-environment. What starts the function is in `trigger`, what it is in `function`, what happens when it fails in `sink_policy`.
+environment. What starts the function is in `trigger`, what it is in `function`, what happens when it fails in `sink_policy`,
+and what of it goes together in `sink_triggers`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from liberator.config.section import (
     without_default,
 )
 from liberator.config.sink_policy import PolicySettings, ScaleSettings
+from liberator.config.sink_triggers import check_with_stream, check_without_stream, one_of_a_kind
 from liberator.config.sink_values import BrokerUrl, StartAt, Topic, TopicPattern, Topics
 from liberator.config.stage import topic_prefix
-from liberator.config.trigger import TriggerSettings, as_list, one_of_a_kind, one_or_several
+from liberator.config.trigger import TriggerSettings, as_list, one_or_several
 from liberator.config.urls import Url
 from liberator.config.values import (
     FALSE_IS_OFF,
@@ -100,48 +102,6 @@ class SinkLimits(Section):
     """Budget for events that wait for the function. Beyond it reading waits."""
 
 
-_ABOUT_EVENTS = ("commit", "max_age", "on_permanent", "bisect", "dead_letter_topic", "idempotency", "order")
-"""Keys of the policy."""
-
-
-def check_without_stream(config: SinkConfig) -> None:
-    """What needs a stream is refused where there is none."""
-    for trigger in config.trigger:
-        if trigger.on not in ("schedule", "webhook"):
-            fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule or webhook"
-            raise refusal("config.stream", f"a trigger on {trigger.on} needs a stream", fix)
-        if about := trigger.model_fields_set & {"batch_size", "batch_bytes"}:
-            what = f"trigger.{min(about)} is about the events of a stream, and there is none"
-            raise refusal("config.stream", what, "leave it out, or add a stream")
-    if config.webhook is not None:
-        _check_webhook(config)
-    for key in _ABOUT_EVENTS:
-        if key == "idempotency" and config.webhook is not None:
-            continue
-        if key in config.policy.model_fields_set:
-            what = f"policy.{key} is about the events of a stream, and there is none"
-            raise refusal("config.stream", what, "leave it out, or add a stream")
-    if config.output.topic is not None and config.output.url is None:
-        fix = "add output.url: kafka://HOST:PORT, or local:DIR"
-        raise refusal(
-            "config.output", "output.topic has no broker: there is no stream whose it could be", fix
-        )
-
-
-def _check_webhook(config: SinkConfig) -> None:
-    """What an answer can't keep is refused."""
-    if len(config.trigger) > 1:
-        fix = "write a connector for each"
-        raise refusal("config.trigger", "a webhook stands alone: requests wait for their answers", fix)
-    remedy = config.function.asynchronous
-    if remedy is not None:
-        what = "an asynchronous call never says that it is done, so nothing could be answered"
-        raise refusal("config.trigger", what, f"write {remedy}")
-    for key in config.policy.model_fields_set & {"retry", "on_failure"}:
-        what = f"policy.{key} is not for a webhook: who posts an event keeps it, is told, and posts it again"
-        raise refusal("config.trigger", what, "leave it out")
-
-
 class SinkConfig(ConnectorConfig):
     """A sink connector: starts a function on the events of a stream."""
 
@@ -152,7 +112,7 @@ class SinkConfig(ConnectorConfig):
     context: str | None = Field(default=None, min_length=1, json_schema_extra=without_default)
     """The bounded context that it belongs to, for people."""
     stream: StreamSettings | None = Field(default=None, json_schema_extra=without_default)
-    """The stream whose events start the function. Without one a schedule or a webhook starts it."""
+    """The stream whose events start the function. Without one a schedule, a webhook or files start it."""
     trigger: Annotated[
         tuple[TriggerSettings, ...], BeforeValidator(as_list), AfterValidator(one_of_a_kind)
     ] = Field(default=(TriggerSettings(),), json_schema_extra=one_or_several)
@@ -188,10 +148,7 @@ class SinkConfig(ConnectorConfig):
         if self.stream is None:
             check_without_stream(self)
             return self
-        if self.webhook is not None:
-            what = "a webhook is answered by the function, so there is no stream in between"
-            fix = "leave stream out; or take events with a sidecar, which puts them into one"
-            raise refusal("config.trigger", what, fix)
+        check_with_stream(self)
         remedy = self.function.asynchronous
         if remedy is not None and self.policy.commit == "after":
             what = "an asynchronous call never says that it is done, so nothing could be committed after it"
@@ -206,6 +163,17 @@ class SinkConfig(ConnectorConfig):
     def webhook(self) -> TriggerSettings | None:
         """The trigger on webhook; None: something else starts it."""
         return next((trigger for trigger in self.trigger if trigger.on == "webhook"), None)
+
+    @property
+    def files(self) -> tuple[TriggerSettings, ...]:
+        """The triggers on file."""
+        return tuple(trigger for trigger in self.trigger if trigger.on == "file")
+
+    @property
+    def files_seen(self) -> Path:
+        """What remembers which files are done."""
+        given = next((trigger.seen for trigger in self.files if trigger.seen is not None), None)
+        return given or self.folder / ".liberator" / f"{self.name}.files.db"
 
     @property
     def folder(self) -> Path:

@@ -6,7 +6,9 @@ write it.
 
 from __future__ import annotations
 
+import glob
 import ipaddress
+import os
 import re
 import shlex
 from datetime import datetime
@@ -166,16 +168,22 @@ def _gateway_url(value: Any) -> Url:
 GatewayUrl = Annotated[Url, PlainValidator(_gateway_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
-def _hook_path(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(_PATH, value):
+def hook_path(value: str) -> str:
+    """The path of a URL."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", value):
         raise refusal("config.trigger", "this is no path of a URL", "write for example /hook")
     return value
 
 
-_PATH = r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
-HookPath = Annotated[
-    str, PlainValidator(_hook_path), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})
-]
+def files_of(path: str, folder: Path) -> tuple[Path, str]:
+    """The folder that a glob begins in, seen from `folder`, and the glob below it."""
+    parts = Path(path).parts
+    if "\0" in path or not parts or path.endswith("/") or parts[-1] in (".", ".."):
+        raise refusal("config.trigger", "this names no files", 'write path: "incoming/*.json"')
+    fixed = next((n for n, part in enumerate(parts[:-1]) if glob.has_magic(part)), len(parts) - 1)
+    if ".." in parts[fixed:]:
+        raise refusal("config.trigger", "a glob leads nowhere but down", 'write path: "incoming/**/*.json"')
+    return Path(os.path.normpath(folder.joinpath(*parts[:fixed]))), "/".join(parts[fixed:])
 
 
 def _hook_secret(value: Any) -> str:

@@ -111,6 +111,23 @@ def test_the_http_sample_does_what_the_answers_say(
     assert sink.broker.committed("shipping-endpoint", ORDERS) == 4
 
 
+def test_the_file_sample_loads_what_is_in_files(
+    sample: Callable[[str], Sink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    for name, content in {"a.json": '{"n": 1}', "torn.json": "{", "empty.json": "", "a.txt": "{}"}.items():
+        (incoming / name).write_text(content)
+    monkeypatch.setenv("INCOMING", str(incoming))
+    monkeypatch.setenv("SETTLE", "0")
+    sink = sample("sink-file.yaml")
+    sink.run()
+    published = [json.loads(record.value or b"") for record in sink.broker.read("intake.loaded")]
+    assert published == [{"file": "a.json", "content": {"n": 1}}]
+    dead = [json.loads(record.value or b"")["key"] for record in sink.broker.read("intake.dead-letters")]
+    assert dead == ["torn.json"]
+
+
 @pytest.fixture(params=["local", "kafka"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Broker:
     if request.param == "local":

@@ -52,6 +52,7 @@ def test_there_are_sample_connectors() -> None:
         "postgres-query.yaml",
         "sidecar.yaml",
         "sink-command.yaml",
+        "sink-file.yaml",
         "sink-http.yaml",
         "sink-python.yaml",
     ]

@@ -121,6 +121,18 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
         ({}, "trigger: []", "config.trigger", "trigger"),
         ({}, "trigger: [{batch_size: 1}, {batch_size: 2}]", "config.trigger", "trigger"),
         ({}, "trigger: {on: lag, batch_window: 1s}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: file}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: file, path: incoming/}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: file, path: 'in/*/../x'}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: file, path: 'in/*', secret: 0123456789abcdef}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: webhook, path: hook}", "config.trigger", "trigger[0]"),
+        ({}, "trigger: {on: webhook, topic: orders}", "config.trigger", "trigger[0]"),
+        (
+            {},
+            "trigger: [{on: file, path: 'a/*', seen: a.db}, {on: file, path: 'b/*', seen: b.db}]",
+            "config.trigger",
+            "trigger",
+        ),
         ({}, "trigger: {threshold: 5}", "config.trigger", "trigger[0]"),
         ({}, "trigger: {on: schedule}", "config.trigger", "trigger[0]"),
         ({}, "trigger: {on: schedule, cron: '61 * * * *'}", "config.trigger", "trigger[0]"),
@@ -196,7 +208,7 @@ def test_several_triggers_may_start_one_function(sink: Callable[..., SinkConfig]
         "trigger: [{on: lag, threshold: 5, max_wait: 2s}, {on: schedule, cron: '0 3 * * *', timezone: Europe/Berlin}]"
     )
     lag, daily = config.trigger
-    assert (lag.threshold, lag.max_wait, lag.poll_interval) == (5, 2.0, 10.0)
+    assert (lag.threshold, lag.max_wait, lag.looks_every) == (5, 2.0, 10.0)
     assert daily.schedule is not None
     winter = datetime(2026, 11, 22, 12, tzinfo=timezone.utc).timestamp()
     assert daily.schedule.following(winter) == datetime(2026, 11, 23, 2, tzinfo=timezone.utc).timestamp()
@@ -241,6 +253,49 @@ def test_a_schedule_needs_no_stream(sink: Callable[..., SinkConfig]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "folder", "pattern"),
+    [
+        ("incoming/*.json", "incoming", "*.json"),
+        ("incoming/**/*.json", "incoming", "**/*.json"),
+        ("*.json", "", "*.json"),
+        ("a/b[12]/c/*", "a", "b[12]/c/*"),
+        ("../spool/one.csv", "../spool", "one.csv"),
+        ("/data/in/*", "/data/in", "*"),
+    ],
+)
+def test_files_are_seen_from_the_folder_of_the_yaml(
+    sink: Callable[..., SinkConfig], path: str, folder: str, pattern: str
+) -> None:
+    config = sink(f"trigger: {{on: file, path: '{path}'}}\npolicy: {{on_failure: stop}}", stream="null")
+    ((found, rest),) = (trigger.files for trigger in config.files)
+    assert (found, rest) == ((config.folder / folder).resolve(), pattern)
+    assert config.files_seen == config.folder / ".liberator" / "notify.files.db"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "named"),
+    [
+        ("[{on: lag}, {on: file, path: 'in/*'}]", "at once"),
+        ("[{filter: 'op == \"c\"'}, {on: lag, filter: 'op == \"u\"'}]", "different filters"),
+    ],
+)
+def test_triggers_that_do_not_go_together_are_refused(
+    wrong: Callable[..., list[ConfigError]], triggers: str, named: str
+) -> None:
+    (fault,) = wrong(f"trigger: {triggers}")
+    assert (fault.code, named in fault.what) == ("config.trigger", True)
+    assert fault.fix
+
+
+def test_files_that_the_function_fails_for_need_a_place(wrong: Callable[..., list[ConfigError]]) -> None:
+    (fault,) = wrong("trigger: {on: file, path: 'in/*'}", stream="null")
+    assert (fault.code, fault.fix) == (
+        "config.output",
+        "add output.url: kafka://HOST:PORT or local:DIR, or write policy: {on_failure: stop}, or skip",
+    )
+
+
+@pytest.mark.parametrize(
     ("more", "code", "named"),
     [
         ("", "config.stream", "trigger on stream"),
@@ -268,7 +323,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
     ("parts", "more", "what"),
     [
         ({"stream": "null"}, "trigger: {on: webhook, respond: accepted}", "trigger.respond: accepted"),
-        ({}, "trigger: [{on: stream}, {on: file, path: 'incoming/*.json'}]", "trigger.on: file"),
         ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
         ({}, "state: {url: 'postgresql://db'}", "state"),

@@ -1,0 +1,103 @@
+"""Which triggers, and which keys of the policy, go together in a sink: with a stream and without one.
+
+Enters: a sink whose sections are checked. Leaves: nothing, or a refusal. Called by `sink`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from liberator.config.trigger import TriggerSettings
+from liberator.config.values import refusal
+
+if TYPE_CHECKING:
+    from liberator.config.sink import SinkConfig
+
+_ABOUT_EVENTS = ("commit", "max_age", "on_permanent", "bisect", "dead_letter_topic", "idempotency", "order")
+"""Keys of the policy."""
+
+_OF_THE_STREAM = ("stream", "lag", "schedule")
+
+
+def one_of_a_kind(triggers: tuple[TriggerSettings, ...]) -> tuple[TriggerSettings, ...]:
+    """Of what there can be several: schedules, and files."""
+    if not triggers:
+        raise refusal("config.trigger", "nothing would ever start the function", "leave trigger out")
+    for kind in ("stream", "lag", "webhook"):
+        if sum(trigger.on == kind for trigger in triggers) > 1:
+            raise refusal("config.trigger", f"there are two triggers on {kind}", "keep one of them")
+    if len({trigger.seen for trigger in triggers if trigger.on == "file"}) > 1:
+        what = "the triggers on file name several places that remember what is done"
+        raise refusal("config.trigger", what, "write one seen for all of them, or none")
+    return triggers
+
+
+def check_with_stream(config: SinkConfig) -> None:
+    """What does not go with a stream is refused."""
+    kinds = {trigger.on for trigger in config.trigger}
+    if "file" in kinds and kinds & {"lag", "schedule"}:
+        what = "a file starts the function at once, and the stream would start it only at times"
+        raise refusal("config.trigger", what, "write a connector for each")
+    filters = {one.filter.text for one in config.trigger if one.filter and one.on in _OF_THE_STREAM}
+    if len(filters) > 1:
+        what = "the triggers have different filters, and all of them start the function on the same events"
+        raise refusal("config.trigger", what, "keep one of the filters, or write a connector for each")
+    if config.webhook is not None:
+        what = "a webhook is answered by the function, so there is no stream in between"
+        fix = "leave stream out; or take events with a sidecar, which puts them into one"
+        raise refusal("config.trigger", what, fix)
+
+
+def check_without_stream(config: SinkConfig) -> None:
+    """What needs a stream is refused where there is none."""
+    for trigger in config.trigger:
+        if trigger.on in ("stream", "lag"):
+            fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule, webhook or file"
+            raise refusal("config.stream", f"a trigger on {trigger.on} needs a stream", fix)
+        about = trigger.model_fields_set & {"batch_size", "batch_bytes", "filter"}
+        if about and trigger.on == "schedule":
+            what = f"trigger.{min(about)} is about the events of a stream, and there is none"
+            raise refusal("config.stream", what, "leave it out, or add a stream")
+    if config.webhook is not None:
+        _check_webhook(config)
+    if config.files:
+        _check_files(config)
+    else:
+        _check_no_events(config)
+    if config.output.topic is not None and config.output.url is None:
+        fix = "add output.url: kafka://HOST:PORT, or local:DIR"
+        raise refusal(
+            "config.output", "output.topic has no broker: there is no stream whose it could be", fix
+        )
+
+
+def _check_no_events(config: SinkConfig) -> None:
+    for key in _ABOUT_EVENTS:
+        if key == "idempotency" and config.webhook is not None:
+            continue
+        if key in config.policy.model_fields_set:
+            what = f"policy.{key} is about the events of a stream, and there is none"
+            raise refusal("config.stream", what, "leave it out, or add a stream")
+
+
+def _check_files(config: SinkConfig) -> None:
+    """What is given up has to go somewhere."""
+    policy = config.policy
+    if config.output.url is None and (policy.on_failure == "dead_letter" or policy.on_permanent is not None):
+        what = "there is no broker for the dead letters of files that the function fails for"
+        fix = "add output.url: kafka://HOST:PORT or local:DIR, or write policy: {on_failure: stop}, or skip"
+        raise refusal("config.output", what, fix)
+
+
+def _check_webhook(config: SinkConfig) -> None:
+    """What an answer can't keep is refused."""
+    if len(config.trigger) > 1:
+        fix = "write a connector for each"
+        raise refusal("config.trigger", "a webhook stands alone: requests wait for their answers", fix)
+    remedy = config.function.asynchronous
+    if remedy is not None:
+        what = "an asynchronous call never says that it is done, so nothing could be answered"
+        raise refusal("config.trigger", what, f"write {remedy}")
+    for key in config.policy.model_fields_set & {"retry", "on_failure"}:
+        what = f"policy.{key} is not for a webhook: who posts an event keeps it, is told, and posts it again"
+        raise refusal("config.trigger", what, "leave it out")
