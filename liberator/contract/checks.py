@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import orjson
 
+from liberator.contract.described import Described, described, listed
 from liberator.contract.document import Document, Pointer
 from liberator.contract.proof import NUMBERS, Part, Rooted, named_types, parts_of, types_of, unproven
 from liberator.contract.reading import read
@@ -41,9 +42,17 @@ class Known:
         return types_of(self.given)
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """test: says of a value's JSON whether it may pass. described: the same as data, None: it can't be said so."""
+
+    test: ColumnCheck
+    described: Described | None = None
+
+
 def column_check(
     document: Document, places: Sequence[Pointer], known: Known
-) -> ColumnCheck | Literal[False] | None:
+) -> Needed | Literal[False] | None:
     """The check that a column needs for the subschemas at `places`; None: none; False: no value can pass."""
     goal = Rooted(document.schema, {"allOf": [document.at(place) for place in places]})
     judge = document.validator({"allOf": [document.link(place) for place in places]}).is_valid
@@ -54,14 +63,15 @@ def column_check(
         return None
     slow = _slow(judge, known.types)
     if "null" in known.types:
-        return slow
+        return Needed(slow)
     if not (types_of(goal) & known.types):
-        return NULL.__eq__ if known.nullable and null_passes else False
+        only_null = Needed(NULL.__eq__, listed((), null=True))
+        return only_null if known.nullable and null_passes else False
     if not open_words:
-        return NULL.__ne__
+        return Needed(NULL.__ne__, described((), frozenset(), known.types, null=False))
     parts = parts_of(goal, known.types)
     if not _hold(parts, open_words):
-        return slow
+        return Needed(slow)
     return _two_fold(parts, {word for word, _ in open_words}, known, judge, slow)
 
 
@@ -86,20 +96,21 @@ def _slow(judge: Callable[[Any], bool], types: frozenset[str]) -> Slow:
 
 def _two_fold(
     parts: list[Part], words: set[str], known: Known, judge: Callable[[Any], bool], slow: Slow
-) -> ColumnCheck:
+) -> Needed:
     """The quick test where there is one, before the slow one."""
     null_verdict = bool(judge(None))
     if words & {"enum", "const"}:
         return _listed(parts, judge, slow, null_verdict and known.nullable)
-    if not words <= _QUICK:
-        return slow
-    if words <= _RANGE and "fraction" not in known.types:
-        return _whole_between(parts, null_verdict, slow)
     allowed = _allowed(parts, known.types)
+    data = described(parts, words, allowed, null=null_verdict)
+    if not words <= _QUICK:
+        return Needed(slow, data)
+    if words <= _RANGE and "fraction" not in known.types:
+        return Needed(_whole_between(parts, null_verdict, slow), data)
     if words & _RANGE and known.types & NUMBERS <= allowed:
         words = words - {"type"}  # whatever reads as a number is one
     tests = [make(parts, allowed) for some, make in _TESTS if words & some]
-    return _guarded(reduce(_both, tests), null_verdict, slow)
+    return Needed(_guarded(reduce(_both, tests), null_verdict, slow), data)
 
 
 def _allowed(parts: list[Part], known: frozenset[str]) -> frozenset[str]:
@@ -123,7 +134,7 @@ def _guarded(test: ColumnCheck, null_verdict: bool, slow: Slow) -> ColumnCheck:
     return check
 
 
-def _listed(parts: list[Part], judge: Callable[[Any], bool], slow: Slow, null_passes: bool) -> ColumnCheck:
+def _listed(parts: list[Part], judge: Callable[[Any], bool], slow: Slow, null_passes: bool) -> Needed:
     """One of the listed values, in any spelling that a converter may choose."""
     members = [member for member in _operands(parts, "enum") for member in member]
     members += _operands(parts, "const")
@@ -133,7 +144,7 @@ def _listed(parts: list[Part], judge: Callable[[Any], bool], slow: Slow, null_pa
     def check(raw: bytes) -> bool:
         return raw in allowed or slow(raw)
 
-    return check
+    return Needed(check, listed(allowed - {NULL}, null=null_passes))
 
 
 def _spellings(value: Any) -> set[bytes]:

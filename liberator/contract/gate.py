@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from liberator.contract.checks import ColumnCheck, Known, column_check
+from liberator.contract.checks import ColumnCheck, Known, Needed, column_check
+from liberator.contract.described import Described
 from liberator.contract.document import Document, Pointer, Schema, pointer_text
 from liberator.contract.proof import Rooted, cases
 from liberator.contract.reading import members, read
@@ -51,13 +52,14 @@ class Gate:
     """A compiled contract.
 
     columns: checks on the JSON bytes of single columns (``b"null"`` for null), for those that need one. They are not
-    asked about a column that was not sent.
+    asked about a column that was not sent. described: the same checks as data, None for one that can't be said so.
     row: check on the JSON bytes of the whole row and the names of the columns that were not sent. Where there is one
     it decides alone and `columns` is empty; None: the column checks decide alone.
     impossible: why no row of this table can pass; the other fields are empty then.
     """
 
     columns: Mapping[str, ColumnCheck]
+    described: Mapping[str, Described | None]
     row: RowCheck | None
     impossible: Violation | None
     _judge: Callable[[frozenset[str]], Judge]
@@ -96,7 +98,7 @@ def compile_gate(schema: Schema, columns: Sequence[ColumnFacts]) -> Gate:
     names = [column.name for column in columns]
     found = shape(document, names)
     judge = _judges(document, frozenset(names))
-    checks: dict[str, ColumnCheck] = {}
+    checks: dict[str, Needed] = {}
     impossible = found.impossible
     for column in columns:
         places = found.columns[column.name]
@@ -106,10 +108,12 @@ def compile_gate(schema: Schema, columns: Sequence[ColumnFacts]) -> Gate:
         elif check is not None:
             checks[column.name] = check
     if impossible:
-        return Gate({}, None, impossible, judge)
+        return Gate({}, {}, None, impossible, judge)
     if found.whole_row:
-        return Gate({}, _row_check(judge, columns), None, judge)
-    return Gate(checks, None, None, judge)
+        return Gate({}, {}, _row_check(judge, columns), None, judge)
+    tests = {name: check.test for name, check in checks.items()}
+    data = {name: check.described for name, check in checks.items()}
+    return Gate(tests, data, None, None, judge)
 
 
 def _given(column: ColumnFacts) -> Rooted:

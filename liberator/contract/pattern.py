@@ -1,7 +1,8 @@
 r"""Which regular expressions a contract may hold: those that every engine reads alike and none can stall on.
 
 Enters: the text of a ``pattern`` or of a ``patternProperties`` key. Leaves: nothing, a `NotPortable`, or the same
-expression as Python's `re` must spell it. Called when a contract is loaded; never matches anything itself.
+expression as Python's `re`, or Rust's `regex`, must spell it. Called when a contract is loaded; never matches
+anything itself.
 
 The subset is what ECMA-262 (the standard JSON Schema names), Python's `re` and linear-time automata share:
 literals, ``.``, classes with ranges, ``\d \w \s`` and their complements, groups, alternation, ``* + ? {m,n}``
@@ -61,6 +62,11 @@ def check(pattern: str) -> None:
 def python_spelling(pattern: str) -> str:
     """The same expression for Python's `re.search`, whose own ``\\d``, ``\\w``, ``\\s`` and ``$`` mean more."""
     return "".join(_tokens(pattern))
+
+
+def portable_spelling(pattern: str) -> str:
+    """The same expression for Rust's `regex`, which has another word for the end, and no other difference."""
+    return "".join(r"\z" if token == r"\Z" else token for token in _tokens(pattern))
 
 
 def _tokens(pattern: str) -> Iterator[str]:

@@ -33,7 +33,8 @@ class TablePlan:
     row_template: the row's JSON with a place for every value. key_template, key_of: the key's JSON, and what takes
     its values from a row; None: no key. key_columns: their indexes. id_template, id_of: the same for the identity's key,
     which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
-    FULL: all). checks: (column index, check on the value's JSON). gate: for row checks and
+    FULL: all). checks: (column index, check on the value's JSON); checks_described: (column index, the same as data, None
+    for one that can't be said so). gate: for row checks and
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
     events; logged: the one for the transaction under way, native: this plan in Rust, False for
     none; the log's executors keep these.
@@ -59,6 +60,7 @@ class TablePlan:
     identity_columns: tuple[int, ...]
     unique_key: bool
     checks: tuple[tuple[int, Check], ...]
+    checks_described: tuple[tuple[int, Mapping[str, Any] | None], ...]
     gate: Gate | None
     form: TableForm
     logged: LogForm | None = None
@@ -117,6 +119,7 @@ def compile_plan(
     id_columns = tuple(index[name] for name in table.key if name in index)
     whole, gate = (gate, None) if shape.calls else (None, gate)
     checks = gate.columns if gate is not None else {}
+    as_data = gate.described if gate is not None else {}
     places = {column.name: i for i, column in published.items()}
     everything = tuple(range(len(names)))
     return TablePlan(
@@ -137,6 +140,7 @@ def compile_plan(
         identity_columns=everything if table.identity == "full" else id_columns,
         unique_key=bool(table.key) and set(key_names) >= set(table.key),
         checks=tuple((places[name], check) for name, check in checks.items() if name in places),
+        checks_described=tuple((places[name], each) for name, each in as_data.items() if name in places),
         gate=gate,
         form=form,
         output=tuple(published),
