@@ -1,4 +1,4 @@
-"""See src/python.rs."""
+"""See src/python.rs and src/probe.rs."""
 
 from typing import Any, Final, final
 
@@ -26,3 +26,13 @@ class Executor:
         place: _Place,
         columns: tuple[list[Any], list[Any], list[Any], list[Any], list[Any]],
     ) -> tuple[int, _Place]: ...
+
+@final
+class Converter:
+    def __new__(cls, description: str) -> Converter: ...
+    def convert(self, text: bytes) -> bytes | None: ...
+
+@final
+class Check:
+    def __new__(cls, description: str) -> Check: ...
+    def passes(self, json: bytes) -> bool: ...

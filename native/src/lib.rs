@@ -9,6 +9,8 @@ pub mod envelope;
 pub mod frames;
 pub mod plan;
 #[cfg(feature = "python")]
+mod probe;
+#[cfg(feature = "python")]
 mod python;
 pub mod transcoder;
 pub mod values;
@@ -20,6 +22,8 @@ mod liberator_native {
     #[pymodule_export]
     const INTERFACE: u32 = 1;
 
+    #[pymodule_export]
+    use crate::probe::{Check, Converter};
     #[pymodule_export]
     use crate::python::{Executor, Plan};
 }

@@ -2,11 +2,14 @@
 
 PostgreSQL renders a random value in the pinned session; the converter makes JSON of it; every validator accepts the
 JSON under the type's schema; the documented way back makes text of the JSON; PostgreSQL reads that text; the binary
-images of both values are equal. LIBERATOR_TYPE_VALUES and LIBERATOR_TYPE_SEED set how many values, and other ones.
+images of both values are equal. Where liberator-native is installed, its converter makes the same JSON.
+LIBERATOR_TYPE_VALUES and LIBERATOR_TYPE_SEED set how many values, and other ones.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +25,7 @@ from jsonschema import Draft202012Validator
 from liberator.postgres.model import PgType
 from liberator.postgres.session import connect
 from liberator.postgres.types import load_types
-from liberator.postgres.values import TypeOptions, converter, schema
+from liberator.postgres.values import TypeOptions, converter, described, schema
 from liberator.testing.servers import Postgres
 from tests.integration.postgres.random_values import (
     Generate,
@@ -310,9 +313,12 @@ def prove(server: psycopg.Connection[Any], case: Case) -> None:
     fragment, definitions = schema(type, typmod, case.options)
     validators = all_validators({**fragment, "$defs": definitions})
 
+    twin = in_rust(type, typmod, case.options) or convert
+
     returned = []
     for raw in rendered(server, case.sql, texts):
         made = convert(raw)
+        assert twin(raw) == made
         value = json.loads(made)
         refused = [name for name, accepts in validators.items() if not accepts(value)]
         assert not refused, f"{refused} refused {made!r}"
@@ -331,9 +337,12 @@ def test_an_embedded_document_is_the_servers_text_on_one_line(
 ) -> None:
     r = Random(SEED)
     type, typmod = type_of(server, sql)
-    convert = converter(type, typmod, TypeOptions(json="embed"))
+    options = TypeOptions(json="embed")
+    convert = converter(type, typmod, options)
+    twin = in_rust(type, typmod, options) or convert
     for raw in rendered(server, sql, [documents(r) for _ in range(COUNT)]):
         assert convert(raw) == raw.replace(b"\n", b" ").replace(b"\r", b" ")
+        assert twin(raw) == convert(raw)
         assert json.loads(convert(raw)) == json.loads(raw)
 
 
@@ -347,6 +356,17 @@ def type_of(connection: psycopg.Connection[Any], sql: str) -> tuple[PgType, int]
     assert row
     oid, typmod = row
     return load_types(connection, [oid])[oid], typmod
+
+
+def in_rust(type: PgType, typmod: int, options: TypeOptions) -> Callable[[bytes], bytes | None] | None:
+    """The converter in Rust, where that is installed."""
+    if importlib.util.find_spec("liberator_native") is None:
+        return None
+    native: Any = importlib.import_module("liberator_native")
+    made: Callable[[bytes], bytes | None] = native.Converter(
+        json.dumps(described(type, typmod, options))
+    ).convert
+    return made
 
 
 def all_validators(document: dict[str, Any]) -> dict[str, Callable[[Any], bool]]:
