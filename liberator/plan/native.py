@@ -147,8 +147,6 @@ def _described(plan: TablePlan) -> dict[str, Any]:
         raise LookupError("filters and functions")
     if gate is not None and (gate.impossible is not None or gate.row is not None):
         raise LookupError("a contract that looks at whole rows")
-    if plan.checks:
-        raise LookupError("a contract that is stricter than the table")
     return {
         "columns": [
             {"name": name.decode(), "converter": convert} if name else None
@@ -157,7 +155,7 @@ def _described(plan: TablePlan) -> dict[str, Any]:
         "key": plan.key_columns,
         "identity": plan.identity_columns,
         "unique_key": plan.unique_key,
-        "checks": [],
+        "checks": plan.checks_described,
         "before_key": list(plan.before_key),
         "before_value": list(plan.before_value),
         "envelope": plan.form.described(),
