@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import Any, NamedTuple
+from itertools import groupby, repeat
+from typing import Any, NamedTuple, Protocol
+
+import orjson
 
 State = Mapping[str, bytes]
 """Partition -> opaque, versioned position. Only its source parses and compares it.
@@ -22,6 +24,13 @@ Headers = tuple[tuple[str, bytes], ...]
 
 ReadHeaders = tuple[tuple[str, bytes | None], ...]
 """As they are read: of other producers a value may be null, and a name may come twice."""
+
+
+class UnreadHeaders(Protocol):
+    """What has headers still to be read, when somebody wants them."""
+
+    def headers(self) -> Iterable[tuple[str, bytes | None]] | None:
+        """The headers; None: there are none."""
 
 
 class TopicPartition(NamedTuple):
@@ -184,7 +193,8 @@ class EncodedBatch:
 class ConsumedBatch:
     """Events as a broker keeps them, as columns: index i of every list is one event, those of a partition in their order.
 
-    timestamps: milliseconds since the Unix epoch. keys, values, headers: byte for byte; None for null.
+    timestamps: milliseconds since the Unix epoch. keys, values, headers: byte for byte; None for null. unread: what has
+    the headers of each event, in place of `headers`, for clients where reading them costs more than all the rest.
     """
 
     topics: list[str] = field(default_factory=list)
@@ -194,9 +204,19 @@ class ConsumedBatch:
     keys: list[bytes | None] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
     headers: list[ReadHeaders] = field(default_factory=list)
+    unread: list[UnreadHeaders] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def read_headers(self) -> list[ReadHeaders]:
+        """The headers of all events."""
+        return list(map(_read_headers, self.unread)) if self.unread else self.headers
+
+    def runs(self) -> Iterator[tuple[TopicPartition, int, int]]:
+        """Where events of one partition follow each other: the partition, the index of the first, and of the next that is
+        another's."""
+        return runs(self.topics, self.partitions)
 
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""
@@ -213,6 +233,19 @@ class ConsumedBatch:
         self.headers += more.headers
 
 
+def runs(topics: Sequence[str], partitions: Sequence[int]) -> Iterator[tuple[TopicPartition, int, int]]:
+    """See `ConsumedBatch.runs`."""
+    start = 0
+    for place, same in groupby(zip(topics, partitions, strict=True)):
+        end = start + sum(1 for _ in same)
+        yield TopicPartition(*place), start, end
+        start = end
+
+
+def _read_headers(headers: ReadHeaders | UnreadHeaders) -> ReadHeaders:
+    return headers if isinstance(headers, tuple) else tuple(headers.headers() or ())
+
+
 class Event:
     """One event as a function gets it; it is never changed.
 
@@ -224,10 +257,10 @@ class Event:
     __slots__ = (
         "_headers",
         "_key",
+        "_raw_headers",
         "_value",
         "offset",
         "partition",
-        "raw_headers",
         "raw_key",
         "raw_value",
         "timestamp",
@@ -235,6 +268,7 @@ class Event:
     )
     _headers: dict[str, str]
     _key: Any
+    _raw_headers: ReadHeaders | UnreadHeaders
     _value: Any
 
     def __init__(
@@ -245,7 +279,7 @@ class Event:
         timestamp: int,
         key: bytes | None,
         value: bytes | None,
-        headers: ReadHeaders = (),
+        headers: ReadHeaders | UnreadHeaders = (),
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -253,7 +287,7 @@ class Event:
         self.timestamp = timestamp
         self.raw_key = key
         self.raw_value = value
-        self.raw_headers = headers
+        self._raw_headers = headers
 
     def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
         """What was read from the bytes stays here: whoever gets a copy reads what it needs itself."""
@@ -266,6 +300,13 @@ class Event:
             self.raw_value,
             self.raw_headers,
         )
+
+    @property
+    def raw_headers(self) -> ReadHeaders:
+        """The headers, byte for byte."""
+        if not isinstance(self._raw_headers, tuple):
+            self._raw_headers = _read_headers(self._raw_headers)
+        return self._raw_headers
 
     @property
     def key(self) -> Any:
@@ -316,9 +357,19 @@ def of_streams(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.topic]
 
 
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 19
+"""So many digits may be a whole number beyond 64 bits, of which orjson makes a float."""
+
+
 def _read(data: bytes | None) -> Any:
     if data is None:
         return None
+    try:
+        if _LONG not in data.translate(_ZEROS):
+            return orjson.loads(data)
+    except ValueError:
+        pass  # it refuses some that the standard library reads: NaN, halves of surrogate pairs, 1e400
     try:
         return json.loads(data)
     except ValueError:
@@ -340,6 +391,19 @@ def events_of(batch: ConsumedBatch) -> list[Event]:
             batch.timestamps,
             batch.keys,
             batch.values,
-            batch.headers,
+            batch.unread or batch.headers,
         )
+    )
+
+
+def columns_of(events: Sequence[Event]) -> ConsumedBatch:
+    """The events as columns again, all headers read: what another process can be sent at once."""
+    return ConsumedBatch(
+        [event.topic for event in events],
+        [event.partition for event in events],
+        [event.offset for event in events],
+        [event.timestamp for event in events],
+        [event.raw_key for event in events],
+        [event.raw_value for event in events],
+        [event.raw_headers for event in events],
     )

@@ -1,18 +1,20 @@
 """Which events of a stream a function sees.
 
-Enters: events. Leaves: yes, no (the event is done), or an error (it is given up untried). Made for a sink; called by its
-loop once per event.
+Enters: events. Leaves: those that it sees, those that are done without it, those that are given up untried, and why. Made
+for a sink; called by its loop once per poll.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from liberator.change import Event
 from liberator.consume.files.consumer import topic_of
+from liberator.dispatch.sifting import Sifted
 from liberator.errors import EvaluationError, FunctionError
 from liberator.expression import Expression
 
@@ -27,26 +29,64 @@ _OPS = {"created": "c", "updated": "u", "deleted": "d", "read": "r", "truncated"
 """By the end of a CloudEvent's type."""
 
 
-def accepts(config: SinkConfig) -> Accepts:
+def sift(config: SinkConfig) -> Callable[[Sequence[Event]], Sifted]:
     """Which events the function of this sink sees."""
-    readable = only_json if config.stream and config.stream.values == "json" else anything
-    of_files = [_condition(trigger) for trigger in config.files]
+    checks: list[Accepts] = []
+    json = config.stream is not None and config.stream.values == "json"
     others = (trigger for trigger in config.trigger if trigger.on != "file" and trigger.filter is not None)
     fits = _condition(next(others, None))
-    if fits is anything and all(one is anything for one in of_files):
-        return readable
-    files = topic_of(config.name)
+    of_files = [_condition(trigger) for trigger in config.files]
+    if json:
+        checks.append(only_json)
+    if fits is not anything:
+        checks.append(fits)
+    if any(one is not anything for one in of_files) or (of_files and fits is not anything):
+        checks = [_by_stream(topic_of(config.name), of_files, checks)]
+        json = False
 
-    def accepted(event: Event) -> bool:
-        if event.topic == files and of_files:
-            return of_files[event.partition](event)
-        return readable(event) and fits(event)
+    def sifted(events: Sequence[Event]) -> Sifted:
+        left = checks[1:] if json and are_json(events) else checks
+        return one_by_one(events, left) if left else Sifted(events)
 
-    return accepted
+    return sifted
 
 
 def _condition(trigger: TriggerSettings | None) -> Accepts:
     return filtered(trigger.filter) if trigger is not None and trigger.filter is not None else anything
+
+
+def _by_stream(files: str, of_files: Sequence[Accepts], others: Sequence[Accepts]) -> Accepts:
+    """Events of files have conditions of their own, each of its trigger. files: their topic."""
+
+    def accepts(event: Event) -> bool:
+        if event.topic == files:
+            return of_files[event.partition](event)
+        return all(fits(event) for fits in others)
+
+    return accepts
+
+
+def one_by_one(events: Sequence[Event], checks: Sequence[Accepts]) -> Sifted:
+    """Every check is asked about every event."""
+    wanted: list[Event] = []
+    unwanted: list[Event] = []
+    refused: list[tuple[Event, FunctionError]] = []
+    for event in events:
+        try:
+            (wanted if all(accepts(event) for accepts in checks) else unwanted).append(event)
+        except FunctionError as error:
+            refused.append((event, error))
+    return Sifted(wanted, unwanted, refused)
+
+
+def are_json(events: Sequence[Event]) -> bool:
+    """Are all values JSON or null?"""
+    values = [event.raw_value for event in events if event.raw_value is not None]
+    try:
+        deque(map(orjson.loads, values), maxlen=0)  # what they say is let go at once
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def only_json(event: Event) -> bool:

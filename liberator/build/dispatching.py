@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from liberator.build.accepting import accepts
+from liberator.build.accepting import sift
 from liberator.build.outputs import Outputs
 from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
@@ -26,6 +26,7 @@ from liberator.consume.several import SeveralConsumers
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import Retry
+from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
 from liberator.errors import ConfigError
 from liberator.function.checked import CheckedInvocations
@@ -99,7 +100,15 @@ def make_dispatch(
             function = AnsweringInvocations(function, desk)
         stack.pop_all()
 
-    accepted = accepts(config)
+    chosen = sift(config)
+
+    def sifted(events: Sequence[Event]) -> Sifted:
+        found = chosen(events)
+        if desk is not None:
+            desk.done(found.unwanted)
+            for event, why in found.refused:
+                desk.failed(event, why)
+        return found
 
     def remember(events: Sequence[Event]) -> None:
         if idempotent is not None:
@@ -116,7 +125,7 @@ def make_dispatch(
         dispatch_settings(config, until),
         output=outputs.encode,
         given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
-        accepts=accepted if desk is None else desk.filtered(accepted),
+        sift=sifted,
         watch=watch,
         remember=remember,
     )

@@ -6,6 +6,7 @@ from what is committed; what somebody has to act on ends the connector.
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import threading
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_COLLECT_AFTER = 20_000
+"""Objects that are new before the garbage collector looks for cycles among them: more than some batches have."""
+
 
 def run_sink(config: SinkConfig, *, once: bool, max_events: int | None) -> int:
-    """Run one sink connector until it is done or stopped. Returns the exit code; raises `LiberatorError`."""
+    """Run one sink connector until it is done or stopped. Returns the exit code; raises `LiberatorError`. The process is its
+    own: events come and go by the thousand, and the garbage collector would look at all that wait again and again."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
     SinkConnector(config, Until(once=once, max_events=max_events)).run()
     return 0
 

@@ -21,8 +21,9 @@ from typing import Literal
 
 from liberator.change import EncodedBatch, Event, TopicPartition, events_of
 from liberator.dispatch.backlog import Backlog, Order
-from liberator.dispatch.offsets import Offsets
+from liberator.dispatch.offsets import Offsets, offsets_of
 from liberator.dispatch.settle import Attempt, GivenUp, Retry, settle
+from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Outcome, Output, Publisher
@@ -35,6 +36,12 @@ _POLL_EVENTS = 1_000
 _IDLE = 0.2
 _BUSY = 0.005
 """Seconds to wait for events: the longer one while nothing is under way."""
+
+_AT_WORK = 0.05
+"""Seconds to wait for functions to end, while everybody is at work and the next batch is here."""
+
+_POLL_WITHIN = 0.1
+"""Seconds after which the consumer is polled at the latest, so that it keeps its partitions."""
 
 _GONE = "function.gone"
 """The function says that it wants no more events at all: none of them is given up for that."""
@@ -78,8 +85,8 @@ class Dispatch:
     """One sink connector's loop. `run` returns when it is stopped; `stop` may be called from a signal handler.
 
     topics: names, or which names are meant. output: records of what a function gave for these events. given_up: the record
-    of an event that is not tried any more, for a topic. publisher: takes both. accepts: a filter; what it turns down is
-    done, and an event that it raises a `FunctionError` for is given up untried.
+    of an event that is not tried any more, for a topic. publisher: takes both. sift: which of the events that were read the
+    function is to see.
     remember: called with events that the function has done, before they count as done.
     """
 
@@ -95,7 +102,7 @@ class Dispatch:
         output: Callable[[Sequence[Output], Sequence[Event]], EncodedBatch],
         given_up: Callable[[GivenUp, str], EncodedBatch],
         watch: DispatchWatch,
-        accepts: Callable[[Event], bool] = lambda event: True,
+        sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         remember: Callable[[Sequence[Event]], None] = lambda events: None,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -110,7 +117,7 @@ class Dispatch:
         self._output = output
         self._given_up = given_up
         self._watch = watch
-        self._accepts = accepts
+        self._sift = sift
         self._remember = remember
         self._tick, self._now, self._chance = tick, now, chance
         self._offsets = Offsets()
@@ -122,6 +129,7 @@ class Dispatch:
         self._later: list[tuple[float, Attempt]] = []
         self._publishing: dict[str, Callable[[], None]] = {}
         self._number = 0
+        self._polled_at = 0.0
         self._commit_due = 0.0
         self._lag_due = 0.0
         self._goal: Mapping[TopicPartition, int] | None = None
@@ -155,8 +163,11 @@ class Dispatch:
 
     def _turn(self) -> None:
         self._watch.beat()
-        self._read()
-        self._look()
+        if self._has_enough():
+            self._look(_AT_WORK)
+        else:
+            self._read()
+            self._look()
         self._begin()
         self._commit()
         self._measure()
@@ -223,6 +234,7 @@ class Dispatch:
 
     def _read(self) -> None:
         self._breathe()
+        self._polled_at = self._tick()
         busy = self._running or self._later or self._publishing or self._backlog.ready
         try:
             batch = self._consumer.poll(_POLL_EVENTS, _BUSY if busy else _IDLE)
@@ -234,15 +246,18 @@ class Dispatch:
         if len(batch):
             self._moved_at = now
             self._watch.received(batch)
-        for event in events_of(batch):
-            self._offsets.read(event.place, event.offset)
-            try:
-                if self._accepts(event):
-                    self._backlog.add(event, now)
-                else:
-                    self._done([event])
-            except FunctionError as error:
-                self._give_up(GivenUp(event, error, 0))
+        for partition, start, end in batch.runs():
+            self._offsets.read(partition, batch.offsets[start:end])
+        sifted = self._sift(events_of(batch))
+        self._backlog.add(sifted.wanted, now)
+        self._done(sifted.unwanted)
+        for event, why in sifted.refused:
+            self._give_up(GivenUp(event, why, 0))
+
+    def _has_enough(self) -> bool:
+        """Is everybody at work, and the next batch here? Then nothing is gained by reading on just now."""
+        waiting = self._backlog.count >= max(self._trigger.count, _POLL_EVENTS)
+        return waiting and self._function.free() <= 0 and self._tick() - self._polled_at < _POLL_WITHIN
 
     def _breathe(self) -> None:
         """Read no more than the memory holds."""
@@ -384,8 +399,10 @@ class Dispatch:
             self._done(events)
 
     def _done(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self._offsets.done(event.place, event.offset)
+        if not events:
+            return
+        for partition, offsets in offsets_of(events):
+            self._offsets.done(partition, offsets)
         self._watch.done(len(events))
 
     def _commit(self, now: bool = False) -> None:

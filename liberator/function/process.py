@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
-from liberator.change import Event
+from liberator.change import Event, columns_of
 from liberator.errors import FunctionError, LiberatorError
 from liberator.function.environment import clean_environment
 from liberator.function.worker_process import WorkerProcess
@@ -161,7 +161,7 @@ class ProcessInvocations:
     def _send(self, worker: WorkerProcess) -> None:
         worker.deadline = time.monotonic() + self._settings.timeout
         try:
-            worker.connection.send((list(worker.events), worker.attempt, self._settings.timeout))
+            worker.connection.send((columns_of(worker.events), worker.attempt, self._settings.timeout))
         except OSError:
             self._lose(worker, "the worker died", "function.crashed")
 

@@ -16,14 +16,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from liberator.change import Event
+from liberator.change import ConsumedBatch, events_of
 from liberator.errors import LiberatorError
 from liberator.function.context import Context
 from liberator.function.python import PythonFunction
 from liberator.orphan import end_with_parent
 
-Call = tuple[list[Event], int, "float | None"]
-"""Events, which attempt it is, seconds left."""
+Call = tuple[ConsumedBatch, int, "float | None"]
+"""Events as columns, which attempt it is, seconds left."""
 
 
 def main(descriptor: int, target: str, folder: str, memory: int, parent: int) -> None:
@@ -45,9 +45,9 @@ def main(descriptor: int, target: str, folder: str, memory: int, parent: int) ->
     connection.send(None)
     try:
         while True:
-            events, attempt, left = connection.recv()
+            columns, attempt, left = connection.recv()
             deadline = None if left is None else time.monotonic() + left
-            connection.send(function.call(events, Context(target, attempt, deadline)))
+            connection.send(function.call(events_of(columns), Context(target, attempt, deadline)))
     except (EOFError, ConnectionError):
         pass
     finally:

@@ -124,21 +124,6 @@ class Desk:
         for event in events:
             self._end(event, Verdict(outputs=self._given.pop(event.offset, ())))
 
-    def filtered(self, accepts: Callable[[Event], bool]) -> Callable[[Event], bool]:
-        """The same filter, whose word is an answer, too: what it turns down is done without the function."""
-
-        def accepted(event: Event) -> bool:
-            try:
-                fits = accepts(event)
-            except FunctionError as error:
-                self.failed(event, error)
-                raise
-            if not fits:
-                self.done([event])
-            return fits
-
-        return accepted
-
     def failed(self, event: Event, error: FunctionError) -> None:
         """It is not done, and nobody tries again."""
         self._end(event, Verdict(error))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
+from sys import intern
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
@@ -94,10 +95,9 @@ class ConfluentGroupClient:
             left = max(0.0, deadline - time.monotonic())
             first = self._call(self._consumer.poll, min(left, SLICE))
             if first is not None:
-                self._take(first, batch)
                 # Everything that is here already: asked for one by one, a message costs twice as much.
-                for message in self._call(self._consumer.consume, limit - 1, 0) if limit > 1 else ():
-                    self._take(message, batch)
+                more = self._call(self._consumer.consume, limit - 1, 0) if limit > 1 else []
+                self._take([first, *more], batch)
             if self._refusal is not None:
                 raise self._refusal
             self._begin()
@@ -220,19 +220,20 @@ class ConfluentGroupClient:
         else:
             log.debug("%s", error.str())
 
-    def _take(self, message: Any, batch: ConsumedBatch) -> None:
-        error = message.error()
-        if error is not None:
-            self._not_an_event(message, error)
-            return
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        batch.topics.append(topic)
-        batch.partitions.append(partition)
-        batch.offsets.append(offset)
-        batch.timestamps.append(message.timestamp()[1])
-        batch.keys.append(message.key())
-        batch.values.append(message.value())
-        batch.headers.append(tuple(message.headers() or ()))
+    def _take(self, messages: Sequence[Any], batch: ConsumedBatch) -> None:
+        """Column by column. Headers are made when somebody wants them: they cost as much as all the rest."""
+        errors = [message for message in messages if message.error() is not None]
+        if errors:
+            messages = [message for message in messages if message.error() is None]
+        batch.topics += [intern(message.topic()) for message in messages]
+        batch.partitions += [message.partition() for message in messages]
+        batch.offsets += [message.offset() for message in messages]
+        batch.timestamps += [message.timestamp()[1] for message in messages]
+        batch.keys += [message.key() for message in messages]
+        batch.values += [message.value() for message in messages]
+        batch.unread += messages
+        for message in errors:
+            self._not_an_event(message, message.error())
 
     def _not_an_event(self, message: Message, error: KafkaError) -> None:
         at = TopicPartition(message.topic() or "", message.partition() or 0)

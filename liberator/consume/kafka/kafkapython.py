@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import kafka.errors
@@ -269,12 +269,11 @@ def _places(partitions: Collection[TopicPartition]) -> list[Any]:
     return [Place(*partition) for partition in partitions]
 
 
-def _take(records: Collection[Any], batch: ConsumedBatch) -> None:
-    for record in records:
-        batch.topics.append(record.topic)
-        batch.partitions.append(record.partition)
-        batch.offsets.append(record.offset)
-        batch.timestamps.append(record.timestamp)
-        batch.keys.append(record.key)
-        batch.values.append(record.value)
-        batch.headers.append(tuple(record.headers))
+def _take(records: Sequence[Any], batch: ConsumedBatch) -> None:
+    batch.topics += [record.topic for record in records]
+    batch.partitions += [record.partition for record in records]
+    batch.offsets += [record.offset for record in records]
+    batch.timestamps += [record.timestamp for record in records]
+    batch.keys += [record.key for record in records]
+    batch.values += [record.value for record in records]
+    batch.headers += [tuple(record.headers) for record in records]

@@ -96,8 +96,8 @@ class Reading:
 
     def note(self, batch: ConsumedBatch) -> None:
         """These events were given."""
-        for topic, partition, offset in zip(batch.topics, batch.partitions, batch.offsets, strict=True):
-            self.given[TopicPartition(topic, partition)] = offset + 1
+        for partition, _, end in batch.runs():
+            self.given[partition] = batch.offsets[end - 1] + 1
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Save; while the group is being rearranged, try again for some seconds."""

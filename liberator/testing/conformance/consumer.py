@@ -80,7 +80,7 @@ class ConsumerConformance:
         consumer = self.join(stream)
         batch = read(consumer, len(events))
         consumer.close()
-        assert list(map(Event, batch.keys, batch.values, batch.headers)) == events
+        assert list(map(Event, batch.keys, batch.values, batch.read_headers())) == events
         assert set(batch.topics) == {stream.topic}
         assert set(batch.partitions) == {0}
 

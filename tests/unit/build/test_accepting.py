@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from liberator.build.accepting import filtered, only_json
+from liberator.build.accepting import are_json, filtered, one_by_one, only_json
 from liberator.change import Event
 from liberator.config.sink_values import FILTER_VARIABLES
 from liberator.errors import FunctionError
@@ -40,6 +40,16 @@ def test_poison_is_found(value: bytes) -> None:
 @pytest.mark.parametrize("value", [None, b"null", b"1", b'{"a": 123456789012345678901234567890}'])
 def test_json_and_null_are_no_poison(value: bytes | None) -> None:
     assert only_json(Event("t", 0, 0, 0, None, value))
+
+
+def test_events_are_looked_at_together_and_one_by_one_when_there_is_poison() -> None:
+    good = [Event("t", 0, offset, 0, None, value) for offset, value in enumerate([b"1", None, b"[]"])]
+    poison = Event("t", 0, 3, 0, None, b"no")
+    assert are_json(good)
+    assert not are_json([*good, poison])
+    sifted = one_by_one([good[0], poison, good[1]], [only_json, lambda event: event.raw_value is not None])
+    assert (sifted.wanted, sifted.unwanted) == ([good[0]], [good[1]])
+    assert [(event, why.code) for event, why in sifted.refused] == [(poison, "function.poison")]
 
 
 PAID = "after.status == 'paid'"

@@ -13,6 +13,7 @@ from liberator.change import EncodedBatch, Event, TopicPartition
 from liberator.dispatch import loop
 from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import GivenUp, Retry
+from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import OnStream, Trigger
 from liberator.errors import FunctionError, PermanentError
 from liberator.protocols import Outcome, Output
@@ -65,7 +66,7 @@ class Bench:
         *,
         trigger: Trigger | None = None,
         workers: int = 4,
-        accepts: Callable[[Event], bool] = lambda event: True,
+        sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         **settings: object,
     ) -> None:
         self.function = MemoryFunction(answer, workers)
@@ -90,7 +91,7 @@ class Bench:
             output=output,
             given_up=record,
             watch=self.watch,
-            accepts=accepts,
+            sift=sift,
             now=lambda: self.now,
         )
 
@@ -148,9 +149,16 @@ def test_a_batch_is_full_or_its_oldest_event_has_waited() -> None:
     assert sorted(len(offsets) for offsets, _ in it.given()) == [1, 3, 3]
 
 
+def even(events: Sequence[Event]) -> Sifted:
+    return Sifted(
+        [event for event in events if event.value["n"] % 2 == 0],
+        [event for event in events if event.value["n"] % 2 == 1],
+    )
+
+
 def test_what_the_filter_turns_down_is_done() -> None:
     events = stream(10)
-    it = Bench(events, accepts=lambda event: event.value["n"] % 2 == 0).run()
+    it = Bench(events, sift=even).run()
     assert sorted(offset for offsets, _ in it.given() for offset in offsets) == [0, 2, 4, 6, 8]
     assert committed(events) == {ONE: 10}
 
@@ -401,13 +409,12 @@ def test_no_more_events_are_begun_than_asked_for() -> None:
 
 
 def test_an_event_that_the_filter_can_not_judge_is_given_up_untried() -> None:
-    def accepts(event: Event) -> bool:
-        if event.offset == 1:
-            raise FunctionError("no JSON", code="function.poison")
-        return True
+    def sift(events: Sequence[Event]) -> Sifted:
+        first, poison, *others = events
+        return Sifted([first, *others], refused=[(poison, FunctionError("no JSON", code="function.poison"))])
 
     events = stream(3)
-    it = Bench(events, accepts=accepts).run()
+    it = Bench(events, sift=lambda events: sift(events) if events else Sifted(events)).run()
     assert it.dead() == [b'{"n":1}']
     assert sorted(offset for offsets, _ in it.given() for offset in offsets) == [0, 2]
     assert committed(events) == {ONE: 3}

@@ -10,7 +10,7 @@ from liberator.dispatch.trigger import QUIET, OnLag, OnSchedule, OnStream, Trigg
 def waiting(count: int, since: float = 0.0) -> Backlog:
     backlog = Backlog("key")
     for number in range(count):
-        backlog.add(Event("t", 0, number, 0, b"%d" % number, b"x"), since)
+        backlog.add([Event("t", 0, number, 0, b"%d" % number, b"x")], since)
     return backlog
 
 
