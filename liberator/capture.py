@@ -15,15 +15,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import cast
 
 from liberator.change import Batch, EncodedBatch, State
 from liberator.errors import CheckpointError, LiberatorError, PublishError, SourceError
+from liberator.ledger import Ledger, merge
 from liberator.policy import Action, Backoff, decide
-from liberator.protocols import Checkpoint, Encoder, OwningPublisher, Publisher, Source, Watch
+from liberator.protocols import Encoder, OwningPublisher, Publisher, Source, Watch
 
 log = logging.getLogger(__name__)
 
@@ -56,85 +56,6 @@ class CaptureSettings:
     drain: float = 9.0
     patience: float = 60.0
     busy_patience: float | None = None
-
-
-class Ledger:
-    """The checkpoint as the loop sees it: an epoch is taken once a session, when the source is ours. Without a checkpoint
-    (a trial) it only remembers."""
-
-    def __init__(self, checkpoint: Checkpoint | None) -> None:
-        self._checkpoint = checkpoint
-        self._epoch: int | None = None
-        self._held = False
-        self._state: dict[str, bytes] = {}
-
-    def begin(self, *, glance: bool) -> State:
-        """A session begins with what is saved. Whoever writes now is not disturbed. glance: what is under way is not
-        waited for, because it will be ended and looked at when the source is ours."""
-        self._held = False
-        if not glance or self._checkpoint is None:
-            return self.load()
-        self._state = dict(self._checkpoint.glance())
-        return self._state
-
-    @property
-    def state(self) -> State:
-        """What is saved, as far as we know."""
-        return self._state
-
-    def load(self) -> State:
-        """What is saved."""
-        if self._checkpoint is not None:
-            self._state = dict(self._checkpoint.load())
-        return self._state
-
-    def hold(self) -> None:
-        """The source is ours, so before anything is published nobody else can save any more. Raises `CheckpointError`
-        (checkpoint.fenced) when it was ours before in this session and another had it meanwhile."""
-        if self._held:
-            self.confirm()
-        else:
-            self._acquire()
-
-    def confirm(self) -> None:
-        """Raises `CheckpointError` (checkpoint.fenced) when another has taken over. Only a write tells."""
-        if self._checkpoint is not None and self._epoch is not None:
-            self._checkpoint.save(dict(islice(self._state.items(), 1)), self._epoch)
-
-    def save(self, delta: State) -> None:
-        """Merge and save. Raises `CheckpointError`, retryable when the store does not answer."""
-        if not self._held:
-            self._acquire()
-        if self._checkpoint is not None and self._epoch is not None:
-            self._checkpoint.save(delta, self._epoch)
-        merge(self._state, delta)
-
-    def _acquire(self) -> None:
-        if self._checkpoint is not None:
-            self._epoch = self._checkpoint.acquire()
-        self._held = True
-
-    def handed_over(self, state: State) -> bool:
-        """A publisher saves from now on, and found `state`: is it what we know?"""
-        same = state == self._state
-        self._state = dict(state)
-        self._epoch = None
-        self._held = False
-        return same
-
-    def close(self) -> None:
-        """Give the store back."""
-        if self._checkpoint is not None:
-            self._checkpoint.close()
-
-
-def merge(state: dict[str, bytes], delta: Mapping[str, bytes]) -> None:
-    """Apply a delta: an empty value forgets its partition."""
-    for partition, value in delta.items():
-        if value:
-            state[partition] = value
-        else:
-            state.pop(partition, None)
 
 
 def _changed(state: State, before: State, after: State) -> dict[str, bytes]:
@@ -302,12 +223,20 @@ class Capture:
             self._watch.durable(count - self._durable)
             self._durable = count
         self._unsaved.update(durable)
-        if not self._unsaved or (not now and self._tick() < self._save_due):
+        self._acknowledge(self._ledger.saved(wait=now))
+        if not self._unsaved or self._ledger.saving or (not now and self._tick() < self._save_due):
             return
         delta, self._unsaved = self._unsaved, {}
-        if not publisher.owns_state:
-            self._ledger.save(delta)
-        self._source.ack(delta)
+        if publisher.owns_state:
+            self._acknowledge(delta)
+        else:
+            self._ledger.begin_saving(delta)
+            self._acknowledge(self._ledger.saved(wait=now))
+
+    def _acknowledge(self, saved: State | None) -> None:
+        if saved is None:
+            return
+        self._source.ack(saved)
         self._save_due = self._tick() + self._settings.save_interval
         self._watch.checkpoint_saved()
 

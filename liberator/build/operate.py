@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from liberator.build.operate_query import is_query, no_slot, query_meaning, reset_query, status_query
 from liberator.build.operate_sink import status_sink
 from liberator.build.parts import log_settings, make_checkpoint, selection
-from liberator.capture import Ledger
 from liberator.errors import LiberatorError, PreconditionError
+from liberator.ledger import Ledger
 from liberator.observe.telemetry import Telemetry
 from liberator.postgres.catalogue import list_tables
 from liberator.postgres.lsn import format_lsn

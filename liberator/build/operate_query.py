@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.parts import make_checkpoint
-from liberator.capture import Ledger
 from liberator.errors import PreconditionError
+from liberator.ledger import Ledger
 from liberator.source.query.position import PREFIX, TablePosition, partition_of, positions_of
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.parts import make_checkpoint, publishers
-from liberator.capture import Capture, CaptureSettings, Ledger
+from liberator.capture import Capture, CaptureSettings
 from liberator.change import Batch, State
+from liberator.ledger import Ledger
 from liberator.observe.telemetry import Telemetry
 from liberator.policy import Backoff
 from liberator.protocols import Encoder, LoopState, Publisher, Source, Watch
@@ -47,7 +48,7 @@ class Running(ABC):
         self.telemetry = Telemetry(config.name)
         self._how = how
         self._checkpoint = None if how.trial else make_checkpoint(config)
-        self._ledger = Ledger(self._checkpoint)
+        self._ledger = Ledger(self._checkpoint, background=config.checkpoint.url.startswith("kafka"))
 
     def _wire(self, watch: Watch, *, busy_patience: float | None = None) -> None:
         how = self._how

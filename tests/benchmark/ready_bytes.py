@@ -25,7 +25,7 @@ _SETTINGS = {
     "acks": "all",
     "enable.idempotence": True,
     "compression.type": "lz4",
-    "linger.ms": 2,
+    "linger.ms": 0.5,
     "batch.size": 1_000_000,
     "partitioner": "murmur2_random",
     "queue.buffering.max.messages": 0,

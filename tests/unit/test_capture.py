@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from liberator.capture import COUNT, Capture, CaptureSettings, Ledger, cut, merge
+from liberator.capture import COUNT, Capture, CaptureSettings, cut
 from liberator.change import EncodedBatch, State
 from liberator.checkpoint.local import LocalCheckpoint
 from liberator.errors import (
@@ -19,6 +19,7 @@ from liberator.errors import (
     PublishError,
     SourceError,
 )
+from liberator.ledger import Ledger, merge
 from liberator.locallog import LocalLog
 from liberator.policy import Backoff
 from liberator.publish.local import LocalPublisher

@@ -37,7 +37,7 @@ def cost_of_a_bare_loop(bootstrap: str, work: list[EncodedBatch]) -> float:
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
-            "linger.ms": 2,
+            "linger.ms": 0.5,
             "queue.buffering.max.messages": 0,
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from liberator.capture import merge
+from liberator.ledger import merge
 from liberator.observe.telemetry import Telemetry
 from liberator.postgres.selection import Selection
 from liberator.source.log import LogSettings, LogSource

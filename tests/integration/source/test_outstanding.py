@@ -8,8 +8,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from liberator.capture import merge
 from liberator.change import Batch
+from liberator.ledger import merge
 from liberator.source.log import LogSource
 from liberator.source.position import TablePosition
 from liberator.source.snapshot import SnapshotBatch
