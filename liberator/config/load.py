@@ -70,9 +70,10 @@ def load_together(
         configs += found
         faults += wrong
     if len(configs) > 1:
-        from liberator.config.together import contradictions
+        from liberator.config.together import contradictions, fed_by_itself
 
         faults += contradictions(configs, one_machine=one_machine)
+        faults += fed_by_itself(configs)
     if faults:
         raise ConfigErrors(faults)
     return configs

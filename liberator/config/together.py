@@ -1,4 +1,4 @@
-"""What connectors that run side by side must not share.
+"""What connectors that run side by side must not share, and how they must not be connected.
 
 Enters: checked connectors. Leaves: faults. Whether two tables meet in one topic is known only to the databases, so it
 is checked when they are connected to.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
+from liberator.config.flow import circles
 from liberator.config.models import SourceConfig
 from liberator.config.sink import SinkConfig
 from liberator.config.urls import split_url
@@ -95,6 +96,18 @@ def contradictions(configs: Sequence[_Any], *, one_machine: bool) -> Iterator[Co
                     where=config.where(*path),
                     fix=fix,
                 )
+
+
+def fed_by_itself(configs: Sequence[_Any]) -> Iterator[ConfigError]:
+    """A fault for every circle of functions, each of which publishes what starts the next one."""
+    for circle in circles([config for config in configs if isinstance(config, SinkConfig)]):
+        way = " -> ".join(f"{sink.name} -> {sink.output.topic}" for sink in circle)
+        yield ConfigError(
+            f"functions start each other in a circle: {way} -> {circle[0].name}",
+            code="config.cycle",
+            where=circle[0].where("output", "topic"),
+            fix="publish what one of them gives to a topic that none of the others reads",
+        )
 
 
 def _named(what: str, config: _Any) -> str:
