@@ -11,6 +11,8 @@ class Plan:
 _Transaction = tuple[int, int, int | None, int | None, int]
 _Place = tuple[int, int, bool, int, int, _Transaction]
 
+_Columns = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
+
 @final
 class Executor:
     def __new__(cls, id_place: bytes, tombstones: bool) -> Executor: ...
@@ -24,8 +26,22 @@ class Executor:
         now_us: int,
         commits: bool,
         place: _Place,
-        columns: tuple[list[Any], list[Any], list[Any], list[Any], list[Any]],
+        columns: _Columns,
     ) -> tuple[int, _Place]: ...
+    def copy(
+        self,
+        lines: list[bytes],
+        start: int,
+        end: int,
+        plan: Plan,
+        topic: str,
+        prefix: bytes,
+        in_front: int,
+        lsn: int,
+        taken_us: int,
+        now_us: int,
+        columns: _Columns,
+    ) -> int: ...
 
 @final
 class Converter:

@@ -31,10 +31,10 @@ class TablePlan:
     names: column names as JSON strings. conversions: (column index, converter), for columns whose text is not JSON as it
     is. described: what makes each column's JSON, as data; None: the column is left out, or it can't be said as data.
     row_template: the row's JSON with a place for every value. key_template, key_of: the key's JSON, and what takes
-    its values from a row; None: no key. key_columns: their indexes. id_template, id_of: the same for the identity's key,
-    which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the old row (with
-    FULL: all). checks: (column index, check on the value's JSON); checks_described: (column index, the same as data, None
-    for one that can't be said so). gate: for row checks and
+    its values from a row; None: no key. key_columns: their indexes. id_template, id_of, id_columns: the same for the
+    identity's key, which names a row in the id of a snapshot event. identity_columns: indexes of what a delete sends of the
+    old row (with FULL: all). checks: (column index, check on the value's JSON); checks_described: (column index, the same
+    as data, None for one that can't be said so). gate: for row checks and
     explanations; None: nothing is left to validate. unique_key: one key is one row, so tombstones make sense. form: of its
     events; logged: the one for the transaction under way, native: this plan in Rust, False for
     none; the log's executors keep these.
@@ -57,6 +57,7 @@ class TablePlan:
     key_columns: tuple[int, ...]
     id_template: bytes | None
     id_of: Callable[[Sequence[Any]], Any] | None
+    id_columns: tuple[int, ...]
     identity_columns: tuple[int, ...]
     unique_key: bool
     checks: tuple[tuple[int, Check], ...]
@@ -137,6 +138,7 @@ def compile_plan(
         key_columns=key_columns,
         id_template=object_template([_quoted(names[i]) for i in id_columns]) if id_columns else None,
         id_of=operator.itemgetter(*id_columns) if id_columns else None,
+        id_columns=id_columns,
         identity_columns=everything if table.identity == "full" else id_columns,
         unique_key=bool(table.key) and set(key_names) >= set(table.key),
         checks=tuple((places[name], check) for name, check in checks.items() if name in places),

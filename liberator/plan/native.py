@@ -1,9 +1,9 @@
 """The plan's executor with runs of changes in Rust (native/, module `liberator_native`), where that is installed.
 
 Enters and leaves: as in `python`, in the same bytes. Called by the capture loop. It does only what is common: row changes of
-tables whose plan can be said as data, and where transactions begin and end. At the first frame of any other kind, and at
-a row that does not fit or may break its contract, a run stops; Python's executor does that one frame, and the next run
-goes on behind it. So what is rare has one implementation.
+tables whose plan can be said as data, where transactions begin and end, and rows of a snapshot. At the first frame of any
+other kind, and at a row that does not fit or may break its contract, a run stops; Python's executor does that one, and the
+next run goes on behind it. So what is rare has one implementation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from liberator.change import EncodedBatch
 from liberator.codec.envelope import Transaction
 from liberator.errors import ConfigError
 from liberator.plan.compile import TablePlan
-from liberator.plan.python import PythonExecutor
+from liberator.plan.python import Copy, PythonExecutor
 
 try:
     import liberator_native
@@ -27,7 +27,7 @@ except ImportError:
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 1
+INTERFACE = 2
 """Of the module; see native/src/lib.rs."""
 
 Wanted = Literal["python", "native", "auto"]
@@ -124,6 +124,50 @@ class NativeExecutor(PythonExecutor):
             self._id_prefix = self._prefix_of(self._transaction.commit_lsn)
         return done
 
+    def _lines(self, copy: Copy, start: int, end: int, out: EncodedBatch) -> None:
+        """Runs of lines, between those that are marked."""
+        plan, lines = copy.plan, copy.batch.frames
+        if plan.native is None:
+            plan.native = native_plan(plan) or False
+        if not plan.native or not isinstance(lines, list):
+            super()._lines(copy, start, end, out)
+            return
+        for marked in sorted(number for number in copy.batch.marks if start <= number < end):
+            self._between(copy, lines, start, marked, out)
+            super()._lines(copy, marked, marked + 1, out)
+            start = marked + 1
+        self._between(copy, lines, start, end, out)
+
+    def _between(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> None:
+        done, reach, pause = start, _MOST, 1
+        while done < end:
+            upto = self._run_of_lines(copy, lines, done, min(done + reach, end), out)
+            came, done = upto - done, upto
+            reach = min(max(2 * came, _LEAST), _MOST)
+            if came == 0:
+                upto = min(done + pause, end)
+                super()._lines(copy, done, upto, out)
+                done, pause = upto, min(2 * pause, _LONGEST_PAUSE)
+            else:
+                pause = 1
+
+    def _run_of_lines(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> int:
+        """The events of lines from `start`, never beyond `end`; the index of the first line that is still to be done."""
+        plan, batch = copy.plan, copy.batch
+        return self._native.copy(
+            lines,
+            start,
+            end,
+            plan.native,
+            plan.topic,
+            copy.prefix,
+            int(batch.by_ctid),
+            batch.lsn,
+            batch.taken_us,
+            self._processed_us,
+            (out.topics, out.keys, out.values, out.ids, out.headers),
+        )
+
     def _plan(self, oid: int, out: EncodedBatch) -> TablePlan | None:
         plan = super()._plan(oid, out)
         if plan is not None and plan.native is None:
@@ -153,6 +197,10 @@ def _described(plan: TablePlan) -> dict[str, Any]:
             for name, convert in zip(plan.names, plan.described, strict=True)
         ],
         "key": plan.key_columns,
+        "id": [
+            (json.dumps(plan.table.columns[index].name, ensure_ascii=False), index)
+            for index in plan.id_columns
+        ],
         "identity": plan.identity_columns,
         "unique_key": plan.unique_key,
         "checks": plan.checks_described,

@@ -71,6 +71,16 @@ class StreamSettings:
     context: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A batch of a snapshot with its table's plan. prefix: of the ids of its events. read: in the place of a transaction."""
+
+    batch: SnapshotBatch
+    plan: TablePlan
+    prefix: bytes
+    read: Transaction
+
+
 class PythonExecutor:
     """Turns batches into events. now_us: the processing time, microseconds since the Unix epoch."""
 
@@ -486,24 +496,29 @@ class PythonExecutor:
             return
         plan = self._planner.of_table(batch.table)
         lsn = batch.lsn
-        read = Transaction(0, batch.taken_us, None, None, -1)
-        plain = plan.form.logged(read, b"true")
         prefix = b"%b%b/%b/" % (self._snapshot_id, format_lsn(lsn).encode(), plan.label.encode())
         place_of_change = Place(lsn, batch.taken_us, None)
         self._announcer.add(out, self._planner.changes(), prefix + b"schema", place_of_change)
-        marks = batch.marks
+        copy = Copy(batch, plan, prefix, Transaction(0, batch.taken_us, None, None, -1))
         if batch.afresh:
-            empty, headers = plain.truncated((), lsn, prefix + b"t")
+            empty, headers = plan.form.logged(copy.read, b"true").truncated((), lsn, prefix + b"t")
             out.add(plan.topic, None, empty and plan.before_value + empty, prefix + b"t", headers)
         self._lenient = self._copying = True
-        for number, line in enumerate(batch.frames):
-            fields = copy_fields(line, plan, int(batch.by_ctid))
+        self._lines(copy, 0, len(batch.frames), out)
+
+    def _lines(self, copy: Copy, start: int, end: int, out: EncodedBatch) -> None:
+        """The events of some lines of a batch."""
+        batch, plan, prefix = copy.batch, copy.plan, copy.prefix
+        plain = plan.form.logged(copy.read, b"true")
+        for number in range(start, end):
+            fields = copy_fields(batch.frames[number], plan, int(batch.by_ctid))
             place = fields.pop(0) if batch.by_ctid else b""
             if plan.conditions and self._judged(plan, "r", fields, None) is Verdict.FAILS:
                 continue
             after, missing = self._convert(plan, fields)
             if plan.id_of is not None and plan.id_template is not None:
                 place = plan.id_template % plan.id_of(fields)
-            form = plan.form.logged(read, marks[number].encode()) if number in marks else plain
+            mark = batch.marks.get(number)
+            form = plain if mark is None else plan.form.logged(copy.read, mark.encode())
             row = (after, fields, missing)
-            self._emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, lsn)
+            self._emit(out, plan, b"r", NO_ROW, row, key_of(plan, fields), prefix + place, form, batch.lsn)

@@ -5,6 +5,7 @@
 //! any bytes, knows a clock or does I/O.
 
 pub mod checks;
+pub mod copying;
 pub mod envelope;
 pub mod frames;
 pub mod plan;
@@ -20,7 +21,7 @@ pub mod values;
 mod liberator_native {
     /// What Python's side must know to use this module: it changes whenever a call or a description changes.
     #[pymodule_export]
-    const INTERFACE: u32 = 1;
+    const INTERFACE: u32 = 2;
 
     #[pymodule_export]
     use crate::probe::{Check, Converter};

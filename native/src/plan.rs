@@ -16,6 +16,8 @@ use crate::values::Converter;
 struct Description {
     columns: Vec<Option<ColumnDescription>>,
     key: Vec<usize>,
+    /// Name (a JSON string) and index of the columns that name a row in the id of a snapshot's event.
+    id: Vec<(String, usize)>,
     identity: Vec<usize>,
     unique_key: bool,
     checks: Vec<(usize, Value)>,
@@ -43,6 +45,8 @@ struct Column {
 pub struct Plan {
     columns: Vec<Option<Column>>,
     key: Vec<usize>,
+    /// `"name":` and index.
+    id: Vec<(Vec<u8>, usize)>,
     in_identity: Vec<bool>,
     checks: Vec<(usize, Check)>,
     pub unique_key: bool,
@@ -77,6 +81,11 @@ impl Plan {
         let plan = Plan {
             columns: columns.collect::<Result<_, _>>()?,
             key: told.key,
+            id: told
+                .id
+                .into_iter()
+                .map(|(name, index)| ([name.as_bytes(), b":"].concat(), index))
+                .collect(),
             in_identity: (0..width)
                 .map(|index| told.identity.contains(&index))
                 .collect(),
@@ -149,6 +158,19 @@ impl Plan {
         key.push(b'}');
         row.key = Some(key);
         Some(())
+    }
+
+    /// Append what names a row that was written. Some(false): nothing does; None: a part of it has no place.
+    pub fn write_id(&self, row: &Row, out: &mut Vec<u8>) -> Option<bool> {
+        for (number, (member, index)) in self.id.iter().enumerate() {
+            out.push(if number == 0 { b'{' } else { b',' });
+            out.extend_from_slice(member);
+            out.extend_from_slice(row.json.get(row.cells.get(*index)?.clone()?)?);
+        }
+        if !self.id.is_empty() {
+            out.push(b'}');
+        }
+        Some(!self.id.is_empty())
     }
 
     /// Does the row surely keep its contract?

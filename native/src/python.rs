@@ -7,7 +7,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::envelope::{Piece, Transaction};
+use crate::copying::Lines;
+use crate::envelope::{Piece, Transaction, Written};
 use crate::frames::Kind;
 use crate::transcoder::{Event, Place, Settings, Table, Transcoder};
 
@@ -83,8 +84,43 @@ impl Executor {
         let mut transcoder = Transcoder::new(settings, place_of(place), tables);
         let work = held.work();
         let done = py.detach(|| transcoder.run(&work));
-        give(py, &transcoder, &held.tables, &columns)?;
+        let topic = |event: &Event| held.tables.get(event.table)?.topic.as_ref();
+        give(py, &transcoder.written, &transcoder.events, topic, &columns)?;
         Ok((start + done, tuple_of(transcoder.place)))
+    }
+
+    /// The events of the COPY lines `lines[start:end]` into `columns`, up to the first one that is Python's; the index of
+    /// that. prefix: of ids; in_front: fields before the table's columns.
+    #[allow(clippy::too_many_arguments)]
+    fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        lines: &Bound<'py, PyList>,
+        start: usize,
+        end: usize,
+        plan: &Plan,
+        topic: &Bound<'py, PyString>,
+        prefix: &[u8],
+        in_front: usize,
+        lsn: u64,
+        taken_us: i128,
+        now_us: i128,
+        columns: Columns<'py>,
+    ) -> PyResult<usize> {
+        let made = Lines::new(&plan.0, prefix, in_front, lsn, taken_us, now_us);
+        let Some(made) = made else { return Ok(start) };
+        let mut held = Vec::with_capacity(end.min(lines.len()).saturating_sub(start));
+        for index in start..end.min(lines.len()) {
+            let Ok(line) = lines.get_item(index)?.cast_into::<PyBytes>() else {
+                break;
+            };
+            held.push(line);
+        }
+        let work: Vec<&[u8]> = held.iter().map(|line| line.as_bytes()).collect();
+        let (mut written, mut events) = (Written::default(), Vec::new());
+        let done = py.detach(|| made.run(&work, &mut written, &mut events));
+        give(py, &written, &events, |_| Some(topic), &columns)?;
+        Ok(start + done)
     }
 }
 
@@ -195,40 +231,40 @@ fn announced<'py>(
     }))
 }
 
-/// Append the events of a run to the columns.
-fn give<'py>(
+/// Append events to the columns. topic: of an event.
+fn give<'a, 'py: 'a>(
     py: Python<'py>,
-    transcoder: &Transcoder<'_>,
-    tables: &[Announced<'py>],
+    written: &Written,
+    events: &[Event],
+    topic: impl Fn(&Event) -> Option<&'a Bound<'py, PyString>>,
     columns: &Columns<'py>,
 ) -> PyResult<()> {
     let (topics, keys, values, ids, headers) = columns;
     let bytes = |piece: &Piece| {
-        let bytes = transcoder.written.bytes.get(piece.clone());
+        let bytes = written.bytes.get(piece.clone());
         PyBytes::new(py, bytes.unwrap_or_default())
     };
-    for event in &transcoder.events {
-        let table = tables.get(event.table);
-        topics.append(table.and_then(|table| table.topic.as_ref()))?;
+    for event in events {
+        topics.append(topic(event))?;
         keys.append(event.key.as_ref().map(bytes))?;
         values.append(event.value.as_ref().map(bytes))?;
         ids.append(bytes(&event.id))?;
-        headers.append(told_headers(py, transcoder, event)?)?;
+        headers.append(told_headers(py, written, event)?)?;
     }
     Ok(())
 }
 
 fn told_headers<'py>(
     py: Python<'py>,
-    transcoder: &Transcoder<'_>,
+    written: &Written,
     event: &Event,
 ) -> PyResult<Option<Bound<'py, PyTuple>>> {
     let Some(range) = &event.headers else {
         return Ok(None);
     };
-    let headers = transcoder.written.headers.get(range.clone());
+    let headers = written.headers.get(range.clone());
     let pairs = headers.unwrap_or_default().iter().map(|(name, piece)| {
-        let text = transcoder.written.bytes.get(piece.clone());
+        let text = written.bytes.get(piece.clone());
         (
             PyString::intern(py, name),
             PyBytes::new(py, text.unwrap_or_default()),

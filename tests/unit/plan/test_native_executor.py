@@ -54,14 +54,15 @@ class Both:
 
     def encode(self, frames: Sequence[bytes]) -> bool:
         """One batch. Does the stream go on?"""
-        expected = outcome(self._reference, frames)
-        assert outcome(self._native, frames) == expected
+        expected = outcome_of(self._reference, Batch(list(frames)))
+        assert outcome_of(self._native, Batch(list(frames))) == expected
         return not isinstance(expected, str)
 
 
-def outcome(it: PythonExecutor, frames: Sequence[bytes]) -> Any:
+def outcome_of(it: PythonExecutor, batch: Batch) -> Any:
+    """The events and where the stream is then, or the error."""
     try:
-        out = it.encode(Batch(list(frames)))
+        out = it.encode(batch)
     except (LiberatorError, CatalogueAsked) as error:
         return error.block() if isinstance(error, LiberatorError) else repr(error)
     return [

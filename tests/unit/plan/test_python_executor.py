@@ -317,7 +317,7 @@ def test_an_unchanged_value_satisfies_a_contract_that_requires_it() -> None:
 def copy(*lines: bytes, table: Table | None = None, marks: dict[int, str] | None = None) -> SnapshotBatch:
     table = table or a_table()
     return SnapshotBatch(
-        frames=lines, table=table, lsn=77, taken_us=1_000_000, by_ctid=not table.key, marks=marks or {}
+        frames=list(lines), table=table, lsn=77, taken_us=1_000_000, by_ctid=not table.key, marks=marks or {}
     )
 
 
