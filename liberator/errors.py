@@ -112,7 +112,7 @@ class DeadLetterError(LiberatorError):
 
 class FunctionError(LiberatorError):
     """A function that a stream triggers failed. retryable: it may work the next time. retry_after: seconds, when it says so
-    itself."""
+    itself. counts: False when this was no attempt, since the function is known to be away."""
 
     default_code = "function.failed"
 
@@ -125,9 +125,11 @@ class FunctionError(LiberatorError):
         fix: str | None = None,
         retryable: bool = False,
         retry_after: float = 0.0,
+        counts: bool = True,
     ) -> None:
         super().__init__(what, code=code, where=where, fix=fix, retryable=retryable)
         self.retry_after = retry_after
+        self.counts = counts
 
 
 class PermanentError(FunctionError):

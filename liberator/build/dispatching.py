@@ -30,6 +30,7 @@ from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Condition, OnLag, OnSchedule, OnStream, Trigger
 from liberator.errors import ConfigError
 from liberator.function.checked import CheckedInvocations
+from liberator.function.circuit import Circuit, CircuitInvocations, CircuitReport, CircuitSettings
 from liberator.function.idempotent import DoneIds, IdempotentInvocations
 from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
 from liberator.webhook.desk import AnsweringInvocations
@@ -80,10 +81,12 @@ def make_dispatch(
     invocations: Callable[[], Invocations],
     watch: DispatchWatch,
     until: Until = Until(),  # frozen
+    circuit: Circuit | None = None,
 ) -> Dispatch:
     """A loop over the stream of `config`, with its policy; what it opened is closed by its `run`.
 
-    invocations: makes what runs the function. Raises `ConfigError`, `ConsumeError`, `PublishError`, `FunctionError`.
+    invocations: makes what runs the function. circuit: see `make_circuit`.
+    Raises `ConfigError`, `ConsumeError`, `PublishError`, `FunctionError`.
     """
     outputs = Outputs(config)
     with ExitStack() as stack:
@@ -92,8 +95,11 @@ def make_dispatch(
         stack.callback(consumer.close)
         publisher = make_publisher(config)
         stack.callback(publisher.close)
-        function: Invocations = CheckedInvocations(invocations(), outputs.check)
+        function = invocations()
         stack.callback(function.close, 0.0)
+        if circuit is not None:
+            function = CircuitInvocations(function, circuit)
+        function = CheckedInvocations(function, outputs.check)
         idempotent = None if config.policy.idempotency is None else make_idempotent(config, function, until)
         function = idempotent or function
         if desk is not None:
@@ -128,7 +134,23 @@ def make_dispatch(
         sift=sifted,
         watch=watch,
         remember=remember,
+        held=circuit.is_open if circuit else lambda: False,
     )
+
+
+def make_circuit(
+    config: SinkConfig, until: Until, changed: Callable[[CircuitReport], None]
+) -> Circuit | None:
+    """When the function is left alone; None: never. changed: called when that begins and ends. Whoever wants to be done once
+    does not wait for a function that fails every time."""
+    breaker = config.circuit_breaker
+    if breaker is None:
+        return None
+    ends = until.once or until.replay is not None
+    settings = CircuitSettings(
+        breaker.failures, breaker.pause, breaker.max, config.policy.retry.attempts, ends
+    )
+    return Circuit(settings, changed)
 
 
 def make_desk(config: SinkConfig, until: Until) -> Desk:
@@ -191,14 +213,15 @@ def make_consumer(config: SinkConfig, until: Until) -> Consumer:
 
 def _makers(config: SinkConfig, until: Until) -> Iterator[Callable[[], Consumer]]:
     if config.stream is not None:
-        yield lambda: _stream_consumer(config, until)
+        yield lambda: stream_consumer(config, until)
     elif any(trigger.on == "schedule" for trigger in config.trigger):
         yield lambda: ClockConsumer(config.name, _following(config), once=until.once)
     if config.files and until.replay is None:
         yield lambda: _file_consumer(config, until)
 
 
-def _stream_consumer(config: SinkConfig, until: Until) -> Consumer:
+def stream_consumer(config: SinkConfig, until: Until) -> Consumer:
+    """A member of the connector's group, of a sink with a stream. Raises `ConfigError`, `ConsumeError`."""
     from liberator.config.sink import folder_of_broker
 
     stream = config.stream
@@ -312,11 +335,11 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     retry, given_up = policy.retry, policy.on_failure
     # Who posts an event has it, and is told: trying again is up to him.
     attempts = 1 if config.webhook else retry.attempts
-    if config.stream is None and not config.files and given_up == "dead_letter":
+    if not config.keeps_events and given_up == "dead_letter":
         # There is no event to keep: the next time calls again. Whoever calls once wants to know.
         given_up = "stop" if until.once else "skip"
     return DispatchSettings(
-        order=policy.order if config.stream or config.files else "none",
+        order=policy.order if config.keeps_events else "none",
         retry=Retry(attempts, retry.initial, retry.max, retry.factor, retry.jitter),
         bisect=policy.bisect,
         on_failure=given_up,
@@ -327,7 +350,7 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         commit_before=policy.commit == "before",
         memory=config.limits.memory,
         drain=DRAIN,
-        commit_interval=COMMIT_INTERVAL if config.stream or config.files else 0.0,
+        commit_interval=COMMIT_INTERVAL if config.keeps_events else 0.0,
         once=until.once,
         max_events=until.max_events,
         lag_interval=min([LAG_INTERVAL, *(one.looks_every for one in config.trigger if one.on == "lag")]),

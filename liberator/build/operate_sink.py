@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from liberator.build.dispatching import Until, make_consumer
+from liberator.build.dispatching import Until, stream_consumer
 from liberator.change import TopicPartition
 from liberator.errors import PreconditionError
 
@@ -24,7 +24,7 @@ def status_sink(config: SinkConfig) -> dict[str, Any]:
             code="observe.no_stream",
             fix="give it observe.listen, and ask it while it runs",
         )
-    with closing(make_consumer(config, Until())) as consumer:
+    with closing(stream_consumer(config, Until())) as consumer:
         consumer.subscribe(config.stream.topics or config.reads, _Nobody())
         lag = consumer.lag()
     events: Counter[str] = Counter()

@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from liberator.build.dispatching import Until, make_dispatch
+from liberator.build.dispatching import Until, make_circuit, make_dispatch
 from liberator.build.functions import make_invocations
 from liberator.build.running import Signals
 from liberator.dispatch.loop import Dispatch
 from liberator.errors import LiberatorError
+from liberator.function.circuit import CircuitReport
 from liberator.observe.sink_telemetry import SinkTelemetry
 from liberator.policy import Action, Backoff, decide
 from liberator.protocols import Invocations
@@ -54,9 +55,10 @@ class SinkConnector:
             batch_size=max(trigger.batch_size for trigger in config.trigger),
             patience=config.policy.timeout,
             guarantee=guarantee(config).report(),
-            has_stream=config.stream is not None,
+            has_stream=config.keeps_events,
         )
         self._until = until
+        self._circuit = make_circuit(config, until, self._switched)
         self._stopping = threading.Event()
         self._dispatch: Dispatch | None = None
 
@@ -113,10 +115,16 @@ class SinkConnector:
         if left is not None and left <= 0:
             return
         until = replace(self._until, max_events=left)
-        self._dispatch = make_dispatch(self.config, self._invocations, self.telemetry, until)
+        self._dispatch = make_dispatch(
+            self.config, self._invocations, self.telemetry, until, circuit=self._circuit
+        )
         if self._stopping.is_set():
             self._dispatch.stop()
         self._dispatch.run()
+
+    def _switched(self, report: CircuitReport) -> None:
+        code = None if report.error is None else report.error.code
+        self.telemetry.circuit(report.state, code, report.pause)
 
     def _invocations(self) -> Invocations:
         return make_invocations(self.config, self.telemetry)

@@ -94,6 +94,11 @@ class FunctionSettings(Section):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
+    def is_remote(self) -> bool:
+        """Is it called over a network?"""
+        return self.kind in ("http", "openfaas", "aws_lambda")
+
+    @property
     def asynchronous(self) -> str | None:
         """What would make calls say that they are done that never do; None: they do."""
         if self.aws_lambda is not None and self.aws_lambda.invocation == "async":

@@ -39,7 +39,7 @@ class Guarantee:
 
 def guarantee(config: SinkConfig) -> Guarantee:
     """What `config` promises."""
-    if config.stream is None:
+    if not config.keeps_events:
         delivery: Delivery = "by_the_clock" if config.webhook is None else "by_the_sender"
         return Guarantee(delivery, None, tuple(_without_stream(config)))
     if config.policy.commit == "after":
@@ -78,6 +78,8 @@ def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
         yield "an event is done when the call is queued: whether the function does it, nobody hears"
     yield _ORDER[policy.order]
     yield _given_up(config)
+    if config.circuit_breaker is not None:
+        yield "while the function fails every time it is left alone, and no event is given up"
     if config.function.in_process:
         yield "the function runs in the connector's own process: a call that hangs is not ended by policy.timeout"
 

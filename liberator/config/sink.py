@@ -24,7 +24,7 @@ from liberator.config.section import (
     with_compression,
     without_default,
 )
-from liberator.config.sink_policy import PolicySettings, ScaleSettings
+from liberator.config.sink_policy import CircuitBreakerSettings, PolicySettings, ScaleSettings
 from liberator.config.sink_triggers import check_with_stream, check_without_stream, one_of_a_kind
 from liberator.config.sink_values import BrokerUrl, StartAt, Topic, TopicPattern, Topics
 from liberator.config.stage import topic_prefix
@@ -174,6 +174,19 @@ class SinkConfig(ConnectorConfig):
         """What remembers which files are done."""
         given = next((trigger.seen for trigger in self.files if trigger.seen is not None), None)
         return given or self.folder / ".liberator" / f"{self.name}.files.db"
+
+    @property
+    def keeps_events(self) -> bool:
+        """Can events wait where they come from, and come again? Those of a webhook and of the clock can't."""
+        return self.stream is not None or bool(self.files)
+
+    @property
+    def circuit_breaker(self) -> CircuitBreakerSettings | None:
+        """When the function is left alone; None: never."""
+        asked = "circuit_breaker" in self.policy.model_fields_set
+        if not self.keeps_events or not (asked or self.function.is_remote):
+            return None
+        return self.policy.circuit_breaker
 
     @property
     def folder(self) -> Path:

@@ -5,14 +5,14 @@ Enters: plain data. Leaves: frozen objects, as in `models`. Called by `sink`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from liberator.config.patterns import TopicTemplate
-from liberator.config.section import MIB, Section, without_default
+from liberator.config.section import MIB, Section, or_boolean, without_default
 from liberator.config.sink_values import IdStore, Topic
-from liberator.config.values import ConnectorTopic, Delay, Duration, Size, WholeNumber, refusal
+from liberator.config.values import FALSE_IS_OFF, ConnectorTopic, Delay, Duration, Size, WholeNumber, refusal
 
 
 class RetrySettings(Section):
@@ -46,6 +46,17 @@ class IdempotencySettings(Section):
     """For how long an event is remembered."""
 
 
+class CircuitBreakerSettings(Section):
+    """When a function is left alone that fails every time. What it failed on waits, and is not given up."""
+
+    failures: WholeNumber = Field(default=5, ge=1)
+    """So many calls in a row that fail. Failures that may be about the events count when other events fail, too."""
+    pause: Delay = Field(default=1.0, gt=0, json_schema_extra={"default": "1s"})
+    """How long it is left alone before a single call is tried; twice as long each time that fails."""
+    max: Delay = Field(default=60.0, gt=0, json_schema_extra={"default": "1m"})
+    """Longest pause."""
+
+
 class PolicySettings(Section):
     """What is done when, and what happens when something fails."""
 
@@ -69,6 +80,11 @@ class PolicySettings(Section):
     """Topic of dead letters. Knows {name}."""
     idempotency: IdempotencySettings | None = Field(default=None, json_schema_extra=without_default)
     """Remember what was done, by event id. Default: an event that comes again starts the function again."""
+    circuit_breaker: Annotated[CircuitBreakerSettings | None, FALSE_IS_OFF] = Field(
+        default=CircuitBreakerSettings(), json_schema_extra=or_boolean
+    )
+    """When a function is left alone that fails every time; false: never. Functions that run here, Python and programs, are
+    left alone only if this is written."""
     order: Literal["key", "partition", "none"] = "key"
     """What keeps its order: the events of a key, of a partition, or none."""
 

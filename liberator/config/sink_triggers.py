@@ -13,7 +13,16 @@ from liberator.config.values import refusal
 if TYPE_CHECKING:
     from liberator.config.sink import SinkConfig
 
-_ABOUT_EVENTS = ("commit", "max_age", "on_permanent", "bisect", "dead_letter_topic", "idempotency", "order")
+_ABOUT_EVENTS = (
+    "commit",
+    "max_age",
+    "on_permanent",
+    "bisect",
+    "dead_letter_topic",
+    "idempotency",
+    "circuit_breaker",
+    "order",
+)
 """Keys of the policy."""
 
 _OF_THE_STREAM = ("stream", "lag", "schedule")

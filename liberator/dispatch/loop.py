@@ -43,8 +43,8 @@ _AT_WORK = 0.05
 _POLL_WITHIN = 0.1
 """Seconds after which the consumer is polled at the latest, so that it keeps its partitions."""
 
-_GONE = "function.gone"
-"""The function says that it wants no more events at all: none of them is given up for that."""
+_ENDING = frozenset({"function.gone", "function.circuit_open"})
+"""The function wants no more events at all, or fails always and is not waited for: none of them is given up for that."""
 
 _LOOK_WHETHER_DONE = 0.2
 """Seconds between two looks whether everything is done that was there (`once`)."""
@@ -88,6 +88,7 @@ class Dispatch:
     of an event that is not tried any more, for a topic. publisher: takes both. sift: which of the events that were read the
     function is to see.
     remember: called with events that the function has done, before they count as done.
+    held: is the function left alone at the moment? Then nothing is read for it.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Dispatch:
         watch: DispatchWatch,
         sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         remember: Callable[[Sequence[Event]], None] = lambda events: None,
+        held: Callable[[], bool] = lambda: False,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -119,6 +121,7 @@ class Dispatch:
         self._watch = watch
         self._sift = sift
         self._remember = remember
+        self._held = held
         self._tick, self._now, self._chance = tick, now, chance
         self._offsets = Offsets()
         self._backlog = Backlog(settings.order)
@@ -260,13 +263,14 @@ class Dispatch:
         return waiting and self._function.free() <= 0 and self._tick() - self._polled_at < _POLL_WITHIN
 
     def _breathe(self) -> None:
-        """Read no more than the memory holds."""
-        if not self._paused and self._backlog.size >= self._settings.memory:
-            self._paused = True
+        """Read no more than the memory holds, and nothing that the function may not have."""
+        full = self._settings.memory // 2 if self._paused else self._settings.memory
+        rest = self._held() or self._backlog.size >= full
+        if rest and not self._paused:
             self._consumer.pause(self._assigned)
-        elif self._paused and self._backlog.size < self._settings.memory // 2:
-            self._paused = False
+        elif self._paused and not rest:
             self._consumer.resume(self._assigned)
+        self._paused = rest
 
     # Invocations
 
@@ -352,7 +356,7 @@ class Dispatch:
     def _give_up(self, entry: GivenUp) -> None:
         settings, event = self._settings, entry.event
         what = f"{event.id} ({event.topic}/{event.partition} at {event.offset}): {entry.error}"
-        if entry.error.code == _GONE:
+        if entry.error.code in _ENDING:
             self._end_with(entry)
             return
         self._watch.given_up(event.topic)
@@ -445,6 +449,8 @@ class Dispatch:
         self._watch.forgotten(read - self._offsets.outstanding())
         self._backlog.drop(last)
         while self._offsets.left(partitions) and self._failure is None and self._tick() < end:
+            if self._held() and not self._running and not self._publishing:
+                break  # nothing comes of waiting
             self._begin(urgent=True)
             self._look(0.02)
             if self._publishing and not self._running:

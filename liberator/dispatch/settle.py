@@ -7,6 +7,7 @@ table of a function's failures; what a failure of the broker means is in `libera
     not at all                                    done
     for good (not retryable)                      given up
     too old (`max_age`)                           given up, untried
+    may pass, does not count                      tried again when the function says so, as the same attempt
     may pass                    yes               tried again after a growing delay, or when the function says so
     may pass, all as one        no                halved, each half tried once more (`bisect`); a single one is given up
     may pass, named             no                given up
@@ -94,9 +95,10 @@ def settle(
         else:
             may_pass.append(index)
     next_ones: list[Attempt] = []
-    if may_pass and attempt.number < retry.attempts:
+    counts = all(failures[index].counts for index in may_pass)
+    if may_pass and (attempt.number < retry.attempts or not counts):
         events = [attempt.events[index] for index in may_pass]
-        next_ones.append(Attempt(events, attempt.number + 1))
+        next_ones.append(Attempt(events, attempt.number + counts))
         told = max(failures[index].retry_after for index in may_pass)
         settlement.delay = max(told, retry.delay(attempt.number, random))
     elif len(may_pass) > 1 and bisect and len({id(failures[index]) for index in may_pass}) == 1:

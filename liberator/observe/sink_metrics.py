@@ -53,6 +53,15 @@ def sink_metrics(status: Mapping[str, Any]) -> Iterator[Metric]:
             value=calls["batch_fill_ratio"],
         )
     yield _durations(calls)
+    if (circuit := status["circuit"]) is not None:
+        yield GaugeMetricFamily(
+            "liberator_circuit_open",
+            "1 while the function is left alone, as it fails every time.",
+            value=circuit["state"] != "closed",
+        )
+        yield CounterMetricFamily(
+            "liberator_circuit_opened", "Times that this began.", value=circuit["opened"]
+        )
     # What is not known is left out: a 0 would look like health.
     if status["lag"]["events"] is not None:
         yield GaugeMetricFamily(

@@ -13,7 +13,7 @@ from typing import Any
 
 from liberator.change import ConsumedBatch
 from liberator.errors import FunctionError
-from liberator.observe.telemetry import Telemetry
+from liberator.observe.telemetry import Health, Telemetry
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of durations, seconds."""
@@ -67,6 +67,7 @@ class SinkTelemetry(Telemetry):
         self._invocations = _Invocations()
         self._lag: int | None = None
         self._own_lag = 0
+        self._circuit: dict[str, Any] | None = None
         self._cold_starts = 0
         self._cold_start_seconds: float | None = None
         self._workers: int | None = None
@@ -123,6 +124,17 @@ class SinkTelemetry(Telemetry):
         """Offsets were committed."""
         self.checkpoint_saved(self._now())
 
+    def circuit(self, state: str, code: str | None, pause: float) -> None:
+        """The circuit breaker is there, or changes. code: of what opened it. pause: seconds until the next call."""
+        with self._lock:
+            before = self._circuit or {"state": "closed", "opened": 0}
+            self._circuit = {
+                "state": state,
+                "opened": before["opened"] + (state == "open" and before["state"] == "closed"),
+                "code": code,
+                "pause_seconds": round(pause, 3),
+            }
+
     # -- written by whatever runs the function in processes: see `liberator.function.process.WorkerWatch`
 
     def behind(self) -> int | None:
@@ -145,6 +157,14 @@ class SinkTelemetry(Telemetry):
         self._workers = running
 
     # -- read by everybody else
+
+    def _health(self, tick: float) -> Health:
+        health = super()._health(tick)
+        circuit = self._circuit
+        if circuit is None or circuit["state"] == "closed":
+            return health
+        why = f"the function is left alone, as it fails every time ({circuit['code']})"
+        return Health(health.live, False, (*health.reasons, why))
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as the JSON of ``/status``."""
@@ -170,6 +190,7 @@ class SinkTelemetry(Telemetry):
                 "cold_start_seconds": self._cold_start_seconds and round(self._cold_start_seconds, 6),
                 "workers": self._workers,
             }
+        status["circuit"] = self._circuit
         status["guarantee"] = self._guarantee
         status["lag"]["events"] = self._lag
         status["events"]["topics"] = status["events"].pop("tables")

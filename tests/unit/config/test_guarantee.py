@@ -67,6 +67,23 @@ def test_a_time_out_that_nobody_enforces_is_no_promise(promise: Promise) -> None
 
 
 @pytest.mark.parametrize(
+    ("function", "more", "promised"),
+    [
+        ("{http: {url: 'https://x'}}", "", True),
+        ("{http: {url: 'https://x'}}", "policy: {circuit_breaker: false}", False),
+        ("{python: 'a:b'}", "", False),
+        ("{python: 'a:b'}", "policy: {circuit_breaker: {}}", True),
+    ],
+    ids=["elsewhere", "elsewhere, off", "here", "here, asked for"],
+)
+def test_a_function_elsewhere_is_left_alone_when_it_is_away(
+    promise: Promise, function: str, more: str, promised: bool
+) -> None:
+    words = promise(more, function=function).words
+    assert any("it is left alone" in sentence for sentence in words) == promised
+
+
+@pytest.mark.parametrize(
     ("trigger", "delivery"),
     [("{on: schedule, cron: '0 3 * * *'}", "by_the_clock"), ("{on: webhook}", "by_the_sender")],
 )

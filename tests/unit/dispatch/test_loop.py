@@ -4,6 +4,7 @@ do."""
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +17,7 @@ from liberator.dispatch.settle import GivenUp, Retry
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import OnStream, Trigger
 from liberator.errors import FunctionError, PermanentError
+from liberator.function.circuit import Circuit, CircuitInvocations, CircuitSettings
 from liberator.protocols import Outcome, Output
 from liberator.testing.consumer import MemoryConsumer, MemoryStream
 from liberator.testing.function import MemoryFunction
@@ -23,6 +25,7 @@ from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.watch import MemoryDispatchWatch
 
 ONE = TopicPartition("orders", 0)
+AWAY = FunctionError("no answer", code="function.unreachable", retryable=True)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,7 @@ class Bench:
         trigger: Trigger | None = None,
         workers: int = 4,
         sift: Callable[[Sequence[Event]], Sifted] = Sifted,
+        circuit: Circuit | None = None,
         **settings: object,
     ) -> None:
         self.function = MemoryFunction(answer, workers)
@@ -85,13 +89,14 @@ class Bench:
             self.consumer,
             ["orders"],
             trigger or full_or(0.0),
-            self.function,
+            self.function if circuit is None else CircuitInvocations(self.function, circuit),
             self.publisher,
             DispatchSettings(**fields),  # type: ignore[arg-type]  # the tests' own keywords
             output=output,
             given_up=record,
             watch=self.watch,
             sift=sift,
+            held=circuit.is_open if circuit else lambda: False,
             now=lambda: self.now,
         )
 
@@ -418,6 +423,41 @@ def test_an_event_that_the_filter_can_not_judge_is_given_up_untried() -> None:
     assert it.dead() == [b'{"n":1}']
     assert sorted(offset for offsets, _ in it.given() for offset in offsets) == [0, 2]
     assert committed(events) == {ONE: 3}
+
+
+def test_while_a_function_is_away_nothing_is_read_or_given_up_and_then_all_is_done() -> None:
+    states: list[str] = []
+    settings = CircuitSettings(failures=3, pause=0.01, longest=0.02, attempts=3)
+    circuit = Circuit(settings, lambda report: states.append(report.state))
+    events = stream(40, keys=20)
+    paused: list[bool] = []
+
+    def answer(given: Sequence[Event], attempt: int) -> Outcome:
+        if circuit.is_open():
+            paused.append(it.dispatch._paused)
+        return Outcome() if len(paused) > 5 else Outcome(dict.fromkeys(range(len(given)), AWAY))
+
+    it = Bench(events, answer, trigger=full_or(0.0, 2), circuit=circuit)
+    it.run()
+    assert paused == [True] * 6, "one call at a time finds out, and nothing is read"
+    assert states == ["closed", "open", *["half_open", "open"] * 5, "half_open", "closed"]
+    assert it.dead() == []
+    assert max(attempt for _, attempt in it.function.calls) <= 3
+    assert sum(committed(events).values()) == 40
+
+
+def test_leaving_does_not_wait_for_a_function_that_is_away() -> None:
+    circuit = Circuit(CircuitSettings(failures=1, pause=3_600.0))
+    it = Bench(
+        stream(4), lambda given, attempt: Outcome(dict.fromkeys(range(len(given)), AWAY)), circuit=circuit
+    )
+    it.consumer.subscribe(["orders"], it.dispatch)
+    while not circuit.is_open():
+        it.dispatch._turn()
+    it.dispatch.stop()
+    began = time.monotonic()
+    it.run()
+    assert time.monotonic() - began < 5.0, "it would have drained for 9 s"
 
 
 def test_the_watch_is_told_what_happens() -> None:
