@@ -7,8 +7,8 @@ for a sink; called by its loop once per poll.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,16 +17,13 @@ from liberator.consume.files.consumer import topic_of
 from liberator.dispatch.sifting import Sifted
 from liberator.errors import EvaluationError, FunctionError
 from liberator.expression import Expression
+from liberator.function.rows import row_of
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
     from liberator.config.trigger import TriggerSettings
 
 Accepts = Callable[[Event], bool]
-
-_STRUCTURED = "application/cloudevents+json"
-_OPS = {"created": "c", "updated": "u", "deleted": "d", "read": "r", "truncated": "t"}
-"""By the end of a CloudEvent's type."""
 
 
 def sift(config: SinkConfig) -> Callable[[Sequence[Event]], Sifted]:
@@ -117,7 +114,7 @@ def filtered(condition: Expression) -> Accepts:
         value = event.value
         if value is None:
             return True
-        before, after, op = _row(event)
+        before, after, op = row_of(event)
         if after is None and before is not None and asked != frozenset():
             # Of a deleted row nobody knows more than what the server sent.
             if asked is None or not asked <= before.keys():
@@ -141,18 +138,6 @@ def filtered(condition: Expression) -> Accepts:
             raise _failure(event, f"trigger.filter fails: {error}", "function.filter", fix) from error
 
     return fits
-
-
-def _row(event: Event) -> tuple[Mapping[str, Any] | None, Any, str]:
-    """Before, after and op, whatever the envelope; of a bare value that itself is after."""
-    value, headers = event.value, event.headers
-    type: Any = headers.get("ce_type")
-    if isinstance(value, Mapping) and headers.get("content-type", "").startswith(_STRUCTURED):
-        type, value = value.get("type"), value.get("data")
-    if not isinstance(value, Mapping) or not {"before", "after"} <= value.keys():
-        return None, value, headers.get("__op", "")
-    before, op = value["before"], value.get("op") or _OPS.get(str(type).rpartition(".")[2])
-    return before if isinstance(before, Mapping) else None, value["after"], op if isinstance(op, str) else ""
 
 
 def _failure(event: Event, what: str, code: str, fix: str) -> FunctionError:

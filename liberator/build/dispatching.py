@@ -7,7 +7,7 @@ by `sink`, and by whoever wants to push a stream somewhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,9 @@ def make_dispatch(
         stack.callback(consumer.close)
         publisher = make_publisher(config)
         stack.callback(publisher.close)
-        function = invocations()
-        stack.callback(function.close, 0.0)
+        made = function = invocations()
+        stack.callback(made.close, 0.0)
+        place = make_place(config, consumer, made)
         if circuit is not None:
             function = CircuitInvocations(function, circuit)
         function = CheckedInvocations(function, outputs.check)
@@ -135,6 +136,7 @@ def make_dispatch(
         watch=watch,
         remember=remember,
         held=circuit.is_open if circuit else lambda: False,
+        place=place,
     )
 
 
@@ -151,6 +153,21 @@ def make_circuit(
         breaker.failures, breaker.pause, breaker.max, config.policy.retry.attempts, ends
     )
     return Circuit(settings, changed)
+
+
+def make_place(
+    config: SinkConfig, consumer: Consumer, invocations: Invocations
+) -> Callable[[Collection[TopicPartition]], None]:
+    """What puts partitions where the function says that keeps their offsets itself."""
+    if config.function.table is None:
+        return lambda partitions: None
+    from liberator.consume.placed import placing
+    from liberator.function.table.writer import TableInvocations
+
+    assert isinstance(invocations, TableInvocations)
+    assert config.stream is not None, "checked with the configuration"
+    start = cast(Start, config.stream.start)
+    return placing(consumer, invocations, start, f"liberator_offsets WHERE connector = '{config.name}'")
 
 
 def make_desk(config: SinkConfig, until: Until) -> Desk:
@@ -332,6 +349,7 @@ def _condition(trigger: TriggerSettings) -> Condition:
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     """What the policy says."""
     policy = config.policy
+    keeps_offsets = config.function.table is not None
     retry, given_up = policy.retry, policy.on_failure
     # Who posts an event has it, and is told: trying again is up to him.
     attempts = 1 if config.webhook else retry.attempts
@@ -339,7 +357,7 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         # There is no event to keep: the next time calls again. Whoever calls once wants to know.
         given_up = "stop" if until.once else "skip"
     return DispatchSettings(
-        order=policy.order if config.keeps_events else "none",
+        order="partition" if keeps_offsets else policy.order if config.keeps_events else "none",
         retry=Retry(attempts, retry.initial, retry.max, retry.factor, retry.jitter),
         bisect=policy.bisect,
         on_failure=given_up,
@@ -353,5 +371,6 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         commit_interval=COMMIT_INTERVAL if config.keeps_events else 0.0,
         once=until.once,
         max_events=until.max_events,
+        in_turn=keeps_offsets,
         lag_interval=min([LAG_INTERVAL, *(one.looks_every for one in config.trigger if one.on == "lag")]),
     )

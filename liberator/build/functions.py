@@ -6,8 +6,10 @@ Enters: a checked `SinkConfig`. Leaves: invocations. What a kind needs is import
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from functools import partial
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liberator.errors import ConfigError
 from liberator.function.environment import clean_environment
@@ -17,6 +19,7 @@ from liberator.protocols import Invocations
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
     from liberator.function.process import WorkerWatch
+    from liberator.function.table.writer import TableInvocations
 
 
 def make_invocations(config: SinkConfig, watch: WorkerWatch) -> Invocations:
@@ -36,9 +39,47 @@ def make_invocations(config: SinkConfig, watch: WorkerWatch) -> Invocations:
             environment={**clean_environment(), **function.env},
         )
         return ProcessInvocations(function.python, config.folder, settings, watch)
+    if function.table is not None:
+        return make_table(config)
     # Code that is written for a process of its own is not called twice at a time, unless somebody says that it may be.
     one = function.in_process and "max" not in workers.model_fields_set
     return ThreadInvocations(_callee(config), most=1 if one else workers.max, timeout=config.policy.timeout)
+
+
+def make_table(config: SinkConfig) -> TableInvocations:
+    """What writes to the table. Raises `ConfigError`, `PreconditionError`, `FunctionError`."""
+    from liberator.function.table.target import TargetSettings
+    from liberator.function.table.writer import TableFunction, TableInvocations, TableSettings
+
+    table = config.function.table
+    assert table is not None
+    target = TargetSettings(
+        table=table.table.table,
+        schema=table.table.schema,
+        key=table.key,
+        create=table.create,
+        new_columns=table.new_columns,
+        contract=partial(_contract, config),
+    )
+    settings = TableSettings(
+        url=table.url,
+        connector=config.name,
+        target=target,
+        truncate=table.truncate,
+        stops=config.policy.on_failure == "stop" and config.policy.on_permanent is None,
+        timeout=config.policy.timeout,
+    )
+    return TableInvocations(TableFunction(settings), config.policy.timeout)
+
+
+def _contract(config: SinkConfig) -> Mapping[str, Any] | None:
+    """Of the first topic of the stream that has one. Raises `ContractError`."""
+    from liberator.contract.store import ContractStore
+
+    store = ContractStore(config.schema_.dir)
+    topics = config.stream.topics if config.stream else ()
+    held = (store.load(config.without_stage(topic)) for topic in topics)
+    return next((found[1] for found in held if found is not None), None)
 
 
 def _callee(config: SinkConfig) -> Callee:

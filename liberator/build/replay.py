@@ -55,6 +55,14 @@ class Replaying:
                 where=config.where("name"),
                 fix="name the file of a connector with a stream",
             )
+        if config.function.table is not None:
+            raise ConfigError(
+                f"{config.name} keeps a table, whose rows would become what they were",
+                code="config.group",
+                where=config.where("function", "table"),
+                fix="redrive its dead letters; to write all of it anew, empty the table, delete the connector's rows of"
+                " liberator_offsets, and start it",
+            )
         self._config = config
         self._part = part
         self.group = config.stage_prefix + part.new_group if part.new_group else config.name

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from liberator.config.section import Section, without_default
 from liberator.config.sink_values import Command, Environment, FunctionName, GatewayUrl, PythonTarget, WebUrl
+from liberator.config.table import TableSettings
 from liberator.config.values import refusal
 
 
@@ -64,7 +65,7 @@ class OpenFaasSettings(Section):
     """Password for basic authentication: ${FAAS_PASSWORD}, or ${file:/var/secrets/basic-auth-password}."""
 
 
-KINDS = ("python", "http", "openfaas", "aws_lambda", "command")
+KINDS = ("python", "http", "openfaas", "aws_lambda", "command", "table")
 
 
 class FunctionSettings(Section):
@@ -87,6 +88,8 @@ class FunctionSettings(Section):
     env: Environment = Field(default={}, repr=False)
     """Variables that a worker process or a program gets, as {API_TOKEN: "${API_TOKEN}"}. Beside what programs need to run at
     all, as PATH, it gets no others."""
+    table: TableSettings | None = Field(default=None, json_schema_extra=without_default)
+    """A table of a database, kept as the stream's rows are; each event takes effect exactly once."""
 
     @property
     def kind(self) -> str:

@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from liberator.config.sink import SinkConfig
 
-Delivery = Literal["at_least_once", "at_most_once", "handed_over", "by_the_sender", "by_the_clock"]
-"""at_least_once: no event is lost, some come again. at_most_once: none comes again after a crash, some may be lost.
-handed_over: as at_most_once, and nobody hears whether the function did it. by_the_sender: of a webhook, who has the event
-until it is answered. by_the_clock: of a schedule without a stream, where there is no event to lose."""
+Delivery = Literal[
+    "exactly_once", "at_least_once", "at_most_once", "handed_over", "by_the_sender", "by_the_clock"
+]
+"""exactly_once: each event takes effect once, durable with its offset. at_least_once: no event is lost, some come again.
+at_most_once: none comes again after a crash, some may be lost. handed_over: as at_most_once, and nobody hears whether the
+function did it. by_the_sender: of a webhook, who has the event until it is answered. by_the_clock: of a schedule without a
+stream, where there is no event to lose."""
 
 _ORDER = {
     "key": "events of one key are done one after the other, in their order; those of different keys beside each other",
@@ -42,6 +45,8 @@ def guarantee(config: SinkConfig) -> Guarantee:
     if not config.keeps_events:
         delivery: Delivery = "by_the_clock" if config.webhook is None else "by_the_sender"
         return Guarantee(delivery, None, tuple(_without_stream(config)))
+    if config.function.table is not None:
+        return Guarantee("exactly_once", "partition", tuple(_in_a_table(config)))
     if config.policy.commit == "after":
         delivery = "at_least_once"
     else:
@@ -84,15 +89,24 @@ def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
         yield "the function runs in the connector's own process: a call that hangs is not ended by policy.timeout"
 
 
+def _in_a_table(config: SinkConfig) -> Iterator[str]:
+    yield "each event takes effect once: rows and offsets change in one transaction, and what comes again is left out"
+    yield _ORDER["partition"]
+    yield f"a row that the database refuses {_refused(config)}; while the database is away, everything waits"
+
+
 def _given_up(config: SinkConfig) -> str:
-    policy = config.policy
-    place = {
+    attempts = config.policy.retry.attempts
+    times = f"{attempts} attempts" if attempts > 1 else "one attempt"
+    return f"an event that still fails after {times} {_refused(config)}"
+
+
+def _refused(config: SinkConfig) -> str:
+    return {
         "dead_letter": f"is kept in {config.dead_letter_topic}",
         "stop": "ends the connector, which starts again with it",
         "skip": "is left out: it is lost, but for the log",
-    }[policy.on_failure]
-    times = f"{policy.retry.attempts} attempts" if policy.retry.attempts > 1 else "one attempt"
-    return f"an event that still fails after {times} {place}"
+    }[config.policy.on_failure]
 
 
 def _days(config: SinkConfig) -> str:

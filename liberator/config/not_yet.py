@@ -23,14 +23,13 @@ class NotYet(NamedTuple):
     whole: bool = False
 
 
-_FUNCTIONS = "call it with python, http, openfaas, aws_lambda or command"
+_FUNCTIONS = "call it with python, http, openfaas, aws_lambda, command or table"
 NOT_YET_IN_SINKS = (
     NotYet(
         ("trigger", "respond"),
         "accepted",
         "write respond: result, or take events with a sidecar: liberate sidecar",
     ),
-    NotYet(("function", "table"), None, _FUNCTIONS),
     NotYet(("function", "steps"), None, _FUNCTIONS),
     NotYet(("state",), None, "let the function keep its state itself"),
 )

@@ -28,6 +28,7 @@ from liberator.config.sink_policy import CircuitBreakerSettings, PolicySettings,
 from liberator.config.sink_triggers import check_with_stream, check_without_stream, one_of_a_kind
 from liberator.config.sink_values import BrokerUrl, StartAt, Topic, TopicPattern, Topics
 from liberator.config.stage import topic_prefix
+from liberator.config.table import check_table
 from liberator.config.trigger import TriggerSettings, as_list, one_or_several
 from liberator.config.urls import Url
 from liberator.config.values import (
@@ -51,14 +52,14 @@ class StreamSettings(Section):
     topics: Topics = Field(default=(), validate_default=False, json_schema_extra=without_default)
     """Topics to read. One that does not exist yet is read once it does."""
     pattern: TopicPattern | None = Field(default=None, json_schema_extra=without_default)
-    """Instead of topics: a regular expression that a topic's whole name fits. The connector's own outputs and dead letters
-    are never meant."""
+    """Instead of topics: a regular expression that a topic's whole name fits. The connector's own outputs and dead
+    letters are never meant."""
     start: StartAt = "earliest"
-    """Where the group begins in a partition that it has committed nothing of: `earliest`, `latest` (what comes from now on),
-    or a time with its zone, as 2026-11-22T08:00:00Z."""
+    """Where the group begins in a partition that it has committed nothing of: `earliest`, `latest` (what comes from
+    now on), or a time with its zone, as 2026-11-22T08:00:00Z."""
     values: Literal["json", "any"] = "json"
-    """What an event's value may be. `json`: JSON or null, anything else is a dead letter that the function never sees;
-    `any`: bytes of any kind."""
+    """What an event's value may be. `json`: JSON or null, anything else is a dead letter that the function never
+    sees; `any`: bytes of any kind."""
     options: dict[str, Setting] = Field(default={}, repr=False)
     """Settings of the Kafka client, by librdkafka's names."""
 
@@ -83,16 +84,16 @@ class OutputSettings(Section):
     options: Annotated[dict[str, Setting], AfterValidator(with_compression)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
-    """Settings of the Kafka client that publishes. What of stream.options is about the connection is taken from there while
-    both are one broker."""
+    """Settings of the Kafka client that publishes. What of stream.options is about the connection is taken from there
+    while both are one broker."""
 
 
 class ContractSettings(Section):
-    """The contracts of what the function returns."""
+    """The contracts of what the function returns, and of what a table is made for."""
 
     dir: FolderPath = Path("schemas")
-    """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. What breaks one is not published: the
-    invocation has failed."""
+    """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. What the function returns and breaks
+    one is not published: the invocation has failed."""
 
 
 class SinkLimits(Section):
@@ -145,6 +146,8 @@ class SinkConfig(ConnectorConfig):
     @model_validator(mode="after")
     def _keeps_its_promises(self, info: ValidationInfo) -> SinkConfig:
         self._folder = Path((info.context or {}).get(FOLDER) or Path.cwd())
+        if self.function.table is not None:
+            check_table(self)
         if self.stream is None:
             check_without_stream(self)
             return self

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from liberator.config.flow import circles
 from liberator.config.models import SourceConfig
+from liberator.config.patterns import TablePattern
 from liberator.config.sink import SinkConfig
 from liberator.config.urls import split_url
 from liberator.errors import ConfigError
@@ -96,6 +97,48 @@ def contradictions(configs: Sequence[_Any], *, one_machine: bool) -> Iterator[Co
                     where=config.where(*path),
                     fix=fix,
                 )
+    yield from _flows_back(configs)
+
+
+def _flows_back(configs: Sequence[_Any]) -> Iterator[ConfigError]:
+    """A fault for every table of a sink that a source of the same files captures: what it writes would come for ever."""
+    sources = [config for config in configs if isinstance(config, SourceConfig)]
+    for sink in configs:
+        table = sink.function.table if isinstance(sink, SinkConfig) else None
+        if table is None:
+            continue
+        for source in sources:
+            if _database(source.source.url) == _database(table.url) and _captures(source, table.table):
+                yield ConfigError(
+                    f"the table {table.table} is captured by {source.name}, so what is written there would flow back",
+                    code="config.cycle",
+                    where=sink.where("function", "table", "table"),
+                    fix=f"write to another table, or leave it out of {source.where('source', 'exclude')}",
+                )
+
+
+def _database(url: str) -> Hashable:
+    """Which database a URL means, as far as it tells."""
+    parts = split_url(url)
+    kind = parts.scheme.partition("+")[0]
+    family = {"postgres": "postgresql", "mariadb": "mysql"}.get(kind, kind)
+    port = {"postgresql": 5432, "mysql": 3306}.get(family)
+    hosts = frozenset((_LOCAL.get(host, host), given or port) for host, given in parts.hosts)
+    return family, hosts, parts.path, tuple(parts.parameters()) if not parts.hosts[0][0] else ()
+
+
+_LOCAL = {"": "localhost", "127.0.0.1": "localhost", "[::1]": "localhost"}
+
+
+def _captures(config: SourceConfig, table: TablePattern) -> bool:
+    """Does a source read this table? Without a schema both mean the default one."""
+    source = config.source
+    schema = table.schema or "public"
+    if source.mode == "outbox":
+        return source.outbox.capture != "message" and source.outbox.table.matches(schema, table.table)
+    if any(pattern.matches(schema, table.table) for pattern in source.exclude):
+        return False
+    return not source.tables or any(pattern.matches(schema, table.table) for pattern in source.tables)
 
 
 def fed_by_itself(configs: Sequence[_Any]) -> Iterator[ConfigError]:

@@ -325,11 +325,17 @@ def _database_url(value: Any, info: ValidationInfo) -> Url:
     fix = "write postgresql://USER@HOST:PORT/DATABASE, with :PASSWORD after USER if it needs one"
     value = _text(value)
     scheme = value.partition("://")[0] if "://" in value else ""
-    queried = info.data.get("mode") in ("query", "outbox")
-    if not scheme or (not queried and scheme not in POSTGRES_SCHEMES):
-        what = f"mode log reads PostgreSQL, not {scheme}://" if scheme else "this is no URL of a database"
-        raise refusal("config.url", what, fix)
-    if queried and scheme.partition("+")[0] == "sqlite":
+    if scheme and info.data.get("mode") not in ("query", "outbox") and scheme not in POSTGRES_SCHEMES:
+        raise refusal("config.url", f"mode log reads PostgreSQL, not {scheme}://", fix)
+    return _any_database_url(value, info)
+
+
+def _any_database_url(value: Any, info: ValidationInfo) -> Url:
+    """Of any database that SQLAlchemy knows."""
+    fix = "write postgresql://USER@HOST:PORT/DATABASE, with :PASSWORD after USER if it needs one"
+    if "://" not in _text(value) or value.startswith("://"):
+        raise refusal("config.url", "this is no URL of a database", fix)
+    if value.partition("://")[0].partition("+")[0] == "sqlite":
         return Url(_sqlite_url(value, info))
     _split(value)
     return Url(value)
@@ -410,6 +416,9 @@ def _registry_url(value: Any) -> Url:
 
 
 DatabaseUrl = Annotated[Url, PlainValidator(_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
+AnyDatabaseUrl = Annotated[
+    Url, PlainValidator(_any_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)
+]
 PublishUrl = Annotated[Url, PlainValidator(_publish_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 CheckpointUrl = Annotated[str, AfterValidator(_checkpoint_url)]
 RegistryUrl = Annotated[Url, PlainValidator(_registry_url), PlainSerializer(str), WithJsonSchema(_TEXT)]

@@ -62,7 +62,8 @@ class DispatchSettings:
     are committed before the function is called: at most once. memory: bytes of events that wait. drain: seconds for the
     way out. commit_interval: seconds between two commits. until_idle: end when nothing came for so many seconds, None:
     never. once: end when everything is done that was there at the start. max_events: end when so many events are done.
-    lag_interval: seconds between two looks how far behind the group is."""
+    lag_interval: seconds between two looks how far behind the group is. in_turn: nothing begins while what came of earlier
+    events is not durable: who keeps offsets himself needs it."""
 
     order: Order = "key"
     retry: Retry = Retry()  # noqa: RUF009  # frozen
@@ -79,6 +80,7 @@ class DispatchSettings:
     once: bool = False
     max_events: int | None = None
     lag_interval: float = 10.0
+    in_turn: bool = False
 
 
 class Dispatch:
@@ -88,7 +90,8 @@ class Dispatch:
     of an event that is not tried any more, for a topic. publisher: takes both. sift: which of the events that were read the
     function is to see.
     remember: called with events that the function has done, before they count as done.
-    held: is the function left alone at the moment? Then nothing is read for it.
+    held: is the function left alone at the moment? Then nothing is read for it. place: called with partitions that are new,
+    before anything is read of them.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Dispatch:
         sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         remember: Callable[[Sequence[Event]], None] = lambda events: None,
         held: Callable[[], bool] = lambda: False,
+        place: Callable[[Collection[TopicPartition]], None] = lambda partitions: None,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -122,6 +126,7 @@ class Dispatch:
         self._sift = sift
         self._remember = remember
         self._held = held
+        self._place = place
         self._tick, self._now, self._chance = tick, now, chance
         self._offsets = Offsets()
         self._backlog = Backlog(settings.order)
@@ -276,7 +281,7 @@ class Dispatch:
 
     def _begin(self, *, urgent: bool = False) -> None:
         """Begin what may begin: what is to be tried again first. urgent: however little it is."""
-        while self._function.free() > 0 and self._failure is None:
+        while self._function.free() > 0 and self._failure is None and not self._has_to_wait():
             attempt = self._next(urgent)
             if attempt is None:
                 return
@@ -284,6 +289,9 @@ class Dispatch:
             if not events:
                 self._settle(attempt, Outcome())
                 continue
+            if self._has_to_wait():
+                self._later.insert(0, (self._tick(), attempt))
+                return
             if self._settings.commit_before and attempt.number == 1:
                 self._done(events)
                 self._commit(now=True)
@@ -291,6 +299,9 @@ class Dispatch:
             self._running[self._number] = attempt, self._tick()
             self._watch.begun(len(events), attempt.number)
             self._function.begin(self._number, events, attempt.number)
+
+    def _has_to_wait(self) -> bool:
+        return self._settings.in_turn and bool(self._publishing)
 
     def _next(self, urgent: bool) -> Attempt | None:
         now = self._tick()
@@ -431,6 +442,7 @@ class Dispatch:
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """These are read from now on."""
+        self._place(partitions)
         self._joined = True
         self._assigned.update(partitions)
         if self._paused or self._draining:

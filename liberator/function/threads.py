@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from liberator.change import Event
-from liberator.errors import FunctionError
+from liberator.errors import FunctionError, LiberatorError
 from liberator.function.context import Context
 from liberator.protocols import Outcome
 
@@ -24,7 +24,7 @@ class Callee(Protocol):
     name: str
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
-        """Do it."""
+        """Do it. A `LiberatorError` that it raises is not about its events: it ends the session."""
 
     def close(self) -> None:
         """Give resources back."""
@@ -51,7 +51,7 @@ class ThreadInvocations:
         self._running = 0
         self._threads: list[threading.Thread] = []
         self._calls: queue.SimpleQueue[tuple[int, Sequence[Event], int] | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[int, Outcome | LiberatorError]] = queue.SimpleQueue()
 
     def free(self) -> int:
         """How many invocations could begin now."""
@@ -68,14 +68,19 @@ class ThreadInvocations:
 
     def finished(self, timeout: float) -> Sequence[tuple[int, Outcome]]:
         """Those that have ended since the last call."""
-        ended = []
+        found = []
         try:
-            ended.append(self._ended.get(timeout > 0, timeout or None))
+            found.append(self._ended.get(timeout > 0, timeout or None))
             while True:
-                ended.append(self._ended.get(False))
+                found.append(self._ended.get(False))
         except queue.Empty:
             pass
-        self._running -= len(ended)
+        self._running -= len(found)
+        ended = []
+        for number, outcome in found:
+            if isinstance(outcome, LiberatorError):
+                raise outcome
+            ended.append((number, outcome))
         return ended
 
     def close(self, timeout: float) -> None:
@@ -93,8 +98,11 @@ class ThreadInvocations:
 
     def _call(self, number: int, events: Sequence[Event], attempt: int) -> None:
         deadline = None if self._timeout is None else self._tick() + self._timeout
+        outcome: Outcome | LiberatorError
         try:
             outcome = self._function.call(events, Context(self._function.name, attempt, deadline))
+        except LiberatorError as error:
+            outcome = error
         except Exception as error:  # a defect in liberator: the loop must hear of it, not wait for ever
             failure = FunctionError(f"calling failed: {error!r}", code="function.failed", retryable=True)
             outcome = Outcome(dict.fromkeys(range(len(events)), failure))

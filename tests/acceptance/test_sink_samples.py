@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,22 @@ def test_the_file_sample_loads_what_is_in_files(
     assert published == [{"file": "a.json", "content": {"n": 1}}]
     dead = [json.loads(record.value or b"")["key"] for record in sink.broker.read("intake.dead-letters")]
     assert dead == ["torn.json"]
+
+
+def test_the_table_sample_makes_a_table_and_fills_it(
+    sample: Callable[[str], Sink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copies.db"
+    monkeypatch.setenv("COPY_DSN", f"sqlite:///{copy}")
+    sink = sample("sink-table.yaml")
+    contract = tmp_path / "schemas" / ORDERS / "1.json"
+    contract.parent.mkdir(parents=True)
+    properties = {"id": {"type": "integer"}, "status": {"type": ["string", "null"]}}
+    contract.write_text(json.dumps({"type": "object", "properties": properties, "x-key": ["id"]}))
+    sink.run()
+    with closing(sqlite3.connect(copy)) as connection:
+        rows = connection.execute("SELECT id, status FROM orders_copy ORDER BY id").fetchall()
+    assert rows == [(0, "new"), (1, "paid"), (2, "new"), (3, "paid")]
 
 
 @pytest.fixture(params=["local", "kafka"])

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from datetime import datetime, timezone
 
 import pytest
@@ -233,6 +234,28 @@ class ConsumerConformance:
         consumer.seek(partition, "latest")
         stream.append(stream.topic, 0, numbered([10]))
         assert numbers(read(consumer, 1, quiet=QUIET)) == [10]
+        consumer.close()
+
+    def test_may_be_placed_elsewhere_by_who_is_told_of_a_partition(self, stream: Stream) -> None:
+        """Before anything is read of it, and whatever the group has committed."""
+        stream.create(stream.topic)
+        stream.append(stream.topic, 0, numbered(range(9)))
+        first = self.join(stream)
+        read(first, 9)
+        first.commit({TopicPartition(stream.topic, 0): 9})
+        first.close()
+        watcher = Watcher()
+        consumer = stream.open(stream.topic)
+
+        def place(partitions: Collection[TopicPartition]) -> None:
+            for one in partitions:
+                consumer.seek(one, 4)
+                consumer.commit({one: 4})
+
+        watcher.at_assigned = place
+        consumer.subscribe([stream.topic], watcher)
+        assert numbers(read(consumer, 5, quiet=QUIET)) == [4, 5, 6, 7, 8]
+        assert sum(consumer.lag().values()) >= 5
         consumer.close()
 
     def test_refuses_to_seek_in_what_it_does_not_read(self, stream: Stream) -> None:

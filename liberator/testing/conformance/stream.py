@@ -64,14 +64,16 @@ class DurableStream(Stream):
 
 @dataclass
 class Watcher:
-    """Keeps a record of what a consumer is told. at_revoked: called with every revocation."""
+    """Keeps a record of what a consumer is told. at_assigned, at_revoked: called with every assignment, every revocation."""
 
     told: list[tuple[str, frozenset[TopicPartition]]] = field(default_factory=list)
+    at_assigned: Callable[[Collection[TopicPartition]], None] = lambda partitions: None
     at_revoked: Callable[[Collection[TopicPartition]], None] = lambda partitions: None
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """See `Rebalance.assigned`."""
         self.told.append(("assigned", frozenset(partitions)))
+        self.at_assigned(partitions)
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """See `Rebalance.revoked`."""

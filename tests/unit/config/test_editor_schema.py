@@ -55,6 +55,7 @@ def test_there_are_sample_connectors() -> None:
         "sink-file.yaml",
         "sink-http.yaml",
         "sink-python.yaml",
+        "sink-table.yaml",
     ]
 
 

@@ -62,6 +62,9 @@ def text(
     return f"connector: sink\nname: notify\nstream: {stream}\nfunction: {function}\n{more}"
 
 
+TABLE = "{table: {url: 'postgresql://db/copies', table: orders}}"
+
+
 def test_a_stream_and_a_function_are_enough(sink: Callable[..., SinkConfig], tmp_path: Path) -> None:
     config = sink()
     (trigger,) = config.trigger
@@ -76,6 +79,26 @@ def test_a_stream_and_a_function_are_enough(sink: Callable[..., SinkConfig], tmp
 @pytest.mark.parametrize("trigger", ["{batch_size: 7}", "[{on: stream, batch_size: 7}]"])
 def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger: str) -> None:
     assert [one.batch_size for one in sink(f"trigger: {trigger}").trigger] == [7]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("policy: {commit: before}", "config.commit"),
+        ("policy: {order: none}", "config.function"),
+        ("policy: {retry: {attempts: 2}}", "config.function"),
+        ("policy: {idempotency: {store: 'sqlite:x'}}", "config.function"),
+        ("scale: {workers: {max: 2}}", "config.function"),
+        ("output: {topic: x}", "config.output"),
+        ("trigger: {on: file, path: 'in/*'}", "config.function"),
+    ],
+)
+def test_what_has_no_meaning_beside_a_table_is_refused(
+    wrong: Callable[..., list[ConfigError]], more: str, code: str
+) -> None:
+    (fault,) = wrong(more, function=TABLE)
+    assert fault.code == code
+    assert fault.fix
 
 
 @pytest.mark.parametrize(
@@ -99,6 +122,9 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
         ({"function": "{command: [x], in_process: true}"}, "", "config.function", "function"),
         ({"function": "{command: []}"}, "", "config.function", "function.command"),
         ({"function": "{http: {url: 'ftp://h'}}"}, "", "config.url", "function.http.url"),
+        ({"function": "{table: {url: orders, table: t}}"}, "", "config.url", "function.table.url"),
+        ({"function": "{table: {url: 'sqlite://', table: t}}"}, "", "config.url", "function.table.url"),
+        ({"function": "{table: {url: 'sqlite:///x', table: 't*'}}"}, "", "config.function", "function.table"),
         ({"function": "{http: {url: 'https://u:p@h'}}"}, "", "config.url", "function.http.url"),
         (
             {"function": "{openfaas: {gateway: 'g:8080', function: f}}"},
@@ -323,7 +349,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
     ("parts", "more", "what"),
     [
         ({"stream": "null"}, "trigger: {on: webhook, respond: accepted}", "trigger.respond: accepted"),
-        ({"function": "{table: {url: 'postgresql://db', table: t}}"}, "", "function.table"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
         ({}, "state: {url: 'postgresql://db'}", "state"),
     ],

@@ -104,3 +104,57 @@ def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "config.same_name",
         "config.same_slot",
     ]
+
+
+def copy(folder: Path, url: str, table: str) -> Path:
+    path = folder / "copy.yaml"
+    path.write_text(
+        "connector: sink\nname: copy\nstream: {url: 'kafka://b', topics: [t]}\n"
+        f"function: {{table: {{url: '{url}', table: {table}}}}}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("url", "table", "more"),
+    [
+        ("postgresql://db/shop", "orders", ""),
+        ("postgres://me:pw@db:5432/shop?sslmode=require", "public.orders", ""),
+        ("postgresql://db/shop", "sales.orders", "source: {url: postgresql://db/shop, tables: ['sales.*']}"),
+        ("sqlite:///shop.db", "orders", "source: {mode: query, url: 'sqlite:///shop.db', tables: [orders]}"),
+        ("mysql+pymysql://db/shop", "orders", "source: {mode: query, url: 'mariadb+pymysql://db:3306/shop'}"),
+        (
+            "postgresql://db/shop",
+            "outbox",
+            "source: {mode: outbox, url: postgresql://db/shop, outbox: {table: outbox, capture: poll}}",
+        ),
+    ],
+    ids=["same", "another user", "glob", "sqlite", "mariadb", "outbox"],
+)
+def test_a_table_that_is_captured_is_not_written_to(tmp_path: Path, url: str, table: str, more: str) -> None:
+    source = connector(tmp_path, "a.yaml", "a")
+    if more:
+        source.write_text(f"name: a\n{more}\npublish: {{url: 'kafka://b:9092'}}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load_together([source, copy(tmp_path, url, table)], {})
+    assert caught.value.code == "config.cycle"
+    assert "flow back" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("url", "table"),
+    [
+        ("postgresql://db/other", "orders"),
+        ("postgresql://elsewhere/shop", "orders"),
+        ("postgresql://db/shop", "copies.orders"),
+        ("postgresql://db/shop", "orders_copy"),
+        ("sqlite:///shop.db", "orders"),
+    ],
+)
+def test_another_table_or_database_may_be_written_to(tmp_path: Path, url: str, table: str) -> None:
+    source = connector(tmp_path, "a.yaml", "a")
+    source.write_text(
+        "name: a\nsource: {url: postgresql://db/shop, tables: ['public.*'], exclude: ['*_copy']}\n"
+        "publish: {url: 'kafka://b:9092'}\n"
+    )
+    assert len(load_together([source, copy(tmp_path, url, table)], {})) == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
@@ -469,3 +469,54 @@ def test_the_watch_is_told_what_happens() -> None:
     assert it.watch.dead == ["orders"]
     assert it.watch.behind
     assert it.watch.commits
+
+
+def test_in_turn_nothing_begins_while_a_dead_letter_is_not_durable() -> None:
+    """Who keeps offsets himself says of an event that all before it are done."""
+    refused = FunctionError("no", retryable=False)
+    it = Bench(
+        stream(4),
+        failing(1, error=refused),
+        trigger=full_or(0.0, 2),
+        workers=1,
+        order="partition",
+        in_turn=True,
+    )
+    it.publisher.stall()
+    it.dispatch._consumer.subscribe(["orders"], it.dispatch)
+    for _ in range(5):
+        it.dispatch._turn()
+    assert it.given() == [([0, 1], 1)]
+    it.publisher.go_on()
+    for _ in range(5):
+        it.dispatch._turn()
+    assert it.given() == [([0, 1], 1), ([2, 3], 1)]
+
+
+def test_in_turn_what_is_too_old_is_durably_given_up_before_the_others_are_done() -> None:
+    events = stream(1)
+    it = Bench(events, trigger=full_or(0.0, 2), workers=1, order="partition", in_turn=True, max_age=60.0)
+    it.now = events.events[ONE][0][0] / 1000 + 90
+    events.append("orders", b"0", b"{}")
+    at, key, value, headers = events.events[ONE][1]
+    events.events[ONE][1] = (at + 60_000, key, value, headers)
+    it.publisher.stall()
+    it.dispatch._consumer.subscribe(["orders"], it.dispatch)
+    for _ in range(5):
+        it.dispatch._turn()
+    assert it.given() == []
+    it.publisher.go_on()
+    for _ in range(5):
+        it.dispatch._turn()
+    assert it.given() == [([1], 1)]
+
+
+def test_partitions_are_placed_before_anything_is_read_of_them() -> None:
+    it = Bench(stream(5))
+
+    def place(partitions: Collection[TopicPartition]) -> None:
+        for one in partitions:
+            it.consumer.seek(one, 3)
+
+    it.dispatch._place = place
+    assert [offset for offsets, _ in it.run().given() for offset in offsets] == [3, 4]

@@ -6,7 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from liberator.change import Event
+from liberator.errors import FunctionError
 from liberator.function.context import Context
 from liberator.function.threads import ThreadInvocations
 from liberator.protocols import Outcome
@@ -61,4 +64,25 @@ def test_a_defect_fails_the_events_instead_of_hanging_the_loop() -> None:
     it.begin(1, EVENTS, 2)
     [(_, outcome)] = it.finished(10)
     assert outcome.failures[0].retryable
+    it.close(1)
+
+
+class Lost:
+    """Fails in a way that is not about its events."""
+
+    name = "lost"
+
+    def call(self, events: Sequence[Event], context: Context) -> Outcome:
+        raise FunctionError("the database is away", code="function.table_unreachable", retryable=True)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_what_is_not_about_the_events_ends_the_session() -> None:
+    it = ThreadInvocations(Lost())
+    it.begin(1, EVENTS, 1)
+    with pytest.raises(FunctionError) as caught:
+        it.finished(10)
+    assert caught.value.code == "function.table_unreachable"
     it.close(1)
