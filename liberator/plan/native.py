@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from liberator.change import EncodedBatch
@@ -77,20 +77,18 @@ class NativeExecutor(PythonExecutor):
         if self._metadata is not None or not isinstance(frames, list):
             super()._stream(frames, out)
             return
-        done, reach, pause = 0, _MOST, 1
-        while done < len(frames):
-            end = self._run(frames, done, done + reach, out)
-            came, done = end - done, end
-            # What a run looked at in vain is bounded by what it brought.
-            reach = min(max(2 * came, _LEAST), _MOST)
-            if came == 0 and done < len(frames) and self._is_new(frames[done]):
-                self._plan(_U32(frames[done], 26)[0], out)
-            elif came == 0:
-                super()._stream(frames[done : done + pause], out)
-                done += pause
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                pause = 1
+
+        def run(start: int, end: int) -> int:
+            done = self._run(frames, start, end, out)
+            if done == start and self._is_new(frames[start]):
+                self._plan(_U32(frames[start], 26)[0], out)
+                done = self._run(frames, start, end, out)
+            return done
+
+        def plainly(start: int, end: int) -> None:
+            super(NativeExecutor, self)._stream(frames[start:end], out)
+
+        in_turns(0, len(frames), run, plainly)
 
     def _is_new(self, frame: bytes) -> bool:
         """Is it a change of a table that has no plan yet?"""
@@ -139,17 +137,12 @@ class NativeExecutor(PythonExecutor):
         self._between(copy, lines, start, end, out)
 
     def _between(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> None:
-        done, reach, pause = start, _MOST, 1
-        while done < end:
-            upto = self._run_of_lines(copy, lines, done, min(done + reach, end), out)
-            came, done = upto - done, upto
-            reach = min(max(2 * came, _LEAST), _MOST)
-            if came == 0:
-                upto = min(done + pause, end)
-                super()._lines(copy, done, upto, out)
-                done, pause = upto, min(2 * pause, _LONGEST_PAUSE)
-            else:
-                pause = 1
+        in_turns(
+            start,
+            end,
+            lambda start, end: self._run_of_lines(copy, lines, start, end, out),
+            lambda start, end: super(NativeExecutor, self)._lines(copy, start, end, out),
+        )
 
     def _run_of_lines(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> int:
         """The events of lines from `start`, never beyond `end`; the index of the first line that is still to be done."""
@@ -173,6 +166,23 @@ class NativeExecutor(PythonExecutor):
         if plan is not None and plan.native is None:
             plan.native = native_plan(plan) or False
         return plan
+
+
+def in_turns(done: int, end: int, run: Callable[[int, int], int], python: Callable[[int, int], None]) -> None:
+    """Have frames done in order, from `done` to `end`: by `run`, which is given (start, end) and returns how far it came,
+    and at what stops it by `python`, which does all from start to end."""
+    reach, pause = _MOST, 1
+    while done < end:
+        upto = run(done, min(done + reach, end))
+        came, done = upto - done, upto
+        # What a run looked at in vain is bounded by what it brought.
+        reach = min(max(2 * came, _LEAST), _MOST)
+        if came:
+            pause = 1
+            continue
+        upto = min(done + pause, end)
+        python(done, upto)
+        done, pause = upto, min(2 * pause, _LONGEST_PAUSE)
 
 
 def native_plan(plan: TablePlan) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liberator.change import Batch
@@ -135,6 +135,7 @@ def streams(draw: st.DrawFn, identity: str) -> list[bytes]:
 
 @needs_native
 @pytest.mark.parametrize("envelope", ENVELOPES)
+@settings(max_examples=settings().max_examples // 3)  # of each envelope
 @given(st.data())
 def test_any_stream_becomes_the_same_events_and_errors(envelope: str, data: st.DataObject) -> None:
     identity: Identity = data.draw(st.sampled_from(["default", "full"]))

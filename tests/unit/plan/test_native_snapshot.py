@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liberator.plan.python import PythonExecutor
@@ -44,6 +44,7 @@ def lines(draw: st.DrawFn, *, in_front: int) -> bytes:
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES)
+@settings(max_examples=settings().max_examples // 3)  # of each envelope
 @given(st.data())
 def test_any_lines_become_the_same_events_and_errors(envelope: str, data: st.DataObject) -> None:
     is_keyed = data.draw(st.booleans())
