@@ -22,7 +22,7 @@ from typing import Literal
 from liberator.change import EncodedBatch, Event, TopicPartition, events_of
 from liberator.dispatch.backlog import Backlog, Order
 from liberator.dispatch.offsets import Offsets, offsets_of
-from liberator.dispatch.settle import Attempt, GivenUp, Retry, settle
+from liberator.dispatch.settle import ENDING, Attempt, GivenUp, Retry, settle
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
@@ -42,9 +42,6 @@ _AT_WORK = 0.05
 
 _POLL_WITHIN = 0.1
 """Seconds after which the consumer is polled at the latest, so that it keeps its partitions."""
-
-_ENDING = frozenset({"function.gone", "function.circuit_open"})
-"""The function wants no more events at all, or fails always and is not waited for: none of them is given up for that."""
 
 _LOOK_WHETHER_DONE = 0.2
 """Seconds between two looks whether everything is done that was there (`once`)."""
@@ -367,7 +364,7 @@ class Dispatch:
     def _give_up(self, entry: GivenUp) -> None:
         settings, event = self._settings, entry.event
         what = f"{event.id} ({event.topic}/{event.partition} at {event.offset}): {entry.error}"
-        if entry.error.code in _ENDING:
+        if entry.error.code in ENDING:
             self._end_with(entry)
             return
         self._watch.given_up(event.topic)

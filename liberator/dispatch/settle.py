@@ -6,6 +6,7 @@ table of a function's failures; what a failure of the broker means is in `libera
     failed                      attempts left     what becomes of it
     not at all                                    done
     for good (not retryable)                      given up
+    for good, all as one                          halved (`bisect`), unless the function wants no events at all
     too old (`max_age`)                           given up, untried
     may pass, does not count                      tried again when the function says so, as the same attempt
     may pass                    yes               tried again after a growing delay, or when the function says so
@@ -20,6 +21,9 @@ from dataclasses import dataclass, field
 
 from liberator.change import Event
 from liberator.errors import FunctionError
+
+ENDING = frozenset({"function.gone", "function.circuit_open"})
+"""The function wants no more events at all, or fails always and is not waited for: none of them is given up for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +90,19 @@ def settle(
     """What becomes of an attempt. failures: by index of the event; the very same error for all: nobody knows whose it is."""
     settlement = Settlement()
     may_pass: list[int] = []
+    halves = bisect and _nobody_knows_whose(attempt, failures)
     for index, event in enumerate(attempt.events):
         error = failures.get(index)
         if error is None:
             settlement.done.append(event)
-        elif not error.retryable:
-            settlement.given_up.append(GivenUp(event, error, attempt.number))
-        else:
+        elif error.retryable or halves:
             may_pass.append(index)
+        else:
+            settlement.given_up.append(GivenUp(event, error, attempt.number))
     next_ones: list[Attempt] = []
     counts = all(failures[index].counts for index in may_pass)
-    if may_pass and (attempt.number < retry.attempts or not counts):
+    again = may_pass and failures[may_pass[0]].retryable
+    if again and (attempt.number < retry.attempts or not counts):
         events = [attempt.events[index] for index in may_pass]
         next_ones.append(Attempt(events, attempt.number + counts))
         told = max(failures[index].retry_after for index in may_pass)
@@ -114,3 +120,10 @@ def settle(
         first, *others = next_ones
         settlement.again = Attempt(first.events, first.number, [*first.rest, *others])
     return settlement
+
+
+def _nobody_knows_whose(attempt: Attempt, failures: Mapping[int, FunctionError]) -> bool:
+    """Is one error told for all events of several?"""
+    errors = list(failures.values())
+    one = len({id(error) for error in errors}) == 1 and len(errors) == len(attempt.events) > 1
+    return one and errors[0].code not in ENDING

@@ -92,6 +92,23 @@ def test_halving_finds_the_poison_event_and_keeps_the_order() -> None:
     assert calls <= 9
 
 
+def test_a_batch_that_fails_for_good_as_one_is_halved_at_once_so_that_its_neighbours_are_done() -> None:
+    never = PermanentError("one of these has no customer")
+    it = settled(Attempt(events(4)), dict.fromkeys(range(4), never))
+    assert it.again is not None
+    assert (it.given_up, it.delay, it.again.number, offsets(it.again.all_events())) == (
+        [],
+        0.0,
+        1,
+        [0, 1, 2, 3],
+    )
+    assert len(it.again.events) == 2
+    unsplit = settled(Attempt(events(4)), dict.fromkeys(range(4), never), bisect=False)
+    assert len(unsplit.given_up) == 4
+    gone = FunctionError("410", code="function.gone")
+    assert len(settled(Attempt(events(4)), dict.fromkeys(range(4), gone)).given_up) == 4
+
+
 def test_without_bisect_all_of_a_failing_batch_is_given_up() -> None:
     it = settled(Attempt(events(3), 3), dict.fromkeys(range(3), PASSING), bisect=False)
     assert [entry.event.offset for entry in it.given_up] == [0, 1, 2]
