@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from liberator.build.deadletter_rules import judge_of
 from liberator.build.topics import kafka_topics, local_topics
+from liberator.change import Event, TopicPartition
 from liberator.deadletter.box import Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
@@ -61,6 +62,20 @@ def dlq_list(
                 "state": ledger.state(letter.id) or "pending",
                 "key": _key(letter),
             }
+
+
+def dlq_events(config: SinkConfig, filters: Filters) -> Iterator[Event]:
+    """The events that wait in the dead letters of a sink, where they were, byte for byte. Raises `DeadLetterError`."""
+    with _open(config) as (box, topic):
+        ledger = Ledger(box, topic, complete=False)
+        ledger.look()
+        missing = set(filters.ids)
+        for letter in ledger.letters(_wanted(config, filters, done=bool(filters.ids))):
+            missing.discard(letter.id)
+            place, offset = letter.origin or (TopicPartition(letter.topic, 0), letter.id.offset)
+            yield Event(*place, offset, letter.timestamp, letter.key, letter.value, letter.headers)
+        if missing:
+            raise _unknown(min(missing), topic)
 
 
 def dlq_show(config: SourceConfig | SinkConfig, id: LetterId, *, value: bool = False) -> dict[str, Any]:
@@ -210,17 +225,22 @@ def _refuse_another_broker(config: SourceConfig | SinkConfig) -> None:
 def _open(config: SourceConfig | SinkConfig) -> Iterator[tuple[Box, str]]:
     """The broker that a connector's dead letters are in, and their topic."""
     home = _home(config)
-    box: Box
-    if home.folder is None:
+    with closing(make_box(home.url, home.folder, home.options, home.made)) as box:
+        yield box, home.topic
+
+
+def make_box(
+    url: str, folder: Path | None, options: Mapping[str, str], made: TopicSettings | None = None
+) -> Box:
+    """A broker, to be read without a group. folder: of a local log; None: it is Kafka. made: how missing topics are made;
+    None: they are refused. Raises `DeadLetterError`, `ConfigError`."""
+    if folder is None:
         from liberator.deadletter.kafka import KafkaBox
 
-        box = KafkaBox(home.url, options=home.options, create_topics=kafka_topics(home.made))
-    else:
-        from liberator.deadletter.local import LocalBox
+        return KafkaBox(url, options=options, create_topics=kafka_topics(made))
+    from liberator.deadletter.local import LocalBox
 
-        box = LocalBox(home.folder, **local_topics(home.made))
-    with closing(box):
-        yield box, home.topic
+    return LocalBox(folder, **local_topics(made))
 
 
 def _wanted(config: SourceConfig | SinkConfig, filters: Filters, *, done: bool) -> Wanted:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from liberator.function.table.writer import TableInvocations
 
 
-def make_invocations(config: SinkConfig, watch: WorkerWatch) -> Invocations:
-    """What calls the function. watch: of worker processes. Raises `ConfigError`, `FunctionError`."""
+def make_invocations(config: SinkConfig, watch: WorkerWatch | None = None) -> Invocations:
+    """What calls the function. watch: of worker processes; None: nobody's. Raises `ConfigError`, `FunctionError`."""
     function, workers = config.function, config.scale.workers
     if function.python is not None and not function.in_process:
         from liberator.function.process import ProcessInvocations, WorkerSettings

@@ -13,13 +13,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from liberator.build.dispatching import Replay, Until
+from liberator.build.places import Place, make_group, offsets_of
 from liberator.build.sink import SinkConnector
 from liberator.change import TopicPartition
-from liberator.consume.group import Bounds, Group
+from liberator.consume.group import Group
 from liberator.consume.ranges import ranges
 from liberator.errors import ConfigError, LiberatorError, PreconditionError
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from liberator.config import SinkConfig
 
 log = logging.getLogger(__name__)
-
-Place = Literal["earliest", "latest"] | datetime | int | Mapping[tuple[str | None, int], int]
-"""A place in a stream: an end of it, a time, an offset of every partition, or one for each that is meant, by topic (None:
-every topic) and partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +86,8 @@ class Replaying:
             )
         self.ranges = ranges(
             bounds,
-            _offsets(group, bounds, part.begin),
-            {} if part.end is None else _offsets(group, bounds, part.end),
+            offsets_of(group, bounds, part.begin),
+            {} if part.end is None else offsets_of(group, bounds, part.end),
             None if part.new_group else self._stood,
         )
 
@@ -154,49 +150,3 @@ class Replaying:
         if offsets:
             with closing(make_group(self._config, self.group)) as group:
                 group.move(offsets)
-
-
-def make_group(config: SinkConfig, name: str) -> Group:
-    """A group of the connector's stream, from outside. Raises `ConfigError`, `ConsumeError`."""
-    from liberator.config.sink import folder_of_broker
-
-    stream = config.stream
-    assert stream is not None
-    folder = folder_of_broker(stream.url)
-    if folder is not None:
-        from liberator.consume.local_group import LocalGroup
-
-        return LocalGroup(folder, name)
-    from liberator.consume.kafka import kafka_group
-
-    return kafka_group(stream.url, name, options=stream.options)
-
-
-def _offsets(
-    group: Group, bounds: Mapping[TopicPartition, Bounds], place: Place
-) -> dict[TopicPartition, int]:
-    if isinstance(place, Mapping):
-        return _named(bounds, place)
-    if isinstance(place, datetime):
-        return group.offsets_at(list(bounds), round(place.timestamp() * 1000))
-    if isinstance(place, int):
-        return dict.fromkeys(bounds, place)
-    return {at: found.first if place == "earliest" else found.end for at, found in bounds.items()}
-
-
-def _named(
-    bounds: Mapping[TopicPartition, Bounds], places: Mapping[tuple[str | None, int], int]
-) -> dict[TopicPartition, int]:
-    found = {}
-    for (topic, partition), offset in places.items():
-        meant = [at for at in bounds if at.partition == partition and topic in (None, at.topic)]
-        if not meant:
-            name = f"partition {partition}" if topic is None else f"{topic}/{partition}"
-            raise ConfigError(
-                f"the stream has no {name}",
-                code="config.partition",
-                where="--from, --to",
-                fix="`liberate replay --from earliest --dry-run` shows the partitions that there are",
-            )
-        found.update(dict.fromkeys(meant, offset))
-    return found

@@ -13,6 +13,7 @@ from liberator import __version__
 from liberator.cli.checkpoint import checkpoint
 from liberator.cli.demo import demo
 from liberator.cli.dlq import dlq
+from liberator.cli.function import function
 from liberator.cli.graph import graph
 from liberator.cli.init import init
 from liberator.cli.options import CONNECTOR_OPTIONS, connector_options, logging_options, run_options, written
@@ -88,5 +89,19 @@ def _one_liner(context: click.Context, once: bool, max_events: int | None, optio
     return run_source(config, once=once, max_events=max_events, trial=config.trial)
 
 
-for _command in (run, validate, status, checkpoint, slot, schema, dlq, replay, graph, init, sidecar, demo):
+for _command in (
+    run,
+    validate,
+    status,
+    checkpoint,
+    slot,
+    schema,
+    dlq,
+    replay,
+    function,
+    graph,
+    init,
+    sidecar,
+    demo,
+):
     app.add_command(_command)

@@ -22,7 +22,7 @@ def show(records: Iterable[Mapping[str, Any]], as_json: bool, empty: str) -> Non
         click.echo(empty, err=True)
 
 
-def to_json(record: Mapping[str, Any]) -> str:
+def to_json(record: object) -> str:
     """One line of JSON; what JSON does not know (paths, times) becomes text."""
     from liberator.config.secrets import redact
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import click
 
 from liberator.cli.listing import show, to_json
-from liberator.cli.moments import moment_or_none
 from liberator.cli.options import (
     Decorated,
     json_option,
@@ -19,17 +17,9 @@ from liberator.cli.options import (
     together,
     yes_option,
 )
+from liberator.cli.places import PLACES, place
 from liberator.cli.session import Session
 from liberator.cli.target import confirm, one_sink
-
-if TYPE_CHECKING:
-    from liberator.build.replay import Place
-
-_OFFSET_OF = re.compile(r"(?:(?P<topic>[A-Za-z0-9._-]+)/)?(?P<partition>\d+):(?P<offset>\d+)")
-_ENDS: tuple[Literal["earliest", "latest"], ...] = ("earliest", "latest")
-_PLACES = (
-    "earliest, latest, a time (2h, 2026-01-31T12:00), an offset, or PARTITION:OFFSET for some, repeatable"
-)
 
 
 def _options(command: Decorated) -> Decorated:
@@ -41,7 +31,7 @@ def _options(command: Decorated) -> Decorated:
             required=True,
             metavar="PLACE",
             envvar="LIBERATE_REPLAY_FROM",
-            help=f"Where to begin: {_PLACES}.",
+            help=f"Where to begin: {PLACES}.",
         ),
         option(
             "--to",
@@ -110,7 +100,7 @@ def replay(
     config = one_sink(context, file, options)
     from liberator.build.replay import Part, Replaying
 
-    part = Part(_place("--from", begin), _place("--to", end) if end else None, new_group, again)
+    part = Part(place("--from", begin), place("--to", end) if end else None, new_group, again)
     context.ensure_object(Session).start_logging()
     replaying = Replaying(config, part)
     rows = list(replaying.rows())
@@ -124,22 +114,3 @@ def replay(
     if as_json:
         click.echo(to_json(told))
     click.echo(f"{done} events done again, {dead} of them dead letters", err=True)
-
-
-def _place(name: str, given: Sequence[str]) -> Place:
-    words = [word for each in given for word in each.split(",") if word]
-    matches = [_OFFSET_OF.fullmatch(word) for word in words]
-    if words and all(matches):
-        return {(it["topic"], int(it["partition"])): int(it["offset"]) for it in matches if it}
-    if len(words) == 1:
-        [word] = words
-        for end in _ENDS:
-            if word == end:
-                return end
-        if word.isdecimal():
-            return int(word)
-        if (moment := moment_or_none(word)) is not None:
-            return moment
-    raise click.UsageError(
-        f"{name} {' '.join(given)} is no place: write {_PLACES}", click.get_current_context()
-    )

@@ -32,15 +32,19 @@ log = logging.getLogger(__name__)
 
 
 class PythonFunction:
-    """The function that `target` names. folder: where its modules are looked for first.
+    """The function that `target` names, or is. folder: where its modules are looked for first.
 
     Raises `ConfigError` (function.python) when it can't be found, `FunctionError` (function.init) when it can't be made
     ready.
     """
 
-    def __init__(self, target: str, folder: Path) -> None:
-        self.name = target
-        self._module, function = find(target, folder)
+    def __init__(self, target: str | Callable[..., Any], folder: Path) -> None:
+        if isinstance(target, str):
+            self.name = target
+            self._module, function = find(target, folder)
+        else:
+            self.name = f"{target.__module__}:{getattr(target, '__qualname__', type(target).__qualname__)}"
+            self._module, function = sys.modules.get(target.__module__), target
         self._own = threading.local()
         self._loops: list[asyncio.AbstractEventLoop] = []
         try:
@@ -53,9 +57,9 @@ class PythonFunction:
                     self._finish(init())
         except Exception as error:
             raise FunctionError(
-                f"{target} could not be made ready: {_words(error)}",
+                f"{self.name} could not be made ready: {_words(error)}",
                 code="function.init",
-                where=target,
+                where=self.name,
                 retryable=True,
             ) from error
         self._function: Callable[..., Any] = function

@@ -199,7 +199,7 @@ class Sink:
 
     def call(self, *words: str, code: int = 0) -> str:
         """Another command about it, as `call("replay", "--from", "earliest")`: what it prints."""
-        process = self._launch(subprocess.PIPE, *words[:1], str(self.path), *words[1:])
+        process = self._launch(subprocess.PIPE, *words[0].split(), str(self.path), *words[1:])
         printed, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, self.log
         return printed.decode()

@@ -93,6 +93,7 @@ def test_the_commands_are_those_that_exist() -> None:
         "checkpoint",
         "demo",
         "dlq",
+        "function",
         "graph",
         "init",
         "replay",

@@ -1,0 +1,1 @@
+"""The files of a new function's project, with `__NAME__` and `__MODULE__` in the places of its names."""
