@@ -27,6 +27,9 @@ _CONNECT_WITHIN = 5
 _MOST_SYNC, _MOST_ASYNC = 6 << 20, 1 << 20
 """Bytes of a payload that Lambda takes."""
 
+_NEVER = "PermanentError"
+"""Type of an error that a handler raises when its events will never work."""
+
 _PASSING = frozenset(
     {
         "TooManyRequestsException",
@@ -106,7 +109,10 @@ class LambdaFunction:
         if asynchronous:
             return Outcome()
         if answer.get("FunctionError"):
-            return _all_failed(events, _raised(given), "function.raised", True)
+            what, retryable = _raised(given)
+            return _all_failed(
+                events, what, "function.raised" if retryable else "function.permanent", retryable
+            )
         return _outcome(given, events)
 
     def close(self) -> None:
@@ -185,12 +191,13 @@ def _refused(error: botocore.exceptions.ClientError) -> tuple[str, str, bool]:
     return f"Lambda refuses: {code}", "function.aws", code in _PASSING or status >= 500 or status == 429
 
 
-def _raised(given: bytes) -> str:
+def _raised(given: bytes) -> tuple[str, bool]:
+    """What it says, and whether it may work the next time."""
     try:
         told = json.loads(given)
-        return f"{told['errorType']}: {told['errorMessage']}"
+        return f"{told['errorType']}: {told['errorMessage']}", told["errorType"] != _NEVER
     except (ValueError, KeyError, TypeError):
-        return "the function raised"
+        return "the function raised", True
 
 
 def _all_failed(events: Sequence[Event], what: str, code: str, retryable: bool) -> Outcome:

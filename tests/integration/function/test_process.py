@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,6 +41,14 @@ def begets(events, context):
     with open("child", "w") as file: file.write(str(child.pid))
     time.sleep(600)
 def talk(events, context): print("hello"); return [1]
+"""
+HOOKS = """
+import os
+def note(what):
+    with open(os.path.join(os.path.dirname(__file__), "hooks"), "a") as file: file.write(f"{what} {os.getpid()}\\n")
+def init(): note("init")
+def close(): note("close")
+def f(events, context): note("call")
 """
 UNREADY = """
 def init(): raise OSError("no database")
@@ -75,6 +84,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """`make("hang", timeout=1)`: invocations of a function of the module above."""
     (tmp_path / "workers_under_test.py").write_text(SOURCE)
     (tmp_path / "unready_under_test.py").write_text(UNREADY)
+    (tmp_path / "hooks_under_test.py").write_text(HOOKS)
     with ExitStack() as stack:
 
         def made(
@@ -297,6 +307,24 @@ def test_a_function_that_is_not_there_is_told(make: Make) -> None:
     it.begin(1, EVENTS, 1)
     with pytest.raises(ConfigError):
         ended(it)
+
+
+def test_each_worker_calls_init_and_close_once(make: Make, tmp_path: Path) -> None:
+    it = make("f", "hooks_under_test", most=2)
+    it.begin(1, EVENTS, 1)
+    it.begin(2, EVENTS, 1)
+    ended(it, 2)
+    it.begin(3, EVENTS, 1)
+    ended(it)
+    it.close(0.0)
+    by_worker: dict[str, list[str]] = defaultdict(list)
+    for line in (tmp_path / "hooks").read_text().splitlines():
+        what, worker = line.split()
+        by_worker[worker].append(what)
+    assert sorted(by_worker.values(), key=len) == [
+        ["init", "call", "close"],
+        ["init", "call", "call", "close"],
+    ]
 
 
 def test_an_init_that_fails_is_told(make: Make) -> None:

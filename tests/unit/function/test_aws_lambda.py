@@ -177,6 +177,18 @@ def test_a_handler_that_raises_fails_all_and_may_pass(invoke: Invoke) -> None:
     assert str(outcome.failures[0]) == "ValueError: no route"
 
 
+def test_a_handler_can_say_that_its_events_will_never_work(invoke: Invoke) -> None:
+    class PermanentError(Exception):
+        pass
+
+    def handler(event: dict[str, Any]) -> Any:
+        raise PermanentError("no such customer")
+
+    invoke.handler = handler
+    error = call(invoke).failures[0]
+    assert (error.code, error.retryable) == ("function.permanent", False)
+
+
 def test_asynchronously_lambda_takes_it_and_no_more_is_known(invoke: Invoke) -> None:
     assert call(invoke, invocation="async") == Outcome()
     assert invoke.kinds == ["Event"]
