@@ -14,3 +14,8 @@ def notify(events, context):
         context.log.info("order %s, attempt %d", event.id, context.attempt)
         messages.append({"order": row.get("id"), "status": row.get("status")})
     return messages
+
+
+def paid(events, context):
+    """The function of sink-webhook.yaml: a payment that somebody posted, published as an event of our own."""
+    return [{"payment": event.id, "amount": event.value["amount"]} for event in events]

@@ -192,6 +192,13 @@ def _home_of_sink(config: SinkConfig) -> _Home:
     from liberator.config.sink import folder_of_broker
 
     url, output = config.publish_url, config.output
+    if config.files and config.stream is None:
+        raise ConfigError(
+            f"the dead letters of {config.name} are about files, which are in no topic to be published to again",
+            code="config.stream",
+            where=config.where("name"),
+            fix=f"read {config.dead_letter_topic} with any consumer; a file that is touched starts the function again",
+        )
     if url is None or config.stream is None:
         raise ConfigError(
             f"{config.name} has no stream, so there are no events that it could have given up",
@@ -203,7 +210,7 @@ def _home_of_sink(config: SinkConfig) -> _Home:
         url,
         folder_of_broker(url),
         config.dead_letter_topic,
-        publishing_options(config),
+        publishing_options(config, url),
         output.create_topics,
     )
 

@@ -17,7 +17,8 @@ from liberator.build.accepting import sift
 from liberator.build.outputs import Outputs
 from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
-from liberator.config.trigger import TriggerSettings
+from liberator.config.secrets import redact
+from liberator.config.trigger import OF_THE_STREAM, TriggerSettings
 from liberator.consume.clock import ClockConsumer
 from liberator.consume.files.consumer import FileConsumer, Watched
 from liberator.consume.files.seen import Seen
@@ -38,6 +39,7 @@ from liberator.webhook.desk import AnsweringInvocations
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
     from liberator.webhook.desk import Desk
+    from liberator.webhook.server import WebhookSettings
 
 LAG_INTERVAL = 10.0
 """Seconds between two looks how far behind the group is, for those who watch."""
@@ -131,7 +133,7 @@ def make_dispatch(
         publisher,
         dispatch_settings(config, until),
         output=outputs.encode,
-        given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000),
+        given_up=dead_letters_of(config.name, lambda: time.time_ns() // 1_000_000, redact),
         sift=sifted,
         watch=watch,
         remember=remember,
@@ -172,9 +174,8 @@ def make_place(
 
 def make_desk(config: SinkConfig, until: Until) -> Desk:
     """Where requests wait for the function; it listens already. Raises `ConfigError`, `PreconditionError`."""
-    from liberator.signature import secret_of
     from liberator.webhook.desk import Desk
-    from liberator.webhook.server import WebhookServer, WebhookSettings
+    from liberator.webhook.server import WebhookServer
 
     hook = config.webhook
     assert hook is not None
@@ -185,18 +186,27 @@ def make_desk(config: SinkConfig, until: Until) -> Desk:
             where=config.where("trigger"),
             fix="leave --once out, or write --max-events N",
         )
-    connections = max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, config.limits.memory // hook.largest))
-    desk = Desk(config.name, most=connections)
-    settings = WebhookSettings(
-        path=hook.path or "/",
-        secrets=[secret_of(secret) for secret in hook.secret],
-        largest=hook.largest,
-        connections=connections,
-        patience=2 * config.policy.timeout + _BESIDES,
-    )
+    settings = webhook_settings(config, hook, patience=2 * config.policy.timeout + _BESIDES)
+    desk = Desk(config.name, most=settings.connections)
     server = WebhookServer(hook.listen, desk, settings)
     desk.closing = lambda: server.stop(_LAST_ANSWERS)
     return desk
+
+
+def webhook_settings(config: SinkConfig, hook: TriggerSettings, *, patience: float) -> WebhookSettings:
+    """How requests are taken. patience: seconds that they wait."""
+    from liberator.signature import secret_of
+    from liberator.webhook.server import WebhookSettings
+
+    return WebhookSettings(
+        path=hook.path or "/",
+        secrets=[secret_of(secret) for secret in hook.secret],
+        largest=hook.largest,
+        connections=max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, config.limits.memory // hook.largest)),
+        patience=patience,
+        accepted=hook.respond == "accepted",
+        json=config.stream is not None and config.stream.values == "json",
+    )
 
 
 def make_idempotent(config: SinkConfig, function: Invocations, until: Until) -> IdempotentInvocations:
@@ -279,39 +289,42 @@ def _following(config: SinkConfig) -> Callable[[float], float]:
 
 def make_publisher(config: SinkConfig) -> Publisher:
     """Where outputs and dead letters go. Raises `ConfigError`, `PublishError`."""
-    from liberator.config.sink import folder_of_broker
-
-    output, url = config.output, config.publish_url
-    if url is None:
+    if config.publish_url is None:
         from liberator.publish.nowhere import NowherePublisher
 
         return NowherePublisher()
-    folder = folder_of_broker(url)
+    return publisher_to(
+        config, config.publish_url, config.limits.memory // 2, dead_letter_topic=config.dead_letter_topic
+    )
+
+
+def publisher_to(config: SinkConfig, url: str, memory: int, *, dead_letter_topic: str | None) -> Publisher:
+    """Publishes to a broker. memory: bytes. dead_letter_topic: for what is too large for its own; None: that is an error.
+    Raises `ConfigError`, `PublishError`."""
+    from liberator.config.sink import folder_of_broker
+
+    folder, topics = folder_of_broker(url), config.output.create_topics
     if folder is not None:
         from liberator.publish.local import LocalPublisher
 
-        return LocalPublisher(
-            folder,
-            **local_topics(output.create_topics),
-            dead_letter_topic=config.dead_letter_topic,
-        )
+        return LocalPublisher(folder, **local_topics(topics), dead_letter_topic=dead_letter_topic)
     from liberator.publish.kafka import kafka_publisher
 
     return kafka_publisher(
         url,
-        options=publishing_options(config),
-        create_topics=kafka_topics(output.create_topics),
-        memory=config.limits.memory // 2,
+        options=publishing_options(config, url),
+        create_topics=kafka_topics(topics),
+        memory=memory,
         name=config.name,
-        dead_letter_topic=config.dead_letter_topic,
+        dead_letter_topic=dead_letter_topic,
     )
 
 
-def publishing_options(config: SinkConfig) -> dict[str, str]:
-    """Options of the Kafka client that publishes; of a stream in the same broker those of the connection too."""
+def publishing_options(config: SinkConfig, url: str) -> dict[str, str]:
+    """Options of the Kafka client that publishes there; of a stream in the same broker those of the connection too."""
     from liberator.consume.kafka.options import split
 
-    if config.stream is None or config.publish_url != config.stream.url:
+    if config.stream is None or url != config.stream.url:
         return dict(config.output.options)
     return {**split(config.stream.options)[0], **config.output.options}
 
@@ -329,7 +342,7 @@ def make_trigger(config: SinkConfig, until: Until) -> Trigger:
         return Trigger(1 if alone else count, size, [OnStream(1, 0.0, 1)])
     count = max(trigger.batch_size for trigger in config.trigger)
     size = max(trigger.batch_bytes for trigger in config.trigger)
-    conditions = [_condition(trigger) for trigger in config.trigger if trigger.on != "file"]
+    conditions = [_condition(trigger) for trigger in config.trigger if trigger.on in OF_THE_STREAM]
     if not conditions:
         conditions.append(OnStream(count, TriggerSettings().batch_window, size))
     if until.once and all(trigger.on != "stream" for trigger in config.trigger):

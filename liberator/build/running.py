@@ -160,3 +160,10 @@ class Signals:
             signal.raise_signal(number)
         self._asked = True
         self._stop()
+
+
+class RequestWatch(Watching):
+    """What requests brought. There is no source to be behind of."""
+
+    def received(self, batch: Batch, committed_us: int) -> None:
+        """See `Watch.received`."""

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from liberator.build.dispatching import Until
 from liberator.build.outbox_rules import contract_of_event, topic_of_event
-from liberator.build.running import Signals, Watching
+from liberator.build.running import RequestWatch, Signals
 from liberator.build.sink import SinkConnector
 from liberator.build.topics import kafka_topics, local_topics
-from liberator.change import Batch
 from liberator.checkpoint import open_checkpoint
 from liberator.config.sidecar import is_loopback
 from liberator.observe.metrics import Exposition
@@ -61,7 +60,7 @@ class Sidecar:
         self._writer = Writer(
             publisher or publishers(config),
             lambda: Window(config.idempotency.file, config.idempotency.ttl),
-            _Watcher(self.telemetry, dict),
+            RequestWatch(self.telemetry, dict),
             WriterSettings(patience=events.timeout, memory=limits.memory, drain=DRAIN),
             backoff=lambda: Backoff(max=_PAUSE_MOST, random=random.random, tick=time.monotonic),
         )
@@ -208,10 +207,3 @@ def _kafka(config: SidecarConfig, client: Client) -> Callable[[], Publisher]:
         positions=positions,
         lessons=lessons,
     )
-
-
-class _Watcher(Watching):
-    """What requests brought. There is no source to be behind of."""
-
-    def received(self, batch: Batch, committed_us: int) -> None:
-        """See `Watch.received`."""

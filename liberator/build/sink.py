@@ -88,6 +88,15 @@ class SinkConnector:
 
     def serve(self) -> None:
         """As `run`, in any thread, shown to nobody."""
+        if self.config.intake is None or self._until.once:
+            self._sessions()
+            return
+        from liberator.build.intake import Intake
+
+        with Intake(self.config, self.stop):
+            self._sessions()
+
+    def _sessions(self) -> None:
         backoff = Backoff(random=random.random, tick=time.monotonic)
         while not self._stopping.is_set():
             before = self.telemetry.finished

@@ -261,6 +261,8 @@ def _called(function: FunctionSettings) -> str:
         return f"openfaas {function.openfaas.function}"
     if function.aws_lambda is not None:
         return f"lambda {function.aws_lambda.name}"
+    if function.table is not None:
+        return f"table {function.table.table}"
     return function.kind if function.command is None else f"command {function.command[0]}"
 
 

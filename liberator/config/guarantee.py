@@ -69,7 +69,8 @@ def _without_stream(config: SinkConfig) -> Iterator[str]:
 def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
     policy = config.policy
     if delivery == "at_least_once":
-        yield "no event is lost: an offset moves when the function has done its event, and what it gave is durable"
+        moves = "an offset moves" if config.stream is not None else "a file counts as done"
+        yield f"no event is lost: {moves} when the function has done its event, and what it gave is durable"
         if policy.idempotency is None:
             yield "after a crash or a rebalance the function gets some events again, with the same id"
         else:

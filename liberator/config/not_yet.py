@@ -25,11 +25,6 @@ class NotYet(NamedTuple):
 
 _FUNCTIONS = "call it with python, http, openfaas, aws_lambda, command or table"
 NOT_YET_IN_SINKS = (
-    NotYet(
-        ("trigger", "respond"),
-        "accepted",
-        "write respond: result, or take events with a sidecar: liberate sidecar",
-    ),
     NotYet(("function", "steps"), None, _FUNCTIONS),
     NotYet(("state",), None, "let the function keep its state itself"),
 )

@@ -150,22 +150,35 @@ class SinkConfig(ConnectorConfig):
             check_table(self)
         if self.stream is None:
             check_without_stream(self)
-            return self
-        check_with_stream(self)
+        else:
+            check_with_stream(self)
         remedy = self.function.asynchronous
-        if remedy is not None and self.policy.commit == "after":
+        if remedy is not None and self.keeps_events and self.policy.commit == "after":
             what = "an asynchronous call never says that it is done, so nothing could be committed after it"
             raise refusal("config.commit", what, f"write {remedy}, or policy: {{commit: before}}")
-        for key, topic in self.own_topics().items() if self.publish_url == self.stream.url else ():
-            if topic in self.stream.topics:
+        stream = self.stream
+        for key, topic in self.own_topics().items() if stream and self.publish_url == stream.url else ():
+            if stream is not None and topic in stream.topics:
                 what = f"{key} is a topic that the stream reads: the function would feed itself"
                 raise refusal("config.cycle", what, "publish to another topic")
         return self
 
     @property
     def webhook(self) -> TriggerSettings | None:
-        """The trigger on webhook; None: something else starts it."""
-        return next((trigger for trigger in self.trigger if trigger.on == "webhook"), None)
+        """The trigger on webhook whose answer is the function's; None: there is none."""
+        return next((one for one in self.trigger if one.on == "webhook" and one.respond == "result"), None)
+
+    @property
+    def intake(self) -> TriggerSettings | None:
+        """The trigger on webhook that puts requests into the stream; None: there is none."""
+        return next((one for one in self.trigger if one.on == "webhook" and one.respond == "accepted"), None)
+
+    @property
+    def intake_topic(self) -> str:
+        """Where it puts them."""
+        assert self.intake is not None
+        assert self.stream is not None
+        return self.intake.topic or self.stream.topics[0]
 
     @property
     def files(self) -> tuple[TriggerSettings, ...]:

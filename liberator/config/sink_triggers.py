@@ -25,8 +25,6 @@ _ABOUT_EVENTS = (
 )
 """Keys of the policy."""
 
-_OF_THE_STREAM = ("stream", "lag", "schedule")
-
 
 def one_of_a_kind(triggers: tuple[TriggerSettings, ...]) -> tuple[TriggerSettings, ...]:
     """Of what there can be several: schedules, and files."""
@@ -47,18 +45,39 @@ def check_with_stream(config: SinkConfig) -> None:
     if "file" in kinds and kinds & {"lag", "schedule"}:
         what = "a file starts the function at once, and the stream would start it only at times"
         raise refusal("config.trigger", what, "write a connector for each")
-    filters = {one.filter.text for one in config.trigger if one.filter and one.on in _OF_THE_STREAM}
+    filters = {one.filter.text for one in config.trigger if one.filter and one.on != "file"}
     if len(filters) > 1:
         what = "the triggers have different filters, and all of them start the function on the same events"
         raise refusal("config.trigger", what, "keep one of the filters, or write a connector for each")
     if config.webhook is not None:
         what = "a webhook is answered by the function, so there is no stream in between"
-        fix = "leave stream out; or take events with a sidecar, which puts them into one"
+        fix = "write respond: accepted, which puts requests into the stream; or leave stream out"
         raise refusal("config.trigger", what, fix)
+    if config.intake is not None:
+        _check_intake(config, config.intake)
+
+
+def _check_intake(config: SinkConfig, trigger: TriggerSettings) -> None:
+    """There has to be one topic that requests are put into."""
+    assert config.stream is not None
+    topics = config.stream.topics
+    if not topics:
+        what = "requests are put into a topic, and the stream has a pattern only"
+        raise refusal("config.trigger", what, "write stream.topics")
+    if trigger.topic is None and len(topics) > 1:
+        what = "which of the stream's topics are requests put into?"
+        raise refusal("config.trigger", what, "write topic: NAME in the trigger on webhook")
+    if trigger.topic is not None and trigger.topic not in topics:
+        what = "requests would be put into a topic that the stream does not read"
+        raise refusal("config.trigger", what, "write one of stream.topics")
 
 
 def check_without_stream(config: SinkConfig) -> None:
     """What needs a stream is refused where there is none."""
+    if config.intake is not None:
+        what = "respond: accepted puts requests into a stream, and there is none"
+        fix = "add stream: {url: ..., topics: [NAME]}, or write respond: result"
+        raise refusal("config.stream", what, fix)
     for trigger in config.trigger:
         if trigger.on in ("stream", "lag"):
             fix = "add stream: {url: ..., topics: [...]}, or a trigger on schedule, webhook or file"

@@ -58,6 +58,10 @@ def apply_stage(document: Document, stage: str) -> None:
     stream = document.get(("stream",))
     if isinstance(stream, dict):
         _stream_topics(stream, stage)
+    trigger = document.data.get("trigger")
+    for one in trigger if isinstance(trigger, list) else [trigger]:
+        if isinstance(one, dict) and isinstance(one.get("topic"), str):
+            one["topic"] = topic_prefix(stage) + one["topic"]
     pushed = document.data.get("push")
     for push in pushed if isinstance(pushed, list) else ():
         if isinstance(push, dict):

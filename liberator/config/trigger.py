@@ -140,10 +140,12 @@ class TriggerSettings(Section):
             raise refusal("config.trigger", what, "leave topic out")
 
 
-_STREAM = ("stream", "lag", "schedule")
+OF_THE_STREAM = ("stream", "lag", "schedule")
+"""Triggers that start the function on what the stream holds."""
+
 _BELONGS = {
-    "batch_size": (*_STREAM, "file"),
-    "batch_bytes": (*_STREAM, "file"),
+    "batch_size": (*OF_THE_STREAM, "file"),
+    "batch_bytes": (*OF_THE_STREAM, "file"),
     "batch_window": ("stream",),
     "threshold": ("lag",),
     "max_wait": ("lag",),

@@ -14,20 +14,23 @@ from typing import cast
 
 from liberator.change import EncodedBatch, Headers
 from liberator.dispatch.settle import GivenUp
-from liberator.errors import FunctionError
 from liberator.letters import ID_ADDED, diagnostics
 
 _MESSAGE, _STACKTRACE = 4_000, 12_000
 """Characters that are kept: whatever a function says, its dead letter can be published."""
 
 
-def dead_letters_of(connector: str, now_ms: Callable[[], int]) -> Callable[[GivenUp, str], EncodedBatch]:
+def dead_letters_of(
+    connector: str, now_ms: Callable[[], int], redact: Callable[[str], str]
+) -> Callable[[GivenUp, str], EncodedBatch]:
     """What makes the record of an event that is given up, for a topic. connector: its name. now_ms: milliseconds since the
-    Unix epoch."""
-    return lambda entry, topic: dead_letter(entry, topic, connector, now_ms())
+    Unix epoch. redact: strikes secrets out of what a function says."""
+    return lambda entry, topic: dead_letter(entry, topic, connector, now_ms(), redact)
 
 
-def dead_letter(entry: GivenUp, topic: str, connector: str, now_ms: int) -> EncodedBatch:
+def dead_letter(
+    entry: GivenUp, topic: str, connector: str, now_ms: int, redact: Callable[[str], str] = str
+) -> EncodedBatch:
     """The event itself, to `topic`, with the reason."""
     event, error = entry.event, entry.error
     why = diagnostics(
@@ -37,8 +40,8 @@ def dead_letter(entry: GivenUp, topic: str, connector: str, now_ms: int) -> Enco
         connector=connector,
         stage="TASK_PUT",
         error=f"liberator.{type(error).__name__}",
-        message=f"{error} ({error.code})"[:_MESSAGE],
-        stacktrace=_stacktrace(error),
+        message=redact(f"{error} ({error.code})")[:_MESSAGE],
+        stacktrace=redact("".join(traceback.format_exception(error)))[-_STACKTRACE:],
         attempts=entry.attempts,
         now_ms=now_ms,
     )
@@ -50,7 +53,3 @@ def dead_letter(entry: GivenUp, topic: str, connector: str, now_ms: int) -> Enco
     batch = EncodedBatch()
     batch.add(topic, event.raw_key, event.raw_value, event.id.encode(), (*own, *why))
     return batch
-
-
-def _stacktrace(error: FunctionError) -> str:
-    return "".join(traceback.format_exception(error))[-_STACKTRACE:]

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from liberator.change import ConsumedBatch, Event, ReadHeaders, TopicPartition
-from liberator.errors import FunctionError
+from liberator.errors import FunctionError, LiberatorError
 from liberator.protocols import Invocations, Outcome, Output, Rebalance, Start
 
 
@@ -22,8 +23,20 @@ from liberator.protocols import Invocations, Outcome, Output, Rebalance, Start
 class Verdict:
     """What became of an event. error: why it was not done; None: it was. outputs: what the function gave for it."""
 
-    error: FunctionError | None = None
+    error: LiberatorError | None = None
     outputs: Sequence[Output] = ()
+
+
+class Unavailable(Exception):
+    """It can't be taken now, and nothing was done."""
+
+
+class Office(Protocol):
+    """Who decides what becomes of a request."""
+
+    def ask(self, posted: Posted, patience: float) -> Verdict | None:
+        """Have it done, or kept. patience: seconds that its sender waits. None: nothing is known by then. Raises
+        `Unavailable`."""
 
 
 @dataclass(slots=True)
@@ -78,6 +91,12 @@ class Desk:
             except queue.Full:
                 return False
             return True
+
+    def ask(self, posted: Posted, patience: float) -> Verdict | None:
+        """See `Office.ask`."""
+        if not self.submit(posted):
+            raise Unavailable
+        return posted.wait(patience)
 
     # -- for the loop
 

@@ -13,6 +13,9 @@ never holds anything of a body, nor what a function says about its failure: thos
     the function fails, and may not the next time       503, with Retry-After
     it does not end in time                             504
     it will never work                                  422
+    respond: accepted, and it is not durable in time    503, with Retry-After
+    ... its body is no JSON, for a stream of JSON       422
+    ... another event had this id                       409
 """
 
 from __future__ import annotations
@@ -27,14 +30,15 @@ from math import ceil
 from typing import Any
 
 from liberator.change import ReadHeaders
-from liberator.errors import FunctionError
+from liberator.errors import FunctionError, LiberatorError
+from liberator.function.cloudevent import is_json
 from liberator.inbound.address import bind
 from liberator.inbound.body import BodyRefused, has_body, read_body
 from liberator.inbound.handler import RETRY_AFTER, Handler
 from liberator.inbound.listener import Listener
 from liberator.protocols import Output
 from liberator.signature import why_not_genuine
-from liberator.webhook.desk import Desk, Posted, Verdict
+from liberator.webhook.desk import Office, Posted, Unavailable, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +51,28 @@ _KEPT_BACK = frozenset(
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """path: that is posted to. secrets: of which one has signed a request; none: nobody is asked. largest: bytes of a body.
-    connections: at a time, each of which may hold a body. patience: seconds that a request waits for its answer."""
+    connections: at a time, each of which may hold a body. patience: seconds that a request waits for its answer. accepted:
+    the answer is 202, for the function runs later. json: nothing else is taken."""
 
     path: str
     secrets: Sequence[bytes]
     largest: int
     connections: int
     patience: float
+    accepted: bool = False
+    json: bool = False
 
 
 class WebhookServer:
     """Listens when constructed, answers until `stop`. Raises `PreconditionError` when the address can't be had."""
 
     def __init__(
-        self, listen: str, desk: Desk, settings: WebhookSettings, now: Callable[[], float] = time.time
+        self, listen: str, office: Office, settings: WebhookSettings, now: Callable[[], float] = time.time
     ) -> None:
         self._server = bind(
             listen, lambda address, family: _Server(address, family, settings.connections), "webhook"
         )
-        self._server.desk, self._server.settings, self._server.now = desk, settings, now
+        self._server.office, self._server.settings, self._server.now = office, settings, now
         self._server.start("webhook")
         log.info("listening", extra={"url": f"{self._server.url}{settings.path}"})
 
@@ -80,7 +87,7 @@ class _Server(Listener):
     """With what its handlers ask."""
 
     part = "webhook"
-    desk: Desk
+    office: Office
     settings: WebhookSettings
     now: Callable[[], float]
 
@@ -136,10 +143,16 @@ class _Handler(Handler):
         self._require_genuine(body)
         id = self.headers.get("webhook-id") or str(uuid.uuid4())
         posted = Posted(body, self._headers_of(id), int(self.server.now() * 1000))
-        if self.server.draining or not self.server.desk.submit(posted):
+        if settings.json and not is_json(body):
+            raise _Refused(422, "json", "the body is no JSON")
+        try:
+            if self.server.draining:
+                raise Unavailable
+            verdict = self.server.office.ask(posted, settings.patience)
+        except Unavailable:
             what = "the connector is stopping, or has too much to do: send it again"
             return 503, {"error": what, "code": "webhook.unavailable", "id": id}, RETRY_AFTER
-        return _answer_of(posted.wait(settings.patience), id)
+        return _accepted(verdict, id) if settings.accepted else _answer_of(verdict, id)
 
     def _require_genuine(self, body: bytes) -> None:
         secrets, headers = self.server.settings.secrets, self.headers
@@ -181,12 +194,25 @@ def _answer_of(verdict: Verdict | None, id: str) -> tuple[int, dict[str, Any], i
     return status, {"error": what, "code": verdict.error.code, "id": id}, retry_after
 
 
-def _failure(error: FunctionError) -> tuple[int, str, int | None]:
+def _accepted(verdict: Verdict | None, id: str) -> tuple[int, dict[str, Any], int | None]:
+    """The same, of an event that is kept for the function."""
+    if verdict is None:
+        what = "the event is not known to be durable yet: send it again with the same id"
+        return 503, {"error": what, "code": "webhook.unconfirmed", "id": id}, RETRY_AFTER
+    if verdict.error is None:
+        return 202, {"id": id}, None
+    code = verdict.error.code
+    status = {"webhook.conflict": 409, "publish.too_large": 413}.get(code, 422)
+    return status, {"error": verdict.error.what, "code": code, "id": id}, None
+
+
+def _failure(error: LiberatorError) -> tuple[int, str, int | None]:
     if error.code == "function.timeout":
         return 504, "the function has not ended in time", None
     if not error.retryable:
         return 422, "the function does not take this event", None
-    return 503, "the event was not done: send it again", max(RETRY_AFTER, ceil(error.retry_after))
+    asked = error.retry_after if isinstance(error, FunctionError) else 0.0
+    return 503, "the event was not done: send it again", max(RETRY_AFTER, ceil(asked))
 
 
 def _shown(output: Output) -> Any:

@@ -6,6 +6,8 @@ import json
 import shutil
 import sqlite3
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from liberator.signature import secret_of, signed
 from liberator.testing.servers import Kafka
 from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, free_port, numbered
 
@@ -110,6 +113,32 @@ def test_the_http_sample_does_what_the_answers_say(
     assert [record.header("id") for record in dead] == ["e3"]
     assert "404" in dead[0].header("__connect.errors.exception.message")
     assert sink.broker.committed("shipping-endpoint", ORDERS) == 4
+
+
+def test_the_webhook_sample_books_what_is_posted(
+    sample: Callable[[str], Sink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, secret = free_port(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    monkeypatch.setenv("HOOK_LISTEN", f"127.0.0.1:{port}")
+    monkeypatch.setenv("HOOK_SECRET", secret)
+    sink = sample("sink-webhook.yaml")
+
+    def post(id: str, body: bytes) -> int:
+        headers = signed(secret_of(secret), id, int(time.time()), body)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/hook", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except OSError:
+            return 0
+
+    process = sink.launch()
+    sink.wait_for(lambda: post("p1", b'{"amount": 5}') == 202, "an answer")
+    assert post("p2", b'{"amount": 0}') == 202
+    sink.wait_for(lambda: sink.broker.committed("payments", "payments.received") == 2, "both done")
+    sink.stop(process)
+    booked = [json.loads(record.value or b"") for record in sink.broker.read("payments.booked")]
+    assert booked == [{"payment": "p1", "amount": 5}]
 
 
 def test_the_file_sample_loads_what_is_in_files(

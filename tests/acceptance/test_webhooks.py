@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from liberator.signature import secret_of, signed
-from tests.acceptance.sink import PATIENCE, LocalBroker, Sink
+from tests.acceptance.sink import PATIENCE, LocalBroker, Sink, numbered
 
 SECRET, OLDER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "an older secret of ours"
 
@@ -250,7 +250,7 @@ def _answers(hook: Hook) -> bool:
     ("yaml", "words"),
     [
         ("trigger: {on: webhook, listen: '0.0.0.0:8080'}", "nothing tells who they are"),
-        ("trigger: {on: webhook, respond: accepted}", "liberate sidecar"),
+        ("trigger: {on: webhook, respond: accepted}", "there is none"),
         ("trigger: {on: webhook, secret: short}", "no secret that could be kept"),
         ("trigger: {on: webhook}\npolicy: {retry: {attempts: 3}}", "posts it again"),
         ("trigger: {on: webhook}\npolicy: {on_failure: stop}", "posts it again"),
@@ -275,3 +275,49 @@ def test_an_address_that_is_taken_is_told(hook: Hook) -> None:
         )
         hook.sink.run("--max-events", "1", code=3)
     assert "webhook.port_in_use" in hook.sink.log
+
+
+def test_an_accepted_request_is_in_the_stream_before_it_is_answered(hook: Hook) -> None:
+    """What the function makes of it is another matter: attempts and dead letters are those of a stream."""
+    hook.sink.broker.create("hooks", 1)
+    process = hook.start(
+        "{python: 'functions:picky'}",
+        """
+        def picky(events, context):
+            note(events, context)
+            return {"failed": [event.id for event in events if event.value.get("bad")]}
+        """,
+        trigger=f"respond: accepted, secret: '{SECRET}'",
+        more="stream: {topics: [hooks]}\npolicy: {retry: {attempts: 2, initial: 1ms}}",
+    )
+    hook.sink.wait_for(lambda: hook.post(b'{"n": 1}', "e1", secret=SECRET).status == 202, "the first 202")
+    kept = hook.sink.broker.read("hooks")
+    assert [(record.header("id"), record.value) for record in kept] == [("e1", b'{"n": 1}')]
+    answers = {
+        "again": hook.post(b'{"n": 1}', "e1", secret=SECRET),
+        "another": hook.post(b'{"n": 2}', "e1", secret=SECRET),
+        "bad": hook.post(
+            b'{"bad": true}', "e2", secret=SECRET, x_from="me", authorization="Bearer geheim123"
+        ),
+        "no json": hook.post(b"{", "e3", secret=SECRET),
+        "unsigned": hook.post(b"{}", "e4"),
+    }
+    statuses = {name: answer.status for name, answer in answers.items()}
+    assert statuses == {"again": 202, "another": 409, "bad": 202, "no json": 422, "unsigned": 401}
+    hook.sink.wait_for(lambda: len(hook.sink.dead_letters()) == 1, "the dead letter")
+    [dead] = hook.sink.dead_letters()
+    assert (dead.header("id"), dead.header("x-from")) == ("e2", "me")
+    assert "authorization" not in dict(dead.headers), "who posts is nobody's business later"
+    hook.sink.stop(process)
+    assert [record.header("id") for record in hook.sink.broker.read("hooks")] == ["e1", "e2"]
+    assert [id for call in hook.sink.calls() for id in call["ids"]].count("e1") == 1
+
+
+def test_a_stream_of_accepted_requests_is_drained_once_without_listening(hook: Hook) -> None:
+    hook.sink.broker.create("hooks", 1)
+    hook.sink.broker.append("hooks", numbered(range(3)))
+    hook.sink.write(
+        "stream: {topics: [hooks]}\ntrigger: {on: webhook, respond: accepted}\nfunction: {python: 'functions:note'}"
+    )
+    hook.sink.run("--once")
+    assert len(hook.sink.given()) == 3

@@ -21,6 +21,7 @@ from liberator.build.dispatching import Until, dispatch_settings
 from liberator.build.functions import make_invocations
 from liberator.build.outputs import Outputs
 from liberator.change import EncodedBatch, Event, of_streams
+from liberator.config.secrets import redact
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch
 from liberator.dispatch.settle import GivenUp, Retry
@@ -168,7 +169,7 @@ class Rehearsal:
             notes.published(batch, of)
             return batch
 
-        letters = dead_letters_of(config.name, _now_ms)
+        letters = dead_letters_of(config.name, _now_ms, redact)
 
         def given_up(entry: GivenUp, topic: str) -> EncodedBatch:
             notes.given_up(entry)

@@ -22,6 +22,7 @@ ENV = {
     "SHOP_URL": "sqlite:///shop.db",
     "LEGACY_DSN": "mysql+pymysql://db/shop",
     "SHIPPING_URL": "https://shipping.example/events",
+    "HOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
 
@@ -56,6 +57,7 @@ def test_there_are_sample_connectors() -> None:
         "sink-http.yaml",
         "sink-python.yaml",
         "sink-table.yaml",
+        "sink-webhook.yaml",
     ]
 
 

@@ -302,6 +302,8 @@ def test_files_are_seen_from_the_folder_of_the_yaml(
     ("triggers", "named"),
     [
         ("[{on: lag}, {on: file, path: 'in/*'}]", "at once"),
+        ("[{on: stream}, {on: webhook}]", "no stream in between"),
+        ("{on: webhook, respond: accepted, topic: elsewhere}", "does not read"),
         ("[{filter: 'op == \"c\"'}, {on: lag, filter: 'op == \"u\"'}]", "different filters"),
     ],
 )
@@ -311,6 +313,28 @@ def test_triggers_that_do_not_go_together_are_refused(
     (fault,) = wrong(f"trigger: {triggers}")
     assert (fault.code, named in fault.what) == ("config.trigger", True)
     assert fault.fix
+
+
+def test_requests_are_put_into_a_topic_of_the_stream(
+    sink: Callable[..., SinkConfig], wrong: Callable[..., list[ConfigError]]
+) -> None:
+    accepted = "trigger: {on: webhook, respond: accepted}"
+    config = sink(accepted, stage="test")
+    assert (config.webhook, config.intake_topic) == (None, "test.orders")
+    two = "{url: 'kafka://b', topics: [orders, hooks]}"
+    assert sink(accepted.replace("}", ", topic: hooks}"), stream=two, stage="x").intake_topic == "x.hooks"
+    for stream in (two, "{url: 'kafka://b', pattern: 'o.+'}"):
+        (fault,) = wrong(accepted, stream=stream)
+        assert fault.code == "config.trigger"
+
+
+def test_files_wait_for_no_asynchronous_call(wrong: Callable[..., list[ConfigError]]) -> None:
+    (fault,) = wrong(
+        "trigger: {on: file, path: 'in/*'}\npolicy: {on_failure: stop}",
+        stream="null",
+        function="{aws_lambda: {name: f, invocation: async}}",
+    )
+    assert fault.code == "config.commit"
 
 
 def test_files_that_the_function_fails_for_need_a_place(wrong: Callable[..., list[ConfigError]]) -> None:
@@ -326,6 +350,7 @@ def test_files_that_the_function_fails_for_need_a_place(wrong: Callable[..., lis
     [
         ("", "config.stream", "trigger on stream"),
         ("trigger: {on: lag}", "config.stream", "trigger on lag"),
+        ("trigger: {on: webhook, respond: accepted}", "config.stream", "respond: accepted"),
         (HOURLY.replace("}", ", batch_size: 5}"), "config.stream", "trigger.batch_size"),
         (HOURLY + "policy: {commit: before}", "config.stream", "policy.commit"),
         (HOURLY + "output: {topic: out}", "config.output", "output.topic"),
@@ -348,7 +373,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
 @pytest.mark.parametrize(
     ("parts", "more", "what"),
     [
-        ({"stream": "null"}, "trigger: {on: webhook, respond: accepted}", "trigger.respond: accepted"),
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
         ({}, "state: {url: 'postgresql://db'}", "state"),
     ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from liberator.change import Event, ReadHeaders
-from liberator.dispatch.dead_letter import dead_letter
+from liberator.config.secrets import MASK, Redactor
+from liberator.dispatch.dead_letter import dead_letter, dead_letters_of
 from liberator.dispatch.settle import GivenUp
 from liberator.errors import FunctionError, PermanentError
 from liberator.letters import split
@@ -37,6 +38,19 @@ def test_it_says_where_the_event_was_what_happened_and_how_often() -> None:
         "timestamp": "5",
     }
     assert "no such customer" in stack
+
+
+def test_it_says_nothing_that_is_a_secret_of_the_configuration() -> None:
+    """D86: a function may put what it was given into its error, and into what that came of."""
+    redactor = Redactor()
+    redactor.remember("s3cr3t-of-ours")
+    error = PermanentError("login with s3cr3t-of-ours failed")
+    error.__cause__ = ValueError("Authorization: Bearer s3cr3t-of-ours")
+    event = Event("orders", 0, 0, 0, None, b"{}", ())
+    batch = dead_letters_of("shipping", lambda: 5, redactor)(GivenUp(event, error, 1), "dead")
+    said = b"".join(value or b"" for _, value in batch.headers[0] or ())
+    assert b"s3cr3t" not in said
+    assert said.count(MASK.encode()) >= 3, "message, stack trace, and its cause"
 
 
 @pytest.mark.parametrize(
