@@ -45,9 +45,8 @@ format: $(INSTALLED)-dev ## mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## speed, CPU and memory beside the limits in the same run: about a quarter of an hour
+bench: setup ## speed, CPU and memory beside the limits in the same run: about half an hour
 	$(BIN)/python -m tests.benchmark
-	$(BIN)/python -m tests.benchmark.latency
 	$(BIN)/python -m tests.benchmark.query
 
 soak: setup ## the long numbers: hours, not minutes

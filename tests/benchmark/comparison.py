@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from liberator.plan.native import installed
 from tests.benchmark.ground import Ground
 from tests.benchmark.rehearsal import Rehearsed
 from tests.benchmark.sides import Measured, Side
 from tests.benchmark.sides.connect import Connect
-from tests.benchmark.sides.embedded import Embedded
-from tests.benchmark.sides.liberate import ToDevNull, ToKafka
+from tests.benchmark.sides.copy import Copy
+from tests.benchmark.sides.embedded import Embedded, EmbeddedSnapshot
+from tests.benchmark.sides.liberate import SnapshotToDevNull, ToDevNull, ToKafka
 from tests.benchmark.sides.producer import Producer
 from tests.benchmark.sides.recvlogical import Recvlogical
 
@@ -33,9 +35,9 @@ class Result:
 
 @dataclass
 class Comparison:
-    """All sides, in the order of the report. rows: of every lap. loads: the machine's load average before every run."""
+    """All sides, in the order of the report. events: of every lap. loads: the machine's load average before every run."""
 
-    rows: int
+    events: int
     results: list[Result]
     loads: list[float] = field(default_factory=list)
 
@@ -56,8 +58,8 @@ class Comparison:
         return median(ratios)
 
     def lost(self, result: Result) -> int:
-        """Rows that did not arrive, in all laps together."""
-        return sum(self.rows - it.rows for it in result.laps)
+        """Events that did not arrive, in all laps together."""
+        return sum(self.events - it.arrived for it in result.laps)
 
     @property
     def complete(self) -> bool:
@@ -69,23 +71,35 @@ def all_sides(rehearsed: Rehearsed) -> list[Side]:
     """Everybody, in the order of the report."""
     return [
         Recvlogical(rehearsed.message_bytes),
-        ToDevNull(rehearsed.line_bytes),
+        ToDevNull(rehearsed.line_bytes, "python"),
+        ToDevNull(rehearsed.line_bytes, "native"),
         Embedded(),
         Producer(rehearsed.ready),
-        ToKafka("at_least_once"),
-        ToKafka("exactly_once"),
+        ToKafka("at_least_once", "python"),
+        ToKafka("at_least_once", "native"),
+        ToKafka("exactly_once", "native" if installed() else "python"),
         Connect(tuned=False),
         Connect(tuned=True),
+    ]
+
+
+def snapshot_sides(line_bytes: int) -> list[Side]:
+    """Who reads a table that is there already. line_bytes: of our lines, all together."""
+    return [
+        Copy(),
+        SnapshotToDevNull(line_bytes, "python"),
+        SnapshotToDevNull(line_bytes, "native"),
+        EmbeddedSnapshot(),
     ]
 
 
 def compare(ground: Ground, sides: Sequence[Side], rounds: int, tell: Callable[[str], None]) -> Comparison:
     """Run all sides that this build has, `rounds` times. tell: says to people what goes on."""
     results = {side.name: Result(side.name, side.limits, side.refusal(), side.peer) for side in sides}
-    comparison = Comparison(ground.rows, list(results.values()))
+    comparison = Comparison(ground.events, list(results.values()))
     running = [side for side in sides if results[side.name].refused is None]
     for number in range(1, rounds + 1):
-        with ground.lap(f"lap{number}") as lap:
+        with ground.lap(f"{ground.workload.key}{number}") as lap:
             for side in running:
                 side.prepare(lap)
             lap.write()

@@ -16,27 +16,11 @@ from pathlib import Path
 
 from liberator.testing.servers import Kafka, KafkaServer, Postgres, PostgresServer
 from tests.benchmark import topic
-from tests.benchmark.processes import Watched, cpu_seconds_of_all, watch
+from tests.benchmark.processes import REPOSITORY, Watched, cpu_seconds_of_all, watch
+from tests.benchmark.workload import CREATE, INSERTS, Workload
 
 TABLE = "public.bench"
 """What is captured."""
-
-# Nothing but the rows is written while they are measured, and every lap has the same bytes.
-_CREATE = """
-CREATE TABLE bench (
-    id bigint PRIMARY KEY, customer integer NOT NULL, status text NOT NULL, amount numeric(10,2),
-    name text, created timestamptz NOT NULL, active boolean, note text) WITH (autovacuum_enabled = false)
-"""
-_FILL = """
-DO $$ BEGIN
-    FOR lowest IN 1..{rows} BY {transaction} LOOP
-        INSERT INTO bench SELECT g, g % 1000, (ARRAY['new', 'paid', 'sent'])[1 + g % 3], g * 0.01, 'customer ' || g,
-            timestamptz '2026-01-01 12:00:00.123456+00' + g * interval '1 s', g % 2 = 0, repeat('note ', 8)
-            FROM generate_series(lowest, least(lowest + {transaction} - 1, {rows})) g;
-        COMMIT;
-    END LOOP;
-END $$
-"""
 
 # Stricter than the table, so that rows are checked: enum, pattern, range.
 _CONTRACT = {
@@ -53,14 +37,26 @@ _CONTRACT = {
 
 @dataclass(frozen=True)
 class Ground:
-    """rows: of every lap. transaction: how many of them are committed at once. programs: PostgreSQL's."""
+    """asked: changes of every lap, as somebody asked for them. transaction: how many of them are committed at once, a
+    multiple of ten. programs: PostgreSQL's."""
 
     postgres: Postgres
     kafka: Kafka
     programs: Path
     folder: Path
-    rows: int
+    asked: int
     transaction: int = 1000
+    workload: Workload = INSERTS
+
+    @property
+    def changes(self) -> int:
+        """Of every lap, as many as there really are."""
+        return self.workload.changes(self.asked, self.transaction)
+
+    @property
+    def events(self) -> int:
+        """That they become."""
+        return self.workload.records(self.changes)
 
     @contextmanager
     def lap(self, name: str) -> Iterator[Lap]:
@@ -68,7 +64,7 @@ class Ground:
         folder = self.folder / name
         folder.mkdir()
         lap = Lap(self, name, folder, self.postgres.database())
-        self.postgres.execute(_CREATE, lap.dsn)
+        self.postgres.execute(CREATE, lap.dsn)
         try:
             yield lap
         finally:
@@ -98,9 +94,9 @@ class Lap:
     topics: list[str] = field(default_factory=list)
 
     @property
-    def rows(self) -> int:
-        """How many there are."""
-        return self.ground.rows
+    def events(self) -> int:
+        """How many there are to be."""
+        return self.ground.events
 
     @property
     def bootstrap(self) -> str:
@@ -108,9 +104,10 @@ class Lap:
         return self.ground.kafka.bootstrap
 
     def environ(self) -> dict[str, str]:
-        """Ours without what would change the command; BENCH_DSN is the database."""
+        """Ours without what would change the command; BENCH_DSN is the database. Python finds the benchmark's programs."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
-        return {**kept, "BENCH_DSN": self.dsn}
+        path = os.pathsep.join(filter(None, [str(REPOSITORY), kept.get("PYTHONPATH")]))
+        return {**kept, "BENCH_DSN": self.dsn, "PYTHONPATH": path}
 
     def topic(self, connector: str) -> str:
         """Make the topic in which `connector` publishes the table; the settings are everybody's."""
@@ -155,7 +152,7 @@ class Lap:
 
     def write(self) -> None:
         """Write the rows."""
-        self.execute(_FILL.format(rows=self.rows, transaction=self.ground.transaction))
+        self.execute(self.ground.workload.fill(self.ground.changes, self.ground.transaction))
         self.execute("CHECKPOINT")
         [[end]] = self.execute("SELECT pg_current_wal_flush_lsn()::text")
         self.end = str(end)

@@ -52,14 +52,14 @@ class Watched:
         """All of its work."""
         return self.looks[-1].done
 
-    def per_second(self, rows: int) -> float:
-        """Rows a second while they flow; of the whole run when that was too short to be looked at."""
+    def per_second(self, events: int) -> float:
+        """Events a second while they flow; of the whole run when that was too short to be looked at."""
         done = self.done
         first = next((look for look in self.looks if look.done >= done * _EDGE and look.done > 0), None)
         last = next((look for look in self.looks if look.done >= done * (1 - _EDGE)), None)
         if first is None or last is None or last.done == first.done:
-            return rows / self.wall
-        return rows * (last.done - first.done) / done / (last.at - first.at)
+            return events / self.wall
+        return events * (last.done - first.done) / done / (last.at - first.at)
 
 
 def start(

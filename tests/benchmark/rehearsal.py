@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.benchmark import topic
 from tests.benchmark.ground import Ground, Lap
 from tests.benchmark.ready_bytes import keep
-from tests.benchmark.sides.liberate import Connector
+from tests.benchmark.sides.liberate import Connector, SnapshotToDevNull
 from tests.benchmark.sides.recvlogical import SLOT, bytes_to_come
 
 
@@ -32,7 +32,7 @@ def rehearse(ground: Ground) -> Rehearsed:
 
     Names are as long as in the measured laps, so that lines are never shorter there.
     """
-    with ground.lap("lap0") as lap:
+    with ground.lap(f"{ground.workload.key}0") as lap:
         lines = Connector(lap, "stdout", {"url": "-"})
         events = Connector(
             lap, "kafka", {"url": f"kafka://{lap.bootstrap}", "options": {"compression.type": "lz4"}}
@@ -47,8 +47,16 @@ def rehearse(ground: Ground) -> Rehearsed:
     return rehearsed
 
 
+def rehearse_snapshot(ground: Ground) -> int:
+    """Read the table once to a pipe: the size of our lines."""
+    with ground.lap(f"{ground.workload.key}0") as lap:
+        lines = SnapshotToDevNull(0, "python").connector(lap)
+        lap.write()
+        return _read_lines(lap, lines)
+
+
 def _read_lines(lap: Lap, connector: Connector) -> int:
-    """The size of the connector's lines, of which there must be one for each row."""
+    """The size of the connector's lines, of which there must be one for each event."""
     process = connector.start(stdout=subprocess.PIPE)
     size, seen = 0, set()
     assert process.stdout is not None
@@ -56,9 +64,10 @@ def _read_lines(lap: Lap, connector: Connector) -> int:
     with process.stdout, process.stdin:
         for line in process.stdout:
             size += len(line)
-            seen.add(json.loads(line)["key"]["id"])
-    if process.wait() or len(seen) != lap.rows:
+            event = json.loads(line)
+            seen.add(topic.identity(event["key"], event["value"]))
+    if process.wait() or len(seen) != lap.events:
         raise RuntimeError(
-            f"liberate wrote {len(seen)} of {lap.rows} rows, and ended with {process.returncode}"
+            f"liberate wrote {len(seen)} of {lap.events} events, and ended with {process.returncode}"
         )
     return size

@@ -18,8 +18,8 @@ from tests.benchmark.sides import Measured
 
 _SERVERS = ("PostgreSQL", "Kafka")
 _HEAD = (
-    f"{'':34}{'events/s':>10}{'with start':>12}   {'CPU-s per million':^28}{'peak':>9}   {'of its limit':24}  of its peer",
-    f"{'':34}{'':10}{'':12}   {'its own':>8}{'PostgreSQL':>12}{'Kafka':>8}",
+    f"{'':40}{'events/s':>10}{'with start':>12}   {'CPU-s per million':^28}{'peak':>9}   {'of its limit':24}  of its peer",
+    f"{'':40}{'':10}{'':12}   {'its own':>8}{'PostgreSQL':>12}{'Kafka':>8}",
 )
 
 
@@ -31,8 +31,8 @@ def table(comparison: Comparison) -> str:
 
 def _line(comparison: Comparison, result: Result) -> str:
     if result.refused is not None:
-        return f"{result.name:34}  left out: {result.refused}"
-    million = comparison.rows / 1_000_000
+        return f"{result.name:40}  left out: {result.refused}"
+    million = comparison.events / 1_000_000
     peak = _middle(result.laps, lambda it: None if it.peak is None else it.peak / 2**20)
     cpu = [_middle(result.laps, lambda it: it.cpu / million)]
     cpu += [_middle(result.laps, partial(_per_million, server, million)) for server in _SERVERS]
@@ -40,8 +40,8 @@ def _line(comparison: Comparison, result: Result) -> str:
     ratio, times = comparison.ratio(result), comparison.times_peer(result)
     limit = "" if ratio is None else f"{ratio:.2f} of {_limit(comparison, result)}"
     return (
-        f"{result.name:34}{median(it.rate for it in result.laps):10,.0f}"
-        f"{comparison.rows / median(it.wall for it in result.laps):12,.0f}"
+        f"{result.name:40}{median(it.rate for it in result.laps):10,.0f}"
+        f"{comparison.events / median(it.wall for it in result.laps):12,.0f}"
         f"   {own:>8}{postgres:>12}{kafka:>8}{_number(peak, '.0f'):>5}{' MiB' if peak else '    '}"
         f"   {limit:24}{'' if times is None else f'  {times:.1f} x {result.peer}'}"
     ).rstrip()
@@ -55,7 +55,7 @@ def _limit(comparison: Comparison, result: Result) -> str:
 
 def _remarks(comparison: Comparison) -> list[str]:
     lost = [
-        f"LOST  {result.name}: {comparison.lost(result):,} rows"
+        f"LOST  {result.name}: {comparison.lost(result):,} events"
         for result in comparison.results
         if comparison.lost(result)
     ]
@@ -73,7 +73,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "liberator": liberator.__version__,
         "python": platform.python_version(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": comparison.loads},
-        "rows": comparison.rows,
+        "events": comparison.events,
         "sides": [_side(comparison, result) for result in comparison.results],
     }
 
@@ -94,7 +94,7 @@ def _side(comparison: Comparison, result: Result) -> dict[str, Any]:
                 "cpu_seconds": it.cpu,
                 "peak_bytes": it.peak,
                 "server_cpu_seconds": dict(it.servers),
-                "rows": it.rows,
+                "arrived": it.arrived,
                 "repeated": it.repeated,
             }
             for it in result.laps

@@ -85,17 +85,23 @@ def records(bootstrap: str, name: str) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """rows: that came at least once. repeated: events beyond the first of their row."""
+    """events: that came at least once. repeated: those beyond the first."""
 
-    rows: int
+    events: int
     repeated: int
 
 
 def read_back(bootstrap: str, name: str) -> Arrived:
-    """Which rows arrived, by their key ``{"id": N}``."""
-    seen: set[int] = set()
-    events = 0
+    """Which events arrived; see `identity`."""
+    seen: set[tuple[int, str]] = set()
+    count = 0
     for record in records(bootstrap, name):
-        seen.add(orjson.loads(record.key())["id"])
-        events += 1
-    return Arrived(len(seen), events - len(seen))
+        value = record.value()
+        seen.add(identity(orjson.loads(record.key()), None if value is None else orjson.loads(value)))
+        count += 1
+    return Arrived(len(seen), count - len(seen))
+
+
+def identity(key: dict[str, Any], value: dict[str, Any] | None) -> tuple[int, str]:
+    """What an event is known by: its key ``{"id": N}`` and its operation, where "-" is a tombstone."""
+    return key["id"], "-" if value is None else value["op"]

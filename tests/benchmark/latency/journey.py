@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.benchmark import debezium
 from tests.benchmark.ground import Lap
-from tests.benchmark.processes import REPOSITORY, cpu_seconds_of_all, errors_of, start
+from tests.benchmark.processes import cpu_seconds_of_all, errors_of, start
 from tests.benchmark.sides.connect import Worker
 from tests.benchmark.sides.liberate import LIBERATE, Connector, Delivery
 
@@ -81,9 +81,8 @@ def _liberate(
     }  # fmt: skip
     it = Connector(lap, "traced" if traced else delivery, publish)
     program = [sys.executable, "-m", "tests.benchmark.latency.traced", "steps"] if traced else LIBERATE
-    environ = {**it.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [*program, "run", "connector.yaml", "--log-level", "warning"]
-    return lap.topic(it.name), lambda: start(command, it.folder, environ), it.folder
+    return lap.topic(it.name), lambda: start(command, it.folder, it.environ), it.folder
 
 
 def _connect(lap: Lap, *, tuned: bool) -> tuple[str, Callable[[], subprocess.Popen[bytes]], Path]:
@@ -123,9 +122,8 @@ def _running(process: subprocess.Popen[bytes], folder: Path) -> Iterator[subproc
 @contextmanager
 def _listening(lap: Lap, name: str, rows: int) -> Iterator[subprocess.Popen[bytes]]:
     folder = lap.place(f"listener-{name}")
-    environ = {**lap.environ(), "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "tests.benchmark.latency.listener", lap.bootstrap, name, str(rows)]
-    process = start(command, folder, environ, stdout=subprocess.PIPE)
+    process = start(command, folder, lap.environ(), stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         if process.stdout.readline() != b"ready\n":
@@ -157,8 +155,7 @@ def _wait_until_it_streams(lap: Lap, process: subprocess.Popen[bytes], folder: P
 
 def _write(lap: Lap, rate: float, rows: int) -> float:
     command = [sys.executable, "-m", "tests.benchmark.latency.writer", lap.dsn, str(rate), str(rows)]
-    environ = {**lap.environ(), "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env=lap.environ(), stdout=subprocess.PIPE, check=True)
     return float(done.stdout)
 
 

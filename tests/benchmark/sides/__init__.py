@@ -18,9 +18,9 @@ from tests.benchmark.processes import Watched
 class Measured:
     """What one side did in one lap.
 
-    rate: rows a second while they flow. wall: seconds from the start of the process to its end. cpu: CPU-seconds of the
-    process. peak: bytes of its memory; None: it says nothing. servers: CPU-seconds of each server meanwhile. rows: that
-    arrived. repeated: events beyond one for each of them.
+    rate: events a second while they flow. wall: seconds from the start of the process to its end. cpu: CPU-seconds of the
+    process. peak: bytes of its memory; None: it says nothing. servers: CPU-seconds of each server meanwhile. arrived: events
+    that did. repeated: beyond one for each of them.
     """
 
     rate: float
@@ -28,13 +28,13 @@ class Measured:
     cpu: float
     peak: int | None
     servers: Mapping[str, float]
-    rows: int
+    arrived: int
     repeated: int = 0
 
     @classmethod
-    def of(cls, it: Watched, expected: int, rows: int, repeated: int = 0) -> Measured:
-        """From the process that did it. expected: rows that it had to bring."""
-        return cls(it.per_second(expected), it.wall, it.cpu, it.peak, it.servers, rows, repeated)
+    def of(cls, it: Watched, expected: int, arrived: int, repeated: int = 0) -> Measured:
+        """From the process that did it. expected: events that it had to bring."""
+        return cls(it.per_second(expected), it.wall, it.cpu, it.peak, it.servers, arrived, repeated)
 
 
 class Side(ABC):

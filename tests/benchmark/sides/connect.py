@@ -80,6 +80,6 @@ class Connect(Side):
         readable = topic.progress(lap.bootstrap, self._topic)
         connector = debezium.connector(lap.dsn, f"{self._key}-{lap.name}", self._slot, self._key)
         worker = Worker(lap.place(self._key), lap.bootstrap, connector, tuned=self._tuned)
-        it = lap.watch(worker.start(lap.environ()), worker.folder, readable, until=lap.rows)
+        it = lap.watch(worker.start(lap.environ()), worker.folder, readable, until=lap.events)
         arrived = topic.read_back(lap.bootstrap, self._topic)
-        return Measured.of(it, lap.rows, arrived.rows, arrived.repeated)
+        return Measured.of(it, lap.events, arrived.events, arrived.repeated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from tests.benchmark import debezium
 from tests.benchmark.ground import Lap
@@ -22,7 +23,8 @@ class Embedded(Side):
     """Complete when as many events came as the connector makes."""
 
     name = "Debezium embedded"
-    limits = ("pg_recvlogical",)
+    limits: Sequence[str] = ("pg_recvlogical",)
+    snapshot = "no_data"
 
     def __init__(self) -> None:
         self._slot = ""
@@ -40,14 +42,24 @@ class Embedded(Side):
         """Run it until it has seen them all."""
         folder = lap.folder / _SLOT
         properties = debezium.connector(lap.dsn, _SLOT, self._slot, _SLOT)
-        told = debezium.write_properties(folder / "engine.properties", {**properties, **_ENGINE})
+        told = debezium.write_properties(
+            folder / "engine.properties", {**properties, **_ENGINE, "snapshot.mode": self.snapshot}
+        )
         progress = folder / "progress"
         progress.write_bytes(bytes(8))
 
         def seen() -> int:
             return int.from_bytes(progress.read_bytes(), sys.byteorder)
 
-        arguments = [str(told), str(progress), str(lap.rows)]
+        arguments = [str(told), str(progress), str(lap.events)]
         process = start(debezium.java("Embedded", *arguments, classes=folder), folder, lap.environ())
         it = lap.watch(process, folder, seen)
-        return Measured.of(it, lap.rows, min(it.done, lap.rows))
+        return Measured.of(it, lap.events, min(it.done, lap.events))
+
+
+class EmbeddedSnapshot(Embedded):
+    """Rows that were there before."""
+
+    name = "Debezium embedded, snapshot"
+    limits = ("psql COPY",)
+    snapshot = "initial_only"

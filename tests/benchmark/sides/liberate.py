@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from liberator.plan.native import installed
 from tests.benchmark import topic
 from tests.benchmark.ground import TABLE, Lap
 from tests.benchmark.processes import errors_of, start, written
@@ -25,7 +26,7 @@ LIBERATE = [sys.executable, "-m", "liberator"]
 _YAML = """\
 connector: source
 name: {name}
-source: {{url: "${{BENCH_DSN}}", mode: log, tables: [{table}], log: {{snapshot: never}}}}
+source: {{url: "${{BENCH_DSN}}", mode: log, tables: [{table}], log: {{snapshot: {snapshot}}}}}
 schema: {{dir: schemas}}
 publish: {publish}
 """
@@ -33,19 +34,39 @@ publish: {publish}
 Delivery = Literal["at_least_once", "exactly_once"]
 """A value of ``publish.delivery``."""
 
+Snapshot = Literal["never", "initial_only"]
+"""A value of ``source.log.snapshot``: the rows come through the slot, or all of them were there before."""
+
+
+Executor = Literal["python", "native"]
+"""A value of LIBERATOR_IMPL."""
+
+
+def refused(executor: Executor) -> str | None:
+    """Why this executor can't be had here; None: it can."""
+    return None if executor == "python" or installed() else "liberator-native is not installed"
+
 
 class Connector:
     """One connector in one lap."""
 
-    def __init__(self, lap: Lap, side: str, publish: dict[str, object]) -> None:
+    def __init__(
+        self,
+        lap: Lap,
+        side: str,
+        publish: dict[str, object],
+        snapshot: Snapshot = "never",
+        executor: Executor | None = None,
+    ) -> None:
         self.name = f"{side}-{lap.name}"
         self.folder = lap.place(side, contract_for=self.name)
-        self.environ = lap.environ()
-        write_yaml(self.folder, self.name, publish)
-        subprocess.run(
-            [*LIBERATE, "slot", "create", "connector.yaml"],
-            cwd=self.folder, env=self.environ, check=True, capture_output=True,
-        )  # fmt: skip
+        self.environ = {**lap.environ(), **({"LIBERATOR_IMPL": executor} if executor else {})}
+        write_yaml(self.folder, self.name, publish, snapshot)
+        if snapshot == "never":
+            subprocess.run(
+                [*LIBERATE, "slot", "create", "connector.yaml"],
+                cwd=self.folder, env=self.environ, check=True, capture_output=True,
+            )  # fmt: skip
 
     def start(self, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Run it until it has published what there is."""
@@ -53,35 +74,59 @@ class Connector:
         return start(command, self.folder, self.environ, stdout)
 
 
-def write_yaml(folder: Path, name: str, publish: dict[str, object]) -> Path:
+def write_yaml(folder: Path, name: str, publish: dict[str, object], snapshot: Snapshot = "never") -> Path:
     """The connector's file."""
     file = folder / "connector.yaml"
-    file.write_text(_YAML.format(name=name, table=TABLE, publish=json.dumps(publish)))
+    file.write_text(_YAML.format(name=name, table=TABLE, publish=json.dumps(publish), snapshot=snapshot))
     return file
 
 
 class ToDevNull(Side):
     """Lines of JSON into /dev/null: all of the connector's work, and no broker. least: bytes that these lines have."""
 
-    name = "liberate > /dev/null"
     limits = ("pg_recvlogical",)
     peer = "Debezium embedded"
 
-    def __init__(self, least: int) -> None:
+    def __init__(self, least: int, executor: Executor) -> None:
+        self.name = f"liberate {executor} > /dev/null"
         self._least = least
+        self._executor: Executor = executor
         self._connector: Connector | None = None
+
+    def refusal(self) -> str | None:
+        """Without its executor there is none."""
+        return refused(self._executor)
 
     def prepare(self, lap: Lap) -> None:
         """A slot of its own."""
-        self._connector = Connector(lap, "stdout", {"url": "-"})
+        self._connector = self.connector(lap)
+
+    def connector(self, lap: Lap) -> Connector:
+        """One that writes lines."""
+        return Connector(lap, f"stdout-{self._executor}", {"url": "-"}, executor=self._executor)
 
     def measure(self, lap: Lap) -> Measured:
-        """Run it; rows are reckoned from bytes."""
+        """Run it; events are reckoned from bytes."""
         assert self._connector is not None
         process, folder = self._connector.start(), self._connector.folder
         it = lap.watch(process, folder, lambda: written(process.pid))
         bytes_written = it.done - errors_of(folder).stat().st_size
-        return Measured.of(it, lap.rows, min(lap.rows, bytes_written * lap.rows // self._least))
+        return Measured.of(it, lap.events, min(lap.events, bytes_written * lap.events // self._least))
+
+
+class SnapshotToDevNull(ToDevNull):
+    """Rows that were there before, read by COPY. least: as of `ToDevNull`, of these lines."""
+
+    limits = ("psql COPY",)
+    peer = "Debezium embedded, snapshot"
+
+    def __init__(self, least: int, executor: Executor) -> None:
+        super().__init__(least, executor)
+        self.name = f"liberate {executor}, snapshot"
+
+    def connector(self, lap: Lap) -> Connector:
+        """One that reads the table and ends."""
+        return Connector(lap, f"snapshot-{self._executor}", {"url": "-"}, "initial_only", self._executor)
 
 
 class ToKafka(Side):
@@ -90,14 +135,17 @@ class ToKafka(Side):
     limits = ("pg_recvlogical", "bare producer")
     peer = "Debezium on Connect, tuned"
 
-    def __init__(self, delivery: Delivery) -> None:
-        self.name = f"liberate -> Kafka, {delivery.replace('_', ' ')}"
+    def __init__(self, delivery: Delivery, executor: Executor) -> None:
+        self.name = f"liberate {executor} -> Kafka" + (", exactly once" if delivery == "exactly_once" else "")
         self._delivery = delivery
+        self._executor: Executor = executor
         self._connector: Connector | None = None
         self._topic = ""
 
     def refusal(self) -> str | None:
         """What `liberate validate` has to say against the delivery."""
+        if (why := refused(self._executor)) is not None:
+            return why
         with tempfile.TemporaryDirectory() as folder:
             file = write_yaml(Path(folder), "bench", self._publish("127.0.0.1:9092"))
             answer = subprocess.run(
@@ -114,7 +162,9 @@ class ToKafka(Side):
 
     def prepare(self, lap: Lap) -> None:
         """A slot and a topic of its own."""
-        self._connector = Connector(lap, self._delivery, self._publish(lap.bootstrap))
+        self._connector = Connector(
+            lap, f"{self._delivery}-{self._executor}", self._publish(lap.bootstrap), executor=self._executor
+        )
         self._topic = lap.topic(self._connector.name)
 
     def measure(self, lap: Lap) -> Measured:
@@ -123,9 +173,9 @@ class ToKafka(Side):
         assert self._connector is not None
         it = lap.watch(self._connector.start(), self._connector.folder, readable)
         arrived = topic.read_back(lap.bootstrap, self._topic)
-        if self._delivery == "exactly_once" and it.done == arrived.rows + arrived.repeated:
+        if self._delivery == "exactly_once" and it.done == arrived.events + arrived.repeated:
             raise RuntimeError("no transaction has left its marker in the topic: this is not exactly once")
-        return Measured.of(it, lap.rows, arrived.rows, arrived.repeated)
+        return Measured.of(it, lap.events, arrived.events, arrived.repeated)
 
     def _publish(self, bootstrap: str) -> dict[str, object]:
         return {

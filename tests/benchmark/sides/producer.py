@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.benchmark import topic
 from tests.benchmark.ground import Lap
-from tests.benchmark.processes import REPOSITORY, start
+from tests.benchmark.processes import start
 from tests.benchmark.sides import Measured, Side
 
 
@@ -33,9 +33,8 @@ class Producer(Side):
         """Run it from the moment that it has the bytes in its memory; what that takes is not told."""
         readable = topic.progress(lap.bootstrap, self._topic)
         folder = lap.place("producer")
-        environ = {**lap.environ(), "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "tests.benchmark.ready_bytes", lap.bootstrap, self._topic]
-        process = start([*command, str(self._ready)], folder, environ, stdout=subprocess.PIPE)
+        process = start([*command, str(self._ready)], folder, lap.environ(), stdout=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdout:
@@ -44,4 +43,4 @@ class Producer(Side):
             process.stdin.flush()
             it = lap.watch(process, folder, readable)
         arrived = topic.read_back(lap.bootstrap, self._topic)
-        return replace(Measured.of(it, lap.rows, arrived.rows, arrived.repeated), peak=None)
+        return replace(Measured.of(it, lap.events, arrived.events, arrived.repeated), peak=None)

@@ -44,5 +44,5 @@ class Recvlogical(Side):
         process = start(command, folder, lap.environ())
         it = lap.watch(process, folder, lambda: written(process.pid))
         bytes_written = it.done - errors_of(folder).stat().st_size
-        rows = min(lap.rows, bytes_written * lap.rows // self._expected)
-        return Measured.of(it, lap.rows, rows)
+        arrived = min(lap.events, bytes_written * lap.events // self._expected)
+        return Measured.of(it, lap.events, arrived)
