@@ -5,13 +5,15 @@ Enters: outputs with the events that they came of. Leaves: encoded batches. Made
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from liberator.change import EncodedBatch, Event
+from liberator.build.lineage import CAUSATION, CORRELATION, MOST, lineage
+from liberator.change import EncodedBatch, Event, Headers
 from liberator.contract.payload import PayloadGate
 from liberator.contract.store import ContractStore
 from liberator.errors import FunctionError
@@ -19,6 +21,8 @@ from liberator.protocols import Output
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+
+log = logging.getLogger(__name__)
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _ANSWERS = ("http", "openfaas", "aws_lambda")
@@ -32,6 +36,7 @@ class Outputs:
         self._config = config
         self._contracts = ContractStore(config.schema_.dir)
         self._gates: dict[str, PayloadGate | None] = {}
+        self._told = False
 
     def check(self, output: Output) -> Output | FunctionError | None:
         """The output with its topic; None: nobody wants it; or how it breaks its contract. Raises `FunctionError` for what
@@ -74,18 +79,37 @@ class Outputs:
 
     def encode(self, outputs: Sequence[Output], events: Sequence[Event]) -> EncodedBatch:
         """The records, with ids: an output's own header ``id``; else made of the event that it came of; else of all events
-        of the invocation, so that the same batch gives the same ids, and another one never gives them to something else."""
+        of the invocation, so that the same batch gives the same ids, and another one never gives them to something else.
+        Their headers tell what they came of (`lineage`), where they don't say so themselves."""
         batch = EncodedBatch()
         counts: Counter[str] = Counter()
         for output in outputs:
             headers = tuple(header for header in output.headers if header[0] != "id")
             own = next((value for name, value in output.headers if name == "id"), None)
-            source = _name(events if output.event is None else [events[output.event]])
+            causes = events if output.event is None else [events[output.event]]
+            source = _name(causes)
             id = own or f"{source}/{self._config.name}/{counts[source]}".encode()
             counts[source] += own is None
             assert output.topic is not None, "checked"
-            batch.add(output.topic, output.key, output.value, id, headers or None)
+            batch.add(
+                output.topic,
+                output.key,
+                output.value,
+                id,
+                (*headers, *self._lineage(causes, headers)) or None,
+            )
         return batch
+
+    def _lineage(self, causes: Sequence[Event], own: Headers) -> Headers:
+        said = {name for name, _ in own}
+        found = tuple(header for header in lineage(causes) if header[0] not in said)
+        if not found and not said & {CORRELATION, CAUSATION} and not self._told:
+            self._told = True
+            log.info(
+                "what came of more than %d events has no headers %s and %s; say which: context.publish(..., cause=event)",
+                *(MOST, CORRELATION, CAUSATION),
+            )
+        return found
 
     def _gate(self, topic: str) -> PayloadGate | None:
         if topic not in self._gates:

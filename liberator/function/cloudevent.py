@@ -34,6 +34,9 @@ def attributes(event: Event, source: str) -> dict[str, str]:
         "type": event.headers.get("type") or f"{event.topic}.{_kind(event)}",
         "time": _time(event.timestamp),
     }
+    for name in ("correlation", "causation"):
+        if name in event.headers:
+            made[f"{name}id"] = event.headers[name]  # as CloudEvents' own extension calls them
     if event.raw_key is not None:
         made["subject"] = event.raw_key.decode("utf-8", "replace")
     return {**made, **given}

@@ -5,8 +5,8 @@ it ends with 0; 65 (sysexits' EX_DATAERR) means that these events will never wor
 ours, and its last lines into the error.
 
 A line in: ``{"topic", "partition", "offset", "timestamp", "id", "key", "value", "headers"}``; key and value as JSON, or as
-``key_base64`` and ``value_base64`` when they are none. A line out: ``{"value"}`` with ``key``, ``topic`` and ``headers``
-if they are to be set, or ``{"failed": [ids]}``.
+``key_base64`` and ``value_base64`` when they are none. A line out: ``{"value"}`` with ``key``, ``topic``, ``headers`` and
+``cause`` (the id of the event that it comes of) if they are to be set, or ``{"failed": [ids]}``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 from liberator.change import Event, of_streams
 from liberator.errors import FunctionError
 from liberator.function.cloudevent import is_json
-from liberator.function.context import Context, output
+from liberator.function.context import Context
 from liberator.function.environment import clean_environment
-from liberator.protocols import Outcome, Output
+from liberator.protocols import Outcome
 
 _NEVER = os.EX_DATAERR
 _TAIL = 500
@@ -75,7 +75,7 @@ class CommandFunction:
             what = _how_it_ended(self.name, process.returncode, words)
             return _all_failed(events, what, "function.command", retryable=process.returncode != _NEVER)
         try:
-            return _outcome(given, events)
+            return _outcome(given, events, context)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{self.name} wrote what is no event: {error}"
             return _all_failed(events, what, "function.result", fix='write lines like {"value": ...}')
@@ -116,8 +116,8 @@ def _json(name: str, data: bytes | None) -> list[tuple[bytes, bytes]]:
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
-def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
-    outputs: list[Output] = []
+def _outcome(given: bytes, events: Sequence[Event], context: Context) -> Outcome:
+    context.given(events)
     failed: set[str] = set()
     for line in given.splitlines():
         if not line.strip():
@@ -126,13 +126,12 @@ def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
         if "failed" in fields:
             failed.update(map(str, fields["failed"]))
         if "value" in fields:
-            outputs.append(
-                output(
-                    fields["value"],
-                    key=fields.get("key"),
-                    topic=fields.get("topic"),
-                    headers=fields.get("headers"),
-                )
+            context.publish(
+                fields["value"],
+                key=fields.get("key"),
+                topic=fields.get("topic"),
+                headers=fields.get("headers"),
+                cause=fields.get("cause"),
             )
         elif "failed" not in fields:
             raise KeyError("value")
@@ -143,7 +142,7 @@ def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
         for index, event in enumerate(events)
         if event.id in failed
     }
-    return Outcome(failures, tuple(outputs))
+    return Outcome(failures, context.outputs)
 
 
 def _all_failed(

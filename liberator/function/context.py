@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from liberator.change import Event
 from liberator.protocols import Output
 
 
@@ -24,6 +26,11 @@ class Context:
         self.deadline = deadline
         self.log = logging.getLogger(f"liberator.function.{function}")
         self._outputs: list[Output] = []
+        self._places: dict[str, int] = {}
+
+    def given(self, events: Sequence[Event]) -> None:
+        """These are what the function is called with."""
+        self._places = {event.id: place for place, event in enumerate(events)}
 
     @property
     def remaining(self) -> float | None:
@@ -37,10 +44,19 @@ class Context:
         key: Any = None,
         topic: str | None = None,
         headers: Mapping[str, str | bytes] | None = None,
+        cause: Event | str | None = None,
     ) -> None:
         """Publish an event when the invocation has succeeded. value, key: bytes as they are, anything else as JSON, None
-        for null. topic: None: the one that is configured."""
-        self._outputs.append(output(value, key=key, topic=topic, headers=headers))
+        for null. topic: None: the one that is configured. cause: the event that it comes of, or its id: it is named after
+        that, its headers tell of it, and if it breaks a contract, that event has failed and no other. Raises `ValueError`
+        for one that the function was not given."""
+        made = output(value, key=key, topic=topic, headers=headers)
+        if cause is not None:
+            id = cause if isinstance(cause, str) else cause.id
+            if id not in self._places:
+                raise ValueError("the cause is no event that the function was given")
+            made = replace(made, event=self._places[id])
+        self._outputs.append(made)
 
     @property
     def outputs(self) -> tuple[Output, ...]:

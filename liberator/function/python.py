@@ -66,6 +66,7 @@ class PythonFunction:
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Call it. Never raises: an error of the function is the outcome of all events."""
+        context.given(events)
         try:
             given = self._finish(self._function(of_streams(events), context))
             return _outcome(given, events, context)

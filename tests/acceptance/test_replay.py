@@ -175,3 +175,17 @@ def test_ends_of_transactions_at_the_end_of_a_range_are_no_events_to_wait_for(
     sink.call("replay", "--from", "0:0", "--to", "0:4", "--yes")
     sink.call("replay", "--from", "0:0", "--to", "latest", "--yes")
     assert [value["n"] for value in sink.given()] == [0, 1, 2, 0, 1, 0, 1, 2]
+
+
+def test_a_table_which_keeps_its_own_offsets_is_not_replayed(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{table: {{url: "sqlite:///{local.folder}/copy.db", table: copy}}}}
+        """
+    )
+    local.broker.create(unique, 1)
+    local.call("replay", "--from", "earliest", "--yes", code=2)
+    assert "liberator_offsets" in local.log
+    local.call("function test", "--events", "stream", code=2)
+    assert not (local.folder / "copy.db").exists()

@@ -27,7 +27,7 @@ from liberator.dispatch.loop import Dispatch
 from liberator.dispatch.settle import GivenUp, Retry
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import OnStream, Trigger
-from liberator.errors import FunctionError
+from liberator.errors import ConfigError, FunctionError
 from liberator.function.checked import CheckedInvocations
 from liberator.protocols import Invocations, Outcome, Output
 from liberator.testing.functions.consumer import RecordedConsumer
@@ -125,6 +125,13 @@ class Rehearsal:
     None: what the configuration says. Raises `ConfigError`, `FunctionError`."""
 
     def __init__(self, config: SinkConfig, function: Callable[[], Invocations] | None = None) -> None:
+        if config.function.table is not None:
+            raise ConfigError(
+                "a table would be written to, and its offsets too: there is no function to try out",
+                code="config.not_supported",
+                where=config.where("function", "table"),
+                fix="run the connector on a copy: with --stage NAME, and another function.table.url",
+            )
         self._config = config
         self._outputs = Outputs(config)
         run = function or (lambda: make_invocations(config))

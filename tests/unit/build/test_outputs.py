@@ -51,7 +51,8 @@ def test_an_output_of_one_event_is_named_after_it_whatever_else_is_in_the_batch(
 def test_an_id_of_its_own_is_kept_and_stands_there_once() -> None:
     batch = outputs().encode([Output("out", None, b"1", (("id", b"mine"), ("a", b"b")))], events(1))
     assert batch.ids == [b"mine"]
-    assert batch.headers == [(("a", b"b"),)]
+    assert batch.headers[0] is not None
+    assert [header for header in batch.headers[0] if header[0] in ("id", "a")] == [("a", b"b")]
 
 
 def test_what_names_no_topic_goes_to_the_configured_one() -> None:
@@ -83,3 +84,52 @@ def test_a_topic_that_can_not_be_is_a_failure() -> None:
     found = outputs().check(Output("a b", None, b"1"))
     assert isinstance(found, FunctionError)
     assert found.code == "function.output"
+
+
+def told(given: list[Event], *made: Output) -> list[dict[str, list[str]]]:
+    """Of each output its chains and its causes."""
+    batch = outputs().encode(made, given)
+    return [
+        {
+            name: [value.decode() for header, value in headers or () if header == name]
+            for name in ("correlation", "causation")
+        }
+        for headers in batch.headers
+    ]
+
+
+def test_what_comes_of_an_event_names_it_and_begins_a_chain_with_it() -> None:
+    assert told(events(7), ONE) == [{"correlation": ["e7"], "causation": ["e7"]}]
+
+
+def test_a_chain_goes_on_under_its_first_id() -> None:
+    second = Event(
+        "orders", 0, 1, 0, None, b"1", (("id", b"e1/a/0"), ("correlation", b"e1"), ("causation", b"e1"))
+    )
+    assert told([second], ONE) == [{"correlation": ["e1"], "causation": ["e1/a/0"]}]
+
+
+def test_of_a_batch_all_events_may_be_the_cause_unless_the_function_says_which() -> None:
+    said = Output("out", None, b"1", event=1)
+    assert told(events(1, 2), ONE, said) == [
+        {"correlation": ["e1", "e2"], "causation": ["e1", "e2"]},
+        {"correlation": ["e2"], "causation": ["e2"]},
+    ]
+
+
+def test_of_a_large_batch_nothing_is_said_but_what_is_known_and_that_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = Output("out", None, b"1", event=20)
+    with caplog.at_level("INFO"):
+        assert told(events(*range(21)), ONE, said, ONE) == [
+            {"correlation": [], "causation": []},
+            {"correlation": ["e20"], "causation": ["e20"]},
+            {"correlation": [], "causation": []},
+        ]
+    assert [record.message for record in caplog.records if "cause=event" in record.message][1:] == []
+
+
+def test_headers_of_its_own_win() -> None:
+    own = Output("out", None, b"1", (("correlation", b"order-7"),))
+    assert told(events(7), own) == [{"correlation": ["order-7"], "causation": ["e7"]}]

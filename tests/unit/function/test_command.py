@@ -56,6 +56,13 @@ def test_publishes_what_it_writes(tmp_path: Path) -> None:
     assert (second.topic, second.value) == (None, None)
 
 
+def test_can_say_which_event_an_output_comes_of(tmp_path: Path) -> None:
+    outcome = run(tmp_path, """print('{"value": 1, "cause": "t/1/8"}')""")
+    assert [output.event for output in outcome.outputs] == [1]
+    wrong = run(tmp_path, """print('{"value": 1, "cause": "elsewhere"}')""")
+    assert {error.code for error in wrong.failures.values()} == {"function.result"}
+
+
 def test_can_say_which_events_failed(tmp_path: Path) -> None:
     outcome = run(tmp_path, """print('{"failed": ["t/1/8"]}')""")
     assert list(outcome.failures) == [1]

@@ -132,6 +132,14 @@ def test_what_came_as_a_cloudevent_keeps_its_attributes(endpoint: Endpoint, call
     assert headers["ce-traceparent"] == "00-ab"
 
 
+def test_the_chain_of_an_event_is_told_as_the_extension_of_cloudevents_does(
+    endpoint: Endpoint, call: Call
+) -> None:
+    call(event(1, correlation="order/7", causation="e0"))
+    headers = endpoint.requests[0][0]
+    assert (headers["ce-correlationid"], headers["ce-causationid"]) == ("order/7", "e0")
+
+
 def test_attributes_are_quoted_where_headers_need_it(endpoint: Endpoint, call: Call) -> None:
     call(event(1, key="Grüße 5%".encode()))
     assert endpoint.requests[0][0]["ce-subject"] == "Gr%C3%BC%C3%9Fe%205%25"

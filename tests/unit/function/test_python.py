@@ -102,6 +102,20 @@ def test_publishes_through_its_context(make: Make) -> None:
     assert (second.topic, second.key, second.value) == (None, b"raw", None)
 
 
+def test_says_which_event_an_output_comes_of(make: Make) -> None:
+    outcome = call(
+        make(
+            "def f(events, context):\n"
+            "    for event in reversed(events):\n"
+            "        context.publish(event.id, cause=event)\n"
+        )
+    )
+    assert [output.event for output in outcome.outputs] == [*reversed(range(len(outcome.outputs)))]
+    assert len(outcome.outputs) > 1
+    wrong = call(make("def f(events, context):\n    context.publish(1, cause='of another batch')\n"))
+    assert "no event that the function was given" in str(wrong.failures[0])
+
+
 def test_what_json_does_not_know_is_an_error_of_the_function(make: Make) -> None:
     outcome = call(make("def f(events, context): return [{1, 2}]\n"))
     assert "TypeError" in str(outcome.failures[0])

@@ -11,12 +11,10 @@ def init() -> None:
     """Called once in each worker, before its first events: open connections here."""
 
 
-def handle(events: list[Any], context: Any) -> list[dict[str, Any]]:
-    """Called with a batch. What it returns is published; what it raises is tried again, then halved, then a dead letter.
-
-    The same event may come twice, after a crash say, with the same `event.id`.
+def handle(events: list[Any], context: Any) -> None:
+    """Called with a batch. What it publishes is sent when it has ended; what it raises is tried again, then halved, then a
+    dead letter. The same event may come twice, after a crash say, with the same `event.id`.
     """
-    done = []
     for event in events:
         order = (event.value or {}).get("after")
         if order is None or order["status"] != "paid":
@@ -24,8 +22,8 @@ def handle(events: list[Any], context: Any) -> list[dict[str, Any]]:
         if order["total"] < 0:
             raise PermanentError(f"order {order['id']} has a negative total")  # never tried again
         context.log.info("order %s is paid", order["id"])
-        done.append({"order": order["id"], "total": order["total"]})
-    return done
+        # The cause names the output, and its headers tell of it: a chain of functions is found by one id.
+        context.publish({"order": order["id"], "total": order["total"]}, key=event.key, cause=event)
 
 
 def close() -> None:
