@@ -19,16 +19,9 @@ from liberator.codec.envelope import Transaction
 from liberator.errors import ConfigError
 from liberator.plan.compile import TablePlan
 from liberator.plan.python import Copy, PythonExecutor
-
-try:
-    import liberator_native
-except ImportError:
-    liberator_native = None  # type: ignore[assignment]  # it is optional
+from liberator.rust import fits, liberator_native
 
 log = logging.getLogger(__name__)
-
-INTERFACE = 2
-"""Of the module; see native/src/lib.rs."""
 
 Wanted = Literal["python", "native", "auto"]
 
@@ -41,7 +34,7 @@ _LONGEST_PAUSE = 64
 
 def installed() -> bool:
     """Is there a module that fits?"""
-    return getattr(liberator_native, "INTERFACE", None) == INTERFACE
+    return fits(liberator_native)
 
 
 def executor_class(wanted: str) -> type[PythonExecutor]:

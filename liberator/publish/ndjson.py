@@ -2,7 +2,8 @@
 
 Enters: an `EncodedBatch`. Leaves: bytes, one line an event: ``{"topic", "key", "value", "headers",
 "position"}``. Called by `stdout` and `file`. Never parses what is JSON already: keys and values are spliced
-in as they are, and three cheap looks at the whole batch tell whether any event needs the slow, careful way.
+in as they are, and three cheap looks at the whole batch tell whether any event needs the slow, careful way. Where none
+does, the module in Rust writes the lines, if it is there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import orjson
 
 from liberator.change import EncodedBatch, Headers
+from liberator.rust import in_use, liberator_native
 
 _VALUE = b',"value":'
 _HEADERS = b',"headers":{"id":"'
@@ -30,6 +32,10 @@ def encode(batch: EncodedBatch) -> bytes:
     """All events of the batch as lines. Control records are left out: they are for brokers only."""
     if batch.string_keys or batch.headers.count(None) != len(batch):
         return _carefully(batch)
+    if in_use:
+        made: bytes | None = liberator_native.lines(batch.topics, batch.keys, batch.values, batch.ids)
+        if made is not None:
+            return made
     # A newline in pretty-printed JSON would break the line in two; NUL begins a registry's binary wire format.
     for column in (batch.keys, batch.values):
         together = b"".join(filter(None, column))

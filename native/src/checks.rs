@@ -19,7 +19,7 @@ pub struct Check {
 #[derive(Debug)]
 enum Rule {
     /// JSON texts, one of which it is.
-    Listed(HashSet<Vec<u8>>),
+    Listed(Listed),
     /// Types that it may have.
     Kinds(Kinds),
     /// No number on the wrong side.
@@ -33,6 +33,15 @@ enum Rule {
     /// No string in which this is not found.
     Pattern(Regex),
 }
+
+/// Few are looked through, which is faster than hashing one.
+#[derive(Debug)]
+enum Listed {
+    Few(Vec<Vec<u8>>),
+    Many(HashSet<Vec<u8>>),
+}
+
+const FEW: usize = 8;
 
 /// fraction: any number, integer: only whole ones.
 #[derive(Debug, Default)]
@@ -82,14 +91,7 @@ impl Rule {
         let [operand] = given else { return None };
         let count = || usize::try_from(operand.as_u64()?).ok();
         Some(match name {
-            "listed" => {
-                let texts = operand.as_array()?.iter();
-                Rule::Listed(
-                    texts
-                        .map(|text| Some(text.as_str()?.as_bytes().to_vec()))
-                        .collect::<Option<_>>()?,
-                )
-            }
+            "listed" => Rule::Listed(Listed::parse(operand)?),
             "minimum" => Rule::Bound(Bound::parse(operand, true, true)?),
             "exclusiveMinimum" => Rule::Bound(Bound::parse(operand, true, false)?),
             "maximum" => Rule::Bound(Bound::parse(operand, false, true)?),
@@ -110,7 +112,8 @@ impl Rule {
 
     fn passes(&self, json: &[u8]) -> bool {
         match self {
-            Rule::Listed(texts) => texts.contains(json),
+            Rule::Listed(Listed::Few(texts)) => texts.iter().any(|text| text == json),
+            Rule::Listed(Listed::Many(texts)) => texts.contains(json),
             Rule::Kinds(kinds) => kinds.fit(json),
             Rule::Bound(bound) => !is_number(json) || bound.holds(json),
             Rule::Multiple(factor) => {
@@ -125,6 +128,20 @@ impl Rule {
             }),
             Rule::Pattern(pattern) => of_string(json, |text| pattern.is_match(text)),
         }
+    }
+}
+
+impl Listed {
+    fn parse(texts: &Value) -> Option<Listed> {
+        let texts = texts.as_array()?.iter();
+        let texts: Vec<Vec<u8>> = texts
+            .map(|text| Some(text.as_str()?.as_bytes().to_vec()))
+            .collect::<Option<_>>()?;
+        Some(if texts.len() <= FEW {
+            Listed::Few(texts)
+        } else {
+            Listed::Many(texts.into_iter().collect())
+        })
     }
 }
 

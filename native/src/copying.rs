@@ -139,10 +139,10 @@ impl Fields {
         self.places.clear();
         self.unescaped.clear();
         let line = line.strip_suffix(b"\n")?;
-        let has_escapes = line.contains(&b'\\');
+        let has_escapes = memchr::memchr(b'\\', line).is_some();
         let mut start = 0;
-        for field in line.split(|byte| *byte == b'\t') {
-            let end = start + field.len();
+        for end in memchr::memchr_iter(b'\t', line).chain([line.len()]) {
+            let field = line.get(start..end)?;
             let place = match field {
                 b"\\N" => Place::Null,
                 _ if has_escapes && field.contains(&b'\\') => {

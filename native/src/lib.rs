@@ -8,6 +8,7 @@ pub mod checks;
 pub mod copying;
 pub mod envelope;
 pub mod frames;
+pub mod lines;
 pub mod plan;
 #[cfg(feature = "python")]
 mod probe;
@@ -21,10 +22,10 @@ pub mod values;
 mod liberator_native {
     /// What Python's side must know to use this module: it changes whenever a call or a description changes.
     #[pymodule_export]
-    const INTERFACE: u32 = 2;
+    const INTERFACE: u32 = 3;
 
     #[pymodule_export]
     use crate::probe::{Check, Converter};
     #[pymodule_export]
-    use crate::python::{Executor, Plan};
+    use crate::python::{Executor, Plan, lines};
 }

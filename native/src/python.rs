@@ -5,11 +5,13 @@ use std::collections::HashMap;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::copying::Lines;
 use crate::envelope::{Piece, Transaction, Written};
 use crate::frames::Kind;
+use crate::lines::Line;
 use crate::transcoder::{Event, Place, Settings, Table, Transcoder};
 
 /// A compiled plan: `Plan(description: bytes)`. ValueError says what of it is not known here.
@@ -122,6 +124,28 @@ impl Executor {
         give(py, &written, &events, |_| Some(topic), &columns)?;
         Ok(start + done)
     }
+}
+
+/// The events of a batch without headers as lines of JSON. None: some of them need the care of Python's.
+#[pyfunction]
+pub fn lines<'py>(
+    py: Python<'py>,
+    topics: Vec<PyBackedStr>,
+    keys: Vec<Option<PyBackedBytes>>,
+    values: Vec<Option<PyBackedBytes>>,
+    ids: Vec<PyBackedBytes>,
+) -> Option<Bound<'py, PyBytes>> {
+    let held = topics.iter().zip(&keys).zip(&values).zip(&ids);
+    let events: Vec<Line> = held
+        .map(|(((topic, key), value), id)| Line {
+            topic,
+            key: key.as_deref(),
+            value: value.as_deref(),
+            id,
+        })
+        .collect();
+    let made = py.detach(|| crate::lines::lines(&events))?;
+    Some(PyBytes::new(py, &made))
 }
 
 /// A table as the first frame of a run that names it finds it. topic: None for one that is not captured.

@@ -6,11 +6,22 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from liberator.change import EncodedBatch, Record
+from liberator.publish import ndjson
 from liberator.publish.ndjson import encode
+from liberator.rust import fits, liberator_native
+
+WRITERS = ["python", "native"] if fits(liberator_native) else ["python"]
+
+
+@pytest.fixture(autouse=True, params=WRITERS)
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with each writer that is installed here."""
+    monkeypatch.setattr(ndjson, "in_use", request.param == "native")
 
 
 def lines_of(batch: EncodedBatch) -> list[dict[str, Any]]:
@@ -136,3 +147,29 @@ def test_every_event_reads_back_as_it_was(events: list[tuple[str, Any, Any, str,
     for line, (topic, key, value, id, headers, _) in zip(read_back, events, strict=True):
         assert (line["topic"], line["key"], line["value"], line["position"]) == (topic, key, value, id)
         assert line["headers"] == {"id": id, **(headers or {})}
+
+
+ANYTHING = st.one_of(
+    st.sampled_from(
+        [b'{"id":1}', b"1", b"\n", b"\r", b"\0\0\0\0\1", b'"', b"\\", "ü".encode(), b"%", b"\x7f"]
+    ),
+    st.binary(max_size=4),
+)
+IDS = st.lists(ANYTHING, max_size=3).map(b"".join)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", 'b"%', "ü"]), st.none() | ANYTHING, st.none() | ANYTHING, IDS))
+)
+def test_both_writers_give_the_same_bytes(
+    events: list[tuple[str, bytes | None, bytes | None, bytes]],
+) -> None:
+    batch = EncodedBatch()
+    for event in events:
+        batch.add(*event)
+    made = []
+    for in_use in (False, fits(liberator_native)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ndjson, "in_use", in_use)
+            made.append(encode(batch))
+    assert made[0] == made[1]
