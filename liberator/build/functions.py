@@ -109,6 +109,7 @@ def _http(config: SinkConfig) -> Callee:
             format=http.format,
             sign=http.sign,
             allow_private=http.allow_private,
+            answers=config.wants_answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
         )
@@ -129,6 +130,7 @@ def _openfaas(config: SinkConfig) -> Callee:
             headers=settings.headers,
             user=settings.user,
             password=settings.password,
+            answers=config.wants_answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
         )

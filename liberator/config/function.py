@@ -10,7 +10,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from liberator.config.section import Section, without_default
-from liberator.config.sink_values import Command, Environment, FunctionName, GatewayUrl, PythonTarget, WebUrl
+from liberator.config.sink_values import (
+    AllowPrivate,
+    Command,
+    Environment,
+    FunctionName,
+    GatewayUrl,
+    PythonTarget,
+    WebUrl,
+)
 from liberator.config.table import TableSettings
 from liberator.config.values import refusal
 
@@ -27,8 +35,9 @@ class HttpSettings(Section):
     all; `raw`: a request for each event with its value as it is."""
     sign: str | None = Field(default=None, min_length=8, repr=False, json_schema_extra=without_default)
     """A secret: every request is signed with it, as Standard Webhooks does."""
-    allow_private: bool = False
-    """Let the endpoint be a host of a private network, or this one."""
+    allow_private: AllowPrivate = False
+    """Let the endpoint be a host of a private network, or this one: `true`, or a list of the networks that are meant, as
+    [10.1.0.0/16]. Names are resolved once, and that address is judged and called; redirects are not followed."""
 
 
 class LambdaSettings(Section):

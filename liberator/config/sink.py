@@ -192,6 +192,11 @@ class SinkConfig(ConnectorConfig):
         return given or self.folder / ".liberator" / f"{self.name}.files.db"
 
     @property
+    def wants_answers(self) -> bool:
+        """Is what the function answers of use to anybody? Else only whether it has done it."""
+        return self.output.topic is not None or self.webhook is not None
+
+    @property
     def keeps_events(self) -> bool:
         """Can events wait where they come from, and come again? Those of a webhook and of the clock can't."""
         return self.stream is not None or bool(self.files)

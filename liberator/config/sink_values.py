@@ -156,6 +156,29 @@ def _web_url(value: Any) -> Url:
 WebUrl = Annotated[Url, PlainValidator(_web_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
+def _allow_private(value: Any) -> bool | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        value = split_names(value)
+    fix = "write true, false, or the networks that are meant: [10.1.0.0/16]"
+    if not isinstance(value, list | tuple):
+        raise refusal("config.type", f"this is {kind_of(value)}, not yes, no, or networks", fix)
+    try:
+        return tuple(ipaddress.ip_network(str(one)) for one in value)
+    except ValueError as error:
+        raise refusal("config.value", f"this is no network: {error}", fix) from None
+
+
+AllowPrivate = Annotated[
+    bool | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
+    PlainValidator(_allow_private),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
 def _gateway_url(value: Any) -> Url:
     url = _web_url(value)
     if "?" in url or "#" in url:

@@ -8,7 +8,6 @@ are not followed: they would carry events, and a signature, to where nobody has 
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +17,12 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from liberator.change import Event
 from liberator.errors import ConfigError, FunctionError
 from liberator.function import cloudevent
 from liberator.function.context import Context
+from liberator.function.network import Network, Private, guard
 from liberator.protocols import Outcome, Output
 from liberator.signature import secret_of, signed
 
@@ -36,12 +34,15 @@ _TIMEOUT = 30.0
 _MOST_ANSWER = 16 << 20
 """Bytes of an answer that are read."""
 
+_AT_ONCE = 64 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """url: where. headers: sent with every request. format: one request for each event (binary or structured, or its bytes
     as they are), or one for all. sign: a secret for Standard Webhooks, with or without ``whsec_``; None: unsigned.
-    allow_private: may it be a host of a private network? source: the CloudEvents source of events that bring none.
+    allow_private: may it be a host of a private network: of any, or of these? answers: are they wanted, or only whether it
+    is done? source: the CloudEvents source of events that bring none.
     connections: kept at most. any_json: take what reads as JSON for an answer, whatever its content type says. key: of the
     configuration, where the URL stands."""
 
@@ -49,7 +50,8 @@ class HttpSettings:
     headers: Mapping[str, str] = field(default_factory=dict)
     format: Format = "cloudevents"
     sign: str | None = None
-    allow_private: bool = False
+    allow_private: bool | Sequence[Network] = False
+    answers: bool = True
     source: str = "/liberator"
     connections: int = 8
     any_json: bool = False
@@ -78,8 +80,8 @@ class HttpFunction:
             retries=False,
             timeout=urllib3.Timeout(connect=_CONNECT_WITHIN),
         )
-        if not settings.allow_private:
-            self._pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+        if settings.allow_private is not True:
+            guard(self._pool, settings.allow_private or ())
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Send them. Several requests are sent one after the other; what follows a failed one of its key waits with it."""
@@ -137,16 +139,39 @@ class HttpFunction:
                 preload_content=False,
             )
             try:
-                answer = response.read(_MOST_ANSWER)
+                answer = self._read(response, context)
             finally:
-                response.drain_conn()
-                response.release_conn()
-        except _Private as error:
-            fix = "set function.http.allow_private: true if the endpoint is meant to be in your own network"
+                # One that was read to its end has been given back already; what is left of another is not waited for.
+                response.close()
+        except Private as error:
+            fix = "name its network in function.http.allow_private if the endpoint is meant to be in your own"
             return FunctionError(str(error), code="function.private", where=self.name, fix=fix)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return self._unanswered(error)
-        return self._judged(response, answer)
+        return self._judged(response, answer) if isinstance(answer, bytes) else answer
+
+    def _read(self, response: urllib3.BaseHTTPResponse, context: Context) -> bytes | FunctionError:
+        """The answer, as long as it is neither too large nor too late: an endpoint may give it byte by byte."""
+        wanted = self._settings.answers and response.status == 200
+        most = (
+            _MOST_ANSWER if wanted else _AT_ONCE
+        )  # enough of what nobody wants to keep the connection, as a rule
+        parts, size = [], 0
+        while part := response.read1(_AT_ONCE):
+            parts.append(part)
+            size += len(part)
+            left = context.remaining
+            late = left is not None and left <= 0
+            if not wanted and (late or size > most):
+                return b""
+            if size > most:
+                what = f"the answer has more than {_MOST_ANSWER} bytes"
+                return FunctionError(what, code="function.answer_too_large", where=self.name)
+            if late:
+                return FunctionError(
+                    "no whole answer in time", code="function.timeout", where=self.name, retryable=True
+                )
+        return b"".join(parts)
 
     def _unanswered(self, error: Exception) -> FunctionError:
         # The library calls a refused connection a time-out, too.
@@ -206,36 +231,3 @@ def _retry_after(text: str | None, now: float) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - datetime.fromtimestamp(now, timezone.utc)).total_seconds())
-
-
-class _Private(Exception):
-    """The host is in a private network."""
-
-
-def _require_public(connection: HTTPConnection) -> None:
-    """Looks at the address that was really connected to: names can change between a look and a call."""
-    assert connection.sock is not None
-    address = ipaddress.ip_address(connection.sock.getpeername()[0].partition("%")[0])
-    if not address.is_global:
-        connection.close()
-        raise _Private(f"{connection.host} is {address}, an address of a private network")
-
-
-class _PublicConnection(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _require_public(self)
-
-
-class _PublicTlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _require_public(self)
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _PublicConnection
-
-
-class _PublicTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicTlsConnection

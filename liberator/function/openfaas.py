@@ -26,6 +26,7 @@ class OpenFaasSettings:
     headers: Mapping[str, str] = field(default_factory=dict)
     user: str = "admin"
     password: str | None = None
+    answers: bool = True
     source: str = "/liberator"
     connections: int = 8
 
@@ -39,6 +40,7 @@ def openfaas_function(settings: OpenFaasSettings) -> HttpFunction:
             headers={**settings.headers, **_credentials(settings)},
             format=settings.format,
             allow_private=True,  # where gateways are, as a rule
+            answers=settings.answers,
             source=settings.source,
             connections=settings.connections,
             any_json=True,

@@ -7,20 +7,25 @@ import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import urllib3
 
 from liberator.change import Event
 from liberator.errors import ConfigError
+from liberator.function import http
 from liberator.function.context import Context
 from liberator.function.http import HttpFunction, HttpSettings
+from liberator.function.network import may_be_called
 from liberator.protocols import Outcome
 from liberator.signature import signed
 
@@ -63,6 +68,10 @@ def endpoint() -> Iterator[Endpoint]:
         def setup(self) -> None:
             super().setup()
             it.connections += 1
+
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # who does not want all of it hangs up
+                super().handle()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -276,6 +285,121 @@ def test_a_private_network_is_not_called_unless_that_is_allowed(endpoint: Endpoi
     error = call(event(1), allow_private=False).failures[0]
     assert (error.code, error.retryable) == ("function.private", False)
     assert endpoint.requests == []
+
+
+def test_a_private_network_that_is_named_is_called(endpoint: Endpoint, call: Call) -> None:
+    for network, done in (("127.0.0.0/8", True), ("10.0.0.0/8", False)):
+        failures = call(event(1), allow_private=[ip_network(network)]).failures
+        assert (not failures) is done
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+        *("169.254.169.254", "::1", "fd00::1", "fe80::1%eth0", "ff02::1", "::ffff:10.0.0.1"),
+        *("64:ff9b::a00:1", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:f5ff:fffe"),
+    ],
+)
+def test_addresses_of_private_networks_however_they_are_written(address: str) -> None:
+    assert not may_be_called(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses_may_be_called(address: str) -> None:
+    assert may_be_called(address)
+
+
+def test_a_name_is_resolved_once_and_that_address_is_connected_to(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that says something else the second time is not asked a second time."""
+    answers = [["93.184.216.34"], ["127.0.0.1"]]
+    asked, connected = [], []
+
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers[len(asked) - 1]]
+
+    def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+    error = call(event(1), url="http://rebinding.example/", allow_private=False).failures[0]
+    assert error.code == "function.unreachable"
+    assert (asked, connected) == (["rebinding.example"], [("93.184.216.34", 80)])
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_with_any_private_address_is_not_connected_to(
+    call: Call, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("93.184.216.34", "10.0.0.1")
+        ]
+
+    connected: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", lambda *a, **_: connected.append(a))
+    error = call(event(1), url=f"{scheme}://both.example/", allow_private=False).failures[0]
+    assert (error.code, connected) == ("function.private", [])
+
+
+def test_redirects_lead_nowhere(endpoint: Endpoint, call: Call) -> None:
+    endpoint.status, endpoint.answer_headers = [307], {"location": endpoint.url}
+    error = call(event(1)).failures[0]
+    assert (error.code, error.retryable, len(endpoint.requests)) == ("function.http_307", False, 1)
+
+
+def test_an_answer_that_is_too_large_is_an_error_and_is_not_read_to_its_end(
+    endpoint: Endpoint, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_MOST_ANSWER", 100_000)
+    endpoint.answer_headers = {"content-type": "application/json", "content-length": str(1 << 40)}
+    endpoint.answer = b'"' + b"x" * 300_000
+    error = call(event(1)).failures[0]
+    assert (error.code, error.retryable) == ("function.answer_too_large", False)
+    endpoint.answer_headers, endpoint.answer = {}, b""
+    assert not call(event(2)).failures, "on another connection"
+    assert endpoint.connections == 2
+
+
+def test_an_answer_that_nobody_wants_may_be_of_any_size(endpoint: Endpoint, call: Call) -> None:
+    """The endpoint has done it: that is all that counts."""
+    endpoint.answer_headers = {"content-type": "application/json", "content-length": str(1 << 40)}
+    endpoint.answer = b'"' + b"x" * 300_000
+    assert call(event(1), answers=False) == Outcome()
+
+
+def test_an_answer_that_comes_drop_by_drop_does_not_outlast_the_time_out() -> None:
+    """Each drop is in time; the whole would take for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not ended.is_set():
+                    connection.sendall(b" ")
+                    ended.wait(0.01)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        function = HttpFunction(HttpSettings(url, allow_private=True))
+        outcome = function.call([event(1)], Context("hook", 1, time.monotonic() + 0.5))
+        ended.set()
+        thread.join()
+        function.close()
+    assert (outcome.failures[0].code, outcome.failures[0].retryable) == ("function.timeout", True)
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "hook", "https://", ""])
