@@ -1,4 +1,5 @@
-//! The executor of plans in Rust: runs of the log's frames -> encoded events, in the very bytes of the reference.
+//! The executor of plans in Rust: runs of the log's frames and of COPY lines -> encoded events, in the very bytes of the
+//! reference.
 //!
 //! What is rare is not done here: where a run meets it, it stops, and Python's executor (liberator/plan/python.py) does that
 //! one frame. So every error, every violation and every change of a table is the reference's own. Nothing here panics on
