@@ -105,11 +105,12 @@ def connector(tmp_path: Path, unique: str) -> Iterator[Callable[..., Connector]]
 
 @pytest.fixture
 def make_sink(tmp_path: Path, unique: str) -> Iterator[Callable[..., Sink]]:
-    """Makes a sink on a broker: `make_sink(broker, kafka_python=True)`. It is not started."""
+    """Makes a sink on a broker: `make_sink(broker, kafka_python=True)`; several, if each is `called` otherwise. It is not
+    started."""
     with ExitStack() as stack:
 
-        def made(broker: Broker, *, kafka_python: bool = False) -> Sink:
-            sink = Sink(tmp_path / "sink", f"{unique}.sink", broker, kafka_python=kafka_python)
+        def made(broker: Broker, *, kafka_python: bool = False, called: str = "sink") -> Sink:
+            sink = Sink(tmp_path / called, f"{unique}.{called}", broker, kafka_python=kafka_python)
             stack.callback(sink.close)
             return sink
 
