@@ -267,12 +267,23 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChanges:
+    """What an invocation did with `context.state`. read: by key the number of the value, None: there was none. written: by
+    key the value as JSON, None: it is forgotten."""
+
+    read: Mapping[str, int | None]
+    written: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of the events of one invocation. failures: by index, of those that were not done; the very same error
-    for all of them means that nobody knows whose it is. outputs: to be published before the events count as done."""
+    for all of them means that nobody knows whose it is. outputs: to be published before the events count as done. state:
+    to be saved then; None: the function has none."""
 
     failures: Mapping[int, FunctionError] = field(default_factory=dict)
     outputs: Sequence[Output] = ()
+    state: StateChanges | None = None
 
 
 class Invocations(Protocol):

@@ -38,6 +38,7 @@ from liberator.webhook.desk import AnsweringInvocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+    from liberator.function.stateful import StatefulInvocations
     from liberator.webhook.desk import Desk
     from liberator.webhook.server import WebhookSettings
 
@@ -99,10 +100,12 @@ def make_dispatch(
         stack.callback(publisher.close)
         made = function = invocations()
         stack.callback(made.close, 0.0)
-        place = make_place(config, consumer, made)
         if circuit is not None:
             function = CircuitInvocations(function, circuit)
         function = CheckedInvocations(function, outputs.check)
+        stateful = None if config.state is None else make_stateful(config, function)
+        function = stateful or function
+        place = make_place(config, consumer, stateful or made)
         idempotent = None if config.policy.idempotency is None else make_idempotent(config, function, until)
         function = idempotent or function
         if desk is not None:
@@ -120,6 +123,8 @@ def make_dispatch(
         return found
 
     def remember(events: Sequence[Event]) -> None:
+        if stateful is not None:
+            stateful.save(events)
         if idempotent is not None:
             idempotent.remember(events)
         if desk is not None:
@@ -161,15 +166,27 @@ def make_place(
     config: SinkConfig, consumer: Consumer, invocations: Invocations
 ) -> Callable[[Collection[TopicPartition]], None]:
     """What puts partitions where the function says that keeps their offsets itself."""
-    if config.function.table is None:
+    if not config.keeps_offsets:
         return lambda partitions: None
-    from liberator.consume.placed import placing
-    from liberator.function.table.writer import TableInvocations
+    from liberator.consume.placed import Places, placing
 
-    assert isinstance(invocations, TableInvocations)
+    assert isinstance(invocations, Places)
     assert config.stream is not None, "checked with the configuration"
     start = cast(Start, config.stream.start)
     return placing(consumer, invocations, start, f"liberator_offsets WHERE connector = '{config.name}'")
+
+
+def make_stateful(config: SinkConfig, function: Invocations) -> StatefulInvocations:
+    """The function, whose state and offsets change in one transaction. Raises `LiberatorError`."""
+    from liberator.build.functions import state_settings
+    from liberator.function.state_store import StateStore
+    from liberator.function.stateful import StatefulInvocations
+
+    settings = state_settings(config)
+    assert settings is not None
+    store = StateStore(settings)
+    store.make()
+    return StatefulInvocations(function, store)
 
 
 def make_desk(config: SinkConfig, until: Until) -> Desk:
@@ -362,7 +379,7 @@ def _condition(trigger: TriggerSettings) -> Condition:
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     """What the policy says."""
     policy = config.policy
-    keeps_offsets = config.function.table is not None
+    keeps_offsets = config.keeps_offsets
     retry, given_up = policy.retry, policy.on_failure
     # Who posts an event has it, and is told: trying again is up to him.
     attempts = 1 if config.webhook else retry.attempts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from liberator.errors import ConfigError
 from liberator.function.environment import clean_environment
+from liberator.function.state import StateSettings, open_store
 from liberator.function.threads import Callee, ThreadInvocations
 from liberator.protocols import Invocations
 
@@ -32,18 +33,32 @@ def make_invocations(config: SinkConfig, watch: WorkerWatch | None = None) -> In
         settings = WorkerSettings(
             timeout=config.policy.timeout,
             least=workers.min,
-            most=workers.max,
+            most=1 if config.state else workers.max,
             lag_per_worker=config.scale.lag_per_worker,
             idle=config.scale.idle_timeout,
             memory=config.scale.memory,
             environment={**clean_environment(), **function.env},
+            state=state_settings(config),
         )
         return ProcessInvocations(function.python, config.folder, settings, watch)
     if function.table is not None:
         return make_table(config)
     # Code that is written for a process of its own is not called twice at a time, unless somebody says that it may be.
-    one = function.in_process and "max" not in workers.model_fields_set
-    return ThreadInvocations(_callee(config), most=1 if one else workers.max, timeout=config.policy.timeout)
+    one = config.state or (function.in_process and "max" not in workers.model_fields_set)
+    state = state_settings(config)
+    return ThreadInvocations(
+        _callee(config),
+        most=1 if one else workers.max,
+        timeout=config.policy.timeout,
+        reader=None if state is None else open_store(state),
+    )
+
+
+def state_settings(config: SinkConfig) -> StateSettings | None:
+    """Where the function remembers things; None: nowhere."""
+    if config.state is None:
+        return None
+    return StateSettings(config.state.url, config.name, config.policy.timeout)
 
 
 def make_table(config: SinkConfig) -> TableInvocations:

@@ -59,6 +59,14 @@ class Replaying:
                 fix="redrive its dead letters; to write all of it anew, empty the table, delete the connector's rows of"
                 " liberator_offsets, and start it",
             )
+        if config.state is not None:
+            raise ConfigError(
+                f"{config.name} has a state, which would count these events twice",
+                code="config.group",
+                where=config.where("state"),
+                fix="redrive its dead letters; to do all of it anew, delete the connector's rows of liberator_state and"
+                " liberator_offsets, and start it",
+            )
         self._config = config
         self._part = part
         self.group = config.stage_prefix + part.new_group if part.new_group else config.name

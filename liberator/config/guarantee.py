@@ -51,7 +51,8 @@ def guarantee(config: SinkConfig) -> Guarantee:
         delivery = "at_least_once"
     else:
         delivery = "at_most_once" if config.function.asynchronous is None else "handed_over"
-    return Guarantee(delivery, config.policy.order, tuple(_with_stream(config, delivery)))
+    order = "partition" if config.state else config.policy.order
+    return Guarantee(delivery, order, tuple(_with_stream(config, delivery)))
 
 
 def _without_stream(config: SinkConfig) -> Iterator[str]:
@@ -82,7 +83,9 @@ def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
         yield "an offset moves before its event is done: what the function had at a crash is lost, and nothing comes again"
     else:
         yield "an event is done when the call is queued: whether the function does it, nobody hears"
-    yield _ORDER[policy.order]
+    if config.state is not None:
+        yield "its state changes with the offsets: what comes again finds the state of before"
+    yield _ORDER["partition" if config.state else policy.order]
     yield _given_up(config)
     if config.circuit_breaker is not None:
         yield "while the function fails every time it is left alone, and no event is given up"

@@ -24,10 +24,7 @@ class NotYet(NamedTuple):
 
 
 _FUNCTIONS = "call it with python, http, openfaas, aws_lambda, command or table"
-NOT_YET_IN_SINKS = (
-    NotYet(("function", "steps"), None, _FUNCTIONS),
-    NotYet(("state",), None, "let the function keep its state itself"),
-)
+NOT_YET_IN_SINKS = (NotYet(("function", "steps"), None, _FUNCTIONS),)
 
 
 def take_out(document: Document) -> Iterator[tuple[KeyPath, ConfigError]]:

@@ -28,6 +28,7 @@ from liberator.config.sink_policy import CircuitBreakerSettings, PolicySettings,
 from liberator.config.sink_triggers import check_with_stream, check_without_stream, one_of_a_kind
 from liberator.config.sink_values import BrokerUrl, StartAt, Topic, TopicPattern, Topics
 from liberator.config.stage import topic_prefix
+from liberator.config.state import StateSettings, check_state
 from liberator.config.table import check_table
 from liberator.config.trigger import TriggerSettings, as_list, one_or_several
 from liberator.config.urls import Url
@@ -124,6 +125,8 @@ class SinkConfig(ConnectorConfig):
     """Where events go that come of the function."""
     policy: PolicySettings = PolicySettings()
     """What is done when, and what happens when something fails."""
+    state: StateSettings | None = Field(default=None, json_schema_extra=without_default)
+    """Where the function remembers things from one invocation to the next. Default: nowhere."""
     scale: ScaleSettings = ScaleSettings()
     """How much runs at a time."""
     schema_: ContractSettings = Field(default_factory=ContractSettings, alias="schema")
@@ -148,6 +151,8 @@ class SinkConfig(ConnectorConfig):
         self._folder = Path((info.context or {}).get(FOLDER) or Path.cwd())
         if self.function.table is not None:
             check_table(self)
+        if self.state is not None:
+            check_state(self)
         if self.stream is None:
             check_without_stream(self)
         else:
@@ -195,6 +200,11 @@ class SinkConfig(ConnectorConfig):
     def wants_answers(self) -> bool:
         """Is what the function answers of use to anybody? Else only whether it has done it."""
         return self.output.topic is not None or self.webhook is not None
+
+    @property
+    def keeps_offsets(self) -> bool:
+        """Do offsets stand with what the function has changed, and not with the group alone?"""
+        return self.function.table is not None or self.state is not None
 
     @property
     def keeps_events(self) -> bool:

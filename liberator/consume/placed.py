@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from liberator.change import TopicPartition
 from liberator.errors import ConsumeError
 from liberator.protocols import Consumer, Start
 
 
+@runtime_checkable
 class Places(Protocol):
     """Who keeps offsets."""
 

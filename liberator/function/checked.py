@@ -7,6 +7,7 @@ the function; what may be published is decided by who wires them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from liberator.change import Event
 from liberator.errors import FunctionError
@@ -58,4 +59,4 @@ class CheckedInvocations:
             elif found is not None and output.event is not None:
                 failures[output.event] = found
         kept = tuple(output for output in outputs if output.event is None or output.event not in failures)
-        return Outcome(failures, kept)
+        return replace(outcome, failures=failures, outputs=kept)

@@ -14,17 +14,21 @@ from dataclasses import replace
 from typing import Any
 
 from liberator.change import Event
-from liberator.protocols import Output
+from liberator.function.state import NO_STATE, NoState, State
+from liberator.protocols import Output, StateChanges
 
 
 class Context:
     """attempt: 1 for the first. deadline: monotonic seconds (`time.monotonic`) at which the invocation is given up, None:
-    never. log: a logger, named after the function."""
+    never. log: a logger, named after the function. state: what it remembers, see `liberator.function.state.State`."""
 
-    def __init__(self, function: str, attempt: int, deadline: float | None = None) -> None:
+    def __init__(
+        self, function: str, attempt: int, deadline: float | None = None, state: State | None = None
+    ) -> None:
         self.attempt = attempt
         self.deadline = deadline
         self.log = logging.getLogger(f"liberator.function.{function}")
+        self.state: State | NoState = NO_STATE if state is None else state
         self._outputs: list[Output] = []
         self._places: dict[str, int] = {}
 
@@ -62,6 +66,11 @@ class Context:
     def outputs(self) -> tuple[Output, ...]:
         """What was published so far."""
         return tuple(self._outputs)
+
+    @property
+    def changes(self) -> StateChanges | None:
+        """What was done with the state; None: there is none."""
+        return self.state.changes if isinstance(self.state, State) else None
 
 
 def output(

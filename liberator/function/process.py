@@ -19,6 +19,7 @@ from typing import Protocol
 from liberator.change import Event, columns_of
 from liberator.errors import FunctionError, LiberatorError
 from liberator.function.environment import clean_environment
+from liberator.function.state import StateSettings
 from liberator.function.worker_process import WorkerProcess
 from liberator.protocols import Outcome
 
@@ -38,7 +39,8 @@ _WARM_AGAIN = 1.0
 class WorkerSettings:
     """timeout: seconds of an invocation. least, most: workers; least 0: none while nothing comes. lag_per_worker: as many
     events that are behind ask for one worker. idle: seconds after which a worker above the least ends. memory: bytes that
-    each may take beyond what it has when it is ready, 0: no limit. environment: variables that workers have."""
+    each may take beyond what it has when it is ready, 0: no limit. environment: variables that workers have. state: where
+    the function remembers things; it goes over the connection, so that no list of processes shows it."""
 
     timeout: float = 30.0
     least: int = 0
@@ -47,6 +49,7 @@ class WorkerSettings:
     idle: float = 300.0
     memory: int = 0
     environment: Mapping[str, str] = field(default_factory=clean_environment)
+    state: StateSettings | None = None
 
 
 class WorkerWatch(Protocol):
@@ -161,7 +164,10 @@ class ProcessInvocations:
     def _send(self, worker: WorkerProcess) -> None:
         worker.deadline = time.monotonic() + self._settings.timeout
         try:
-            worker.connection.send((columns_of(worker.events), worker.attempt, self._settings.timeout))
+            settings = self._settings
+            worker.connection.send(
+                (columns_of(worker.events), worker.attempt, settings.timeout, settings.state)
+            )
         except OSError:
             self._lose(worker, "the worker died", "function.crashed")
 

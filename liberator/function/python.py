@@ -140,7 +140,7 @@ def _outcome(given: Any, events: Sequence[Event], context: Context) -> Outcome:
     elif isinstance(outputs, (Mapping, str, bytes, Output)) or not isinstance(outputs, Sequence):
         outputs = [outputs]
     made = tuple(one if isinstance(one, Output) else output(one) for one in outputs)
-    return Outcome(failures, (*context.outputs, *made))
+    return Outcome(failures, (*context.outputs, *made), context.changes)
 
 
 def _failures(ids: Any, events: Sequence[Event]) -> dict[int, FunctionError]:

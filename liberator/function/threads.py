@@ -15,6 +15,7 @@ from typing import Protocol
 from liberator.change import Event
 from liberator.errors import FunctionError, LiberatorError
 from liberator.function.context import Context
+from liberator.function.state import Reader, State
 from liberator.protocols import Outcome
 
 
@@ -31,7 +32,8 @@ class Callee(Protocol):
 
 
 class ThreadInvocations:
-    """See `liberator.protocols.Invocations`. timeout: seconds that a call is told it has.
+    """See `liberator.protocols.Invocations`. timeout: seconds that a call is told it has. reader: of the
+    store of `context.state`; None: there is none.
 
     The threads are daemons: a call that never ends does not keep the process from ending.
     """
@@ -42,11 +44,13 @@ class ThreadInvocations:
         *,
         most: int = 8,
         timeout: float | None = None,
+        reader: Reader | None = None,
         tick: Callable[[], float] = time.monotonic,
     ) -> None:
         self._function = function
         self._most = most
         self._timeout = timeout
+        self._reader = reader
         self._tick = tick
         self._running = 0
         self._threads: list[threading.Thread] = []
@@ -91,6 +95,8 @@ class ThreadInvocations:
             for thread in self._threads:
                 thread.join()
         self._function.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -100,7 +106,8 @@ class ThreadInvocations:
         deadline = None if self._timeout is None else self._tick() + self._timeout
         outcome: Outcome | LiberatorError
         try:
-            outcome = self._function.call(events, Context(self._function.name, attempt, deadline))
+            state = None if self._reader is None else State(self._reader)
+            outcome = self._function.call(events, Context(self._function.name, attempt, deadline, state))
         except LiberatorError as error:
             outcome = error
         except Exception as error:  # a defect in liberator: the loop must hear of it, not wait for ever

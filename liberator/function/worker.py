@@ -20,10 +20,11 @@ from liberator.change import ConsumedBatch, events_of
 from liberator.errors import LiberatorError
 from liberator.function.context import Context
 from liberator.function.python import PythonFunction
+from liberator.function.state import Reader, State, StateSettings, open_store
 from liberator.orphan import end_with_parent
 
-Call = tuple[ConsumedBatch, int, "float | None"]
-"""Events as columns, which attempt it is, seconds left."""
+Call = tuple[ConsumedBatch, int, "float | None", "StateSettings | None"]
+"""Events as columns, which attempt it is, seconds left, where the function remembers things."""
 
 
 def main(descriptor: int, target: str, folder: str, memory: int, parent: int) -> None:
@@ -43,15 +44,20 @@ def main(descriptor: int, target: str, folder: str, memory: int, parent: int) ->
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     gc.freeze()
     connection.send(None)
+    reader: Reader | None = None
     try:
         while True:
-            columns, attempt, left = connection.recv()
+            columns, attempt, left, settings = connection.recv()
             deadline = None if left is None else time.monotonic() + left
-            connection.send(function.call(events_of(columns), Context(target, attempt, deadline)))
+            reader = reader or (None if settings is None else open_store(settings))
+            state = None if reader is None else State(reader)
+            connection.send(function.call(events_of(columns), Context(target, attempt, deadline, state)))
     except (EOFError, ConnectionError):
         pass
     finally:
         function.close()
+        if reader is not None:
+            reader.close()
 
 
 def _taken() -> int:

@@ -104,6 +104,22 @@ def _mysql(url: str, patience: float) -> sa.Engine:
     return engine
 
 
+def make(engine: sa.Engine, table: sa.Table) -> None:
+    """Make a table if it is missing, by whoever comes first. Raises SQLAlchemy's errors."""
+
+    def is_there() -> bool:
+        with engine.begin() as connection:
+            return sa.inspect(connection).has_table(table.name, table.schema)
+
+    if is_there():
+        return
+    try:
+        table.create(engine)
+    except exc.DBAPIError:
+        if not is_there():
+            raise
+
+
 def blames_row(error: BaseException) -> bool:
     """Is it the row that was to be written, and not the database or its table?"""
     if isinstance(error, OverflowError):  # how SQLite's driver refuses a number
@@ -127,16 +143,19 @@ def refusal(error: BaseException, where: str) -> FunctionError:
     )
 
 
-def failure(error: exc.SQLAlchemyError, where: str) -> LiberatorError:
-    """The database, or its table, can't be written to now (retryable), or until somebody has seen to it."""
+def failure(
+    error: exc.SQLAlchemyError, where: str, *, code: str = "function.table", key: str = _WHERE
+) -> LiberatorError:
+    """The database, or its table, can't be written to now (retryable), or until somebody has seen to it. code: how the
+    error's begins. key: of the configuration."""
     what = f"the database does not do it: {_words(error)}"
     if _may_pass(error):
-        return FunctionError(what, code="function.table_unreachable", where=where, retryable=True)
+        return FunctionError(what, code=f"{code}_unreachable", where=where, retryable=True)
     return PreconditionError(
         what,
-        code="function.table_refused",
+        code=f"{code}_refused",
         where=where,
-        fix="look at the table, at what the user may do (SELECT, INSERT, UPDATE, DELETE), and at function.table",
+        fix=f"look at the table, at what the user may do (SELECT, INSERT, UPDATE, DELETE), and at {key}",
     )
 
 

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from liberator.change import TopicPartition
+from liberator.function.table import database
 
 NAME = "liberator_offsets"
 
@@ -45,15 +45,7 @@ class OffsetTable:
 
     def make(self, engine: sa.Engine) -> None:
         """Make the table if it is missing. Raises SQLAlchemy's errors."""
-        with engine.begin() as connection:
-            if sa.inspect(connection).has_table(NAME, self.table.schema):
-                return
-        try:
-            self.table.create(engine)
-        except exc.DBAPIError:
-            with engine.begin() as connection:  # somebody else makes it at the same moment
-                if not sa.inspect(connection).has_table(NAME, self.table.schema):
-                    raise
+        database.make(engine, self.table)
 
     def load(
         self, connection: sa.Connection, partitions: Collection[TopicPartition], *, lock: bool = False

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from liberator.errors import PreconditionError
-from liberator.function.table import ddl
+from liberator.function.table import database, ddl
 from liberator.function.table.statements import Statements
 from liberator.function.table.values import Converter, converter
 
@@ -181,12 +180,7 @@ class Target:
                 code="function.table_missing",
             )
         log.info("making the table %s", settings.named)
-        try:
-            table.create(self._engine)
-        except exc.DBAPIError:
-            with self._engine.begin() as connection:  # another member makes it at the same moment
-                if not sa.inspect(connection).has_table(settings.table, settings.schema):
-                    raise
+        database.make(self._engine, table)
 
     def _table(self, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         return sa.Table(self._settings.table, sa.MetaData(), *columns, schema=self._settings.schema)

@@ -81,6 +81,38 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
     assert [one.batch_size for one in sink(f"trigger: {trigger}").trigger] == [7]
 
 
+STATE = "state: {url: 'sqlite:state.db'}"
+
+
+@pytest.mark.parametrize(
+    ("parts", "more", "code"),
+    [
+        ({}, f"{STATE}\npolicy: {{commit: before}}", "config.commit"),
+        ({}, f"{STATE}\npolicy: {{order: none}}", "config.state"),
+        ({}, f"{STATE}\nscale: {{workers: {{max: 2}}}}", "config.state"),
+        ({"function": "{command: [x]}"}, STATE, "config.state"),
+        ({"stream": "null"}, f"{STATE}\ntrigger: {{on: webhook}}", "config.state"),
+        ({}, f"{STATE}\ntrigger: {{on: file, path: 'in/*'}}", "config.state"),
+        ({}, "state: {url: 'mysql://h/db'}", "config.url"),
+    ],
+)
+def test_a_state_that_could_not_be_kept_is_refused(
+    wrong: Callable[..., list[ConfigError]], parts: dict[str, str], more: str, code: str
+) -> None:
+    (fault,) = wrong(more, **parts)
+    assert fault.code == code
+    assert fault.fix
+
+
+def test_a_state_and_a_table_keep_their_offsets(sink: Callable[..., SinkConfig], tmp_path: Path) -> None:
+    assert not sink().keeps_offsets
+    assert sink(function=TABLE).keeps_offsets
+    config = sink(STATE)
+    assert config.keeps_offsets
+    assert config.state is not None
+    assert config.state.url == f"sqlite:{tmp_path / 'state.db'}"
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [
@@ -374,7 +406,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
     ("parts", "more", "what"),
     [
         ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
-        ({}, "state: {url: 'postgresql://db'}", "state"),
     ],
 )
 def test_says_that_a_later_part_is_not_supported_yet(
