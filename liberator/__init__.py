@@ -29,6 +29,7 @@ from liberator.errors import (
 
 if TYPE_CHECKING:
     from liberator.api import ChangeBatch, stream
+    from liberator.idempotency import idempotent
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "PreconditionError",
     "PublishError",
     "SourceError",
+    "idempotent",
     "stream",
 ]
 
@@ -56,4 +58,8 @@ def __getattr__(name: str) -> Any:
         from liberator import api
 
         return getattr(api, name)
+    if name == "idempotent":
+        from liberator.idempotency import idempotent
+
+        return idempotent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
