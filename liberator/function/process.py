@@ -130,13 +130,8 @@ class ProcessInvocations:
 
     def close(self, timeout: float) -> None:
         """End all workers, side by side; what still runs is killed."""
-        deadline = time.monotonic() + _END_WITHIN
-        for worker in self._workers:
-            worker.hang_up()
-        for worker in self._workers:
-            worker.end(0.0 if worker.number is not None else max(0.0, deadline - time.monotonic()))
-        self._workers.clear()
-        self._watch.workers(0)
+        self._remove([worker for worker in self._workers if worker.number is not None], 0.0)
+        self._remove(list(self._workers), _END_WITHIN)
 
     def _wanted(self) -> int:
         """As many workers as what is behind asks for."""
@@ -178,7 +173,7 @@ class ProcessInvocations:
             self._lose(worker, worker.how_it_ended(), "function.crashed")
             return
         if isinstance(heard, LiberatorError):
-            self._remove(worker, _END_WITHIN)
+            self._remove([worker], _END_WITHIN)
             raise heard
         if not worker.ready:
             worker.ready = True
@@ -194,7 +189,7 @@ class ProcessInvocations:
 
     def _lose(self, worker: WorkerProcess, what: str, code: str) -> None:
         """A worker is gone, and its invocation with it."""
-        self._remove(worker, 0.0)
+        self._remove([worker], 0.0)
         self._warm_at = time.monotonic() + _WARM_AGAIN
         if worker.number is not None:
             error = FunctionError(what, code=code, where=self._target, retryable=True)
@@ -202,10 +197,14 @@ class ProcessInvocations:
         else:
             log.warning("%s: %s", self._target, what)
 
-    def _remove(self, worker: WorkerProcess, patience: float) -> None:
-        self._workers.remove(worker)
-        worker.hang_up()
-        worker.end(patience)
+    def _remove(self, workers: Sequence[WorkerProcess], patience: float) -> None:
+        """Let them end, side by side; what still runs after `patience` seconds is killed."""
+        end = time.monotonic() + patience
+        for worker in workers:
+            self._workers.remove(worker)
+            worker.hang_up()
+        for worker in workers:
+            worker.end(max(0.0, end - time.monotonic()))
         self._watch.workers(len(self._workers))
 
     def _keep_time(self) -> None:
@@ -217,11 +216,16 @@ class ProcessInvocations:
             elif worker.number is not None:
                 what = f"the function did not end within {self._settings.timeout:g} s"
                 self._lose(worker, what, "function.timeout")
-        idle = [one for one in self._workers if one.ready and one.number is None]
-        for worker in sorted(idle, key=lambda one: one.idle_since):
-            if len(self._workers) > self._settings.least and now - worker.idle_since >= self._settings.idle:
-                self._remove(worker, _END_WITHIN)
+        self._rest(now)
         self._keep_warm()
+
+    def _rest(self, now: float) -> None:
+        """Those that were idle for long end, the longest idle first, down to the least."""
+        idle = [one for one in self._workers if one.ready and one.number is None]
+        idle = [one for one in idle if now - one.idle_since >= self._settings.idle]
+        too_many = len(self._workers) - self._settings.least
+        if idle and too_many > 0:
+            self._remove(sorted(idle, key=lambda one: one.idle_since)[:too_many], _END_WITHIN)
 
     def _patience(self, timeout: float) -> float:
         """As long as the caller waits, but never beyond the next deadline."""

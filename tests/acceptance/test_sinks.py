@@ -35,6 +35,7 @@ def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink:
     assert sorted(json.loads(record.value or b"")["n"] for record in doubled) == list(range(0, 800, 2))
     assert len({record.header("id") for record in doubled}) == 400
     assert sink.broker.committed(sink.name, f"{unique}.orders", 2) == 400
+    assert sink.status()["live"]["lag_events"] == 0
     sink.run("--once")
     assert len(sink.given()) == 400, "nothing is done again"
 
