@@ -359,21 +359,29 @@ def make_trigger(config: SinkConfig, until: Until) -> Trigger:
         return Trigger(1 if alone else count, size, [OnStream(1, 0.0, 1)])
     count = max(trigger.batch_size for trigger in config.trigger)
     size = max(trigger.batch_bytes for trigger in config.trigger)
-    conditions = [_condition(trigger) for trigger in config.trigger if trigger.on in OF_THE_STREAM]
+    one_by_one = config.function.one_by_one
+    conditions = [
+        _condition(trigger, one_by_one) for trigger in config.trigger if trigger.on in OF_THE_STREAM
+    ]
     if not conditions:
-        conditions.append(OnStream(count, TriggerSettings().batch_window, size))
+        conditions.append(OnStream(count, _window(TriggerSettings(), one_by_one), size))
     if until.once and all(trigger.on != "stream" for trigger in config.trigger):
         conditions.append(OnStream(count, 0.0, size))
-    return Trigger(count, size, conditions)
+    return Trigger(count, size, conditions, spread=one_by_one)
 
 
-def _condition(trigger: TriggerSettings) -> Condition:
+def _condition(trigger: TriggerSettings, one_by_one: bool) -> Condition:
     if trigger.on == "lag":
         return OnLag(trigger.threshold, trigger.max_wait)
     if trigger.on == "schedule":
         assert trigger.schedule is not None, "checked with the configuration"
         return OnSchedule(trigger.schedule.following, time.time)
-    return OnStream(trigger.batch_size, trigger.batch_window, trigger.batch_bytes)
+    return OnStream(trigger.batch_size, _window(trigger, one_by_one), trigger.batch_bytes)
+
+
+def _window(trigger: TriggerSettings, one_by_one: bool) -> float:
+    """Seconds that an event waits for others, where it has anything of their company."""
+    return 0.0 if one_by_one and "batch_window" not in trigger.model_fields_set else trigger.batch_window
 
 
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:

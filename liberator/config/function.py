@@ -117,6 +117,12 @@ class FunctionSettings(Section):
             return "invocation: sync"
         return "async: false" if self.openfaas is not None and self.openfaas.async_ else None
 
+    @property
+    def one_by_one(self) -> bool:
+        """Is every event a call of its own, whatever an invocation has?"""
+        format = self.http.format if self.http else self.openfaas.format if self.openfaas else None
+        return format is not None and format != "cloudevents-batch"
+
     @model_validator(mode="after")
     def _is_one(self) -> FunctionSettings:
         given = [kind for kind in KINDS if getattr(self, kind) is not None]

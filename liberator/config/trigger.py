@@ -46,7 +46,8 @@ class TriggerSettings(Section):
     batch_size: WholeNumber = Field(default=100, ge=1, le=1_000_000)
     """Most events of an invocation; so many are enough to start."""
     batch_window: Delay = Field(default=0.5, json_schema_extra={"default": "500ms"})
-    """An event waits at most so long for others; 0: not at all."""
+    """An event waits at most so long for others; 0: not at all, which is the default where every event is a call of its own
+    (HTTP and OpenFaaS, unless the format is cloudevents-batch)."""
     batch_bytes: Size = Field(default=MIB, ge=1, json_schema_extra={"default": "1MiB"})
     """Bytes of an invocation's events, about; so many are enough to start. One event may be larger."""
     threshold: WholeNumber = Field(default=1000, ge=1)

@@ -308,7 +308,8 @@ class Dispatch:
                 return attempt
         if not (self._trigger.due(self._backlog, now) or (urgent and self._backlog.ready)):
             return None
-        count, most = self._trigger.count, self._settings.max_events
+        count = self._trigger.share(self._backlog.ready, self._function.free())
+        most = self._settings.max_events
         if most is not None:
             if self._begun >= most and not urgent:
                 return None

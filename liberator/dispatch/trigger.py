@@ -30,11 +30,19 @@ class Condition(Protocol):
 
 
 class Trigger:
-    """count, size: events and bytes of an invocation, at most. conditions: each of them is enough to start one."""
+    """count, size: events and bytes of an invocation, at most. conditions: each of them is enough to start one. spread:
+    share what waits out among all who have nothing to do, since in an invocation its events follow each other."""
 
-    def __init__(self, count: int, size: int, conditions: Sequence[Condition]) -> None:
+    def __init__(
+        self, count: int, size: int, conditions: Sequence[Condition], *, spread: bool = False
+    ) -> None:
         self.count, self.size = count, size
         self._conditions = conditions
+        self._spread = spread
+
+    def share(self, ready: int, free: int) -> int:
+        """Events of the next invocation, at most. ready: that may be taken now. free: invocations that could begin."""
+        return min(self.count, max(1, -(-ready // free))) if self._spread else self.count
 
     def due(self, backlog: Backlog, now: float) -> bool:
         """Shall an invocation begin? All are asked: each has to see the time pass."""

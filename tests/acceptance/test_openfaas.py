@@ -103,11 +103,11 @@ def test_a_function_is_called_by_its_name_and_what_it_answers_is_published(
     )
     sink.run()
     assert {path for path, _, _ in gateway.seen} == {"/function/double"}
-    assert gateway.numbers() == list(range(6))
+    assert sorted(gateway.numbers()) == list(range(6))
     doubled = [json.loads(record.value or b"")["n"] for record in sink.broker.read("doubled")]
     assert sorted(doubled) == [0, 2, 4, 6, 8, 10]
-    _, headers, body = gateway.seen[3]
-    assert (body, headers["ce-id"]) == (b'{"n":3}', "e3")
+    [headers] = [headers for _, headers, body in gateway.seen if body == b'{"n":3}']
+    assert headers["ce-id"] == "e3"
     assert sink.broker.committed("faas", "orders") == 6
 
 
@@ -171,7 +171,7 @@ def test_asynchronous_calls_are_queued_and_committed_before(sink: Sink, gateway:
     assert {path for path, _, _ in gateway.seen} == {"/async-function/double"}
     assert len(gateway.queued) == 7
     assert not any(name.startswith("ce-") for _, headers, _ in gateway.seen for name in headers)
-    assert gateway.seen[-1][2] == b"", "a tombstone"
+    assert [body for _, _, body in gateway.seen].count(b"") == 1, "a tombstone"
     assert sink.broker.committed("faas", "orders") == 7
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -165,6 +166,60 @@ def test_what_was_with_the_function_at_kill_9_comes_again(sink: Sink, unique: st
     assert [value["n"] for value in again] == [0, 1, 2, 3, 4]
     assert first == again[: len(first)]
     assert sink.broker.committed(sink.name, unique) == 5
+
+
+def test_members_that_join_are_killed_and_leave_lose_nothing(sink: Sink, unique: str) -> None:
+    """D82."""
+    partitions, keys = 4, 40
+    sink.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 5, batch_window: 10ms}}
+        function: {{python: "functions:slow", in_process: true}}
+        """,
+        """
+        def slow(events, context):
+            time.sleep(0.02)
+            note(events, context)
+        """,
+    )
+    sink.broker.create(unique, partitions)
+    rounds = 0
+
+    def append() -> None:
+        nonlocal rounds
+        for partition in range(partitions):
+            mine = range(keys * rounds + partition, keys * (rounds + 1), partitions)
+            sink.broker.append(unique, numbered(mine, keys), partition)
+        rounds += 1
+
+    def joined() -> subprocess.Popen[bytes]:
+        """A member that has had a turn. There is always something to do until then."""
+        member = sink.launch()
+
+        def had_a_turn() -> bool:
+            if len({value["n"] for value in sink.given()}) > keys * (rounds - 2):
+                append()
+            return any(call["pid"] == member.pid for call in sink.calls())
+
+        sink.wait_for(had_a_turn, "a member's turn")
+        return member
+
+    first, second = joined(), joined()
+    first.kill()
+    first.wait()
+    third = joined()
+    sink.stop(second)
+    sink.wait_for(lambda: len({value["n"] for value in sink.given()}) == keys * rounds, "the last event")
+    sink.stop(third)
+    assert sink.broker.committed(sink.name, unique, partitions) == keys * rounds
+    for process in (first, second, third):
+        done: dict[str, list[int]] = defaultdict(list)
+        for call in sink.calls():
+            for key, value in zip(call["keys"], call["events"], strict=True):
+                if call["pid"] == process.pid:
+                    done[key].append(value["n"])
+        assert all(list(dict.fromkeys(numbers)) == sorted(set(numbers)) for numbers in done.values())
 
 
 def test_the_order_of_a_key_holds_while_eight_workers_fail_and_retry(local: Sink, unique: str) -> None:

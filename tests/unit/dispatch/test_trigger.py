@@ -69,3 +69,15 @@ def test_any_of_several_is_enough() -> None:
     assert not it.due(waiting(3), 0.0)
     it.lag(10)
     assert it.due(waiting(3), 0.0)
+
+
+def test_what_is_called_one_by_one_is_shared_out_among_all_who_are_free() -> None:
+    together = Trigger(100, 1 << 20, [])
+    assert together.share(ready=30, free=8) == 100
+    spread = Trigger(100, 1 << 20, [], spread=True)
+    assert [spread.share(ready, free) for ready, free in [(30, 8), (8, 8), (3, 8), (1_000, 8)]] == [
+        4,
+        1,
+        1,
+        100,
+    ]
