@@ -136,11 +136,13 @@ def _openfaas(config: SinkConfig) -> Callee:
 
     settings = config.function.openfaas
     assert settings is not None
+    back = settings.callback
     return openfaas_function(
         OpenFaasSettings(
             gateway=settings.gateway,
             function=settings.function,
             asynchronous=settings.async_,
+            callback=(back.listen, back.url) if back is not None else None,
             format=settings.format,
             headers=settings.headers,
             user=settings.user,

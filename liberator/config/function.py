@@ -20,7 +20,7 @@ from liberator.config.sink_values import (
     WebUrl,
 )
 from liberator.config.table import TableSettings
-from liberator.config.values import refusal
+from liberator.config.values import Listen, refusal
 
 
 class HttpSettings(Section):
@@ -53,6 +53,16 @@ class LambdaSettings(Section):
     """Another endpoint than AWS's own."""
 
 
+class CallbackSettings(Section):
+    """Where the results of queued calls are posted."""
+
+    listen: Listen = "127.0.0.1:8081"
+    """HOST:PORT that they are posted to. Each has an address of its own, which nobody can guess. Port 0 lets the system
+    choose."""
+    url: GatewayUrl | None = Field(default=None, json_schema_extra=without_default)
+    """What that is called by the gateway's queue worker: http://sink.shipping:8081. Default: `listen`."""
+
+
 class OpenFaasSettings(Section):
     """A function behind an OpenFaaS gateway."""
 
@@ -62,7 +72,9 @@ class OpenFaasSettings(Section):
     """Name of the function, with its namespace if it is not in the default one: notify.staging."""
     async_: bool = Field(default=False, alias="async")
     """Have the gateway queue the calls: its 202 says that it has them, and nothing says that they are done, so it needs
-    policy.commit: before."""
+    callback, or policy.commit: before."""
+    callback: CallbackSettings | None = Field(default=None, json_schema_extra=without_default)
+    """With async: where the gateway posts what came of a call, so that an event is done when its function is."""
     format: Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"] = "cloudevents"
     """As for http. `cloudevents` gives the function the plain value as its body, and what CloudEvents add in headers; `raw`
     the value without those."""
@@ -72,6 +84,13 @@ class OpenFaasSettings(Section):
     """User for basic authentication, if there is a password."""
     password: str | None = Field(default=None, min_length=1, repr=False, json_schema_extra=without_default)
     """Password for basic authentication: ${FAAS_PASSWORD}, or ${file:/var/secrets/basic-auth-password}."""
+
+    @model_validator(mode="after")
+    def _calls_back_what_is_queued(self) -> OpenFaasSettings:
+        if self.callback is not None and not self.async_:
+            what = "callback is for calls that are queued; what answers at once is not called back"
+            raise refusal("config.function", what, "write async: true, or leave callback out")
+        return self
 
 
 KINDS = ("python", "http", "openfaas", "aws_lambda", "command", "table")
@@ -115,7 +134,10 @@ class FunctionSettings(Section):
         """What would make calls say that they are done that never do; None: they do."""
         if self.aws_lambda is not None and self.aws_lambda.invocation == "async":
             return "invocation: sync"
-        return "async: false" if self.openfaas is not None and self.openfaas.async_ else None
+        openfaas = self.openfaas
+        return (
+            "async: false" if openfaas is not None and openfaas.async_ and openfaas.callback is None else None
+        )
 
     @property
     def one_by_one(self) -> bool:

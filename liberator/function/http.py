@@ -30,7 +30,9 @@ Format = Literal["cloudevents", "cloudevents-structured", "cloudevents-batch", "
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONNECT_WITHIN = 5.0
-_TIMEOUT = 30.0
+TIMEOUT = 30.0
+"""Seconds of a call that is given none."""
+
 _MOST_ANSWER = 16 << 20
 """Bytes of an answer that are read."""
 
@@ -127,7 +129,7 @@ class HttpFunction:
         if left is not None and left <= 0:
             return FunctionError("no time is left", code="function.timeout", where=self.name, retryable=True)
         signature = {} if self._secret is None else signed(self._secret, id, int(self._now()), body)
-        limit = urllib3.Timeout(connect=_CONNECT_WITHIN, total=_TIMEOUT if left is None else left)
+        limit = urllib3.Timeout(connect=_CONNECT_WITHIN, total=TIMEOUT if left is None else left)
         try:
             response = self._pool.request(
                 "POST",
@@ -148,7 +150,9 @@ class HttpFunction:
             return FunctionError(str(error), code="function.private", where=self.name, fix=fix)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return self._unanswered(error)
-        return self._judged(response, answer) if isinstance(answer, bytes) else answer
+        if not isinstance(answer, bytes):
+            return answer
+        return self._judged(response.status, response.headers, answer)
 
     def _read(self, response: urllib3.BaseHTTPResponse, context: Context) -> bytes | FunctionError:
         """The answer, as long as it is neither too large nor too late: an endpoint may give it byte by byte."""
@@ -183,10 +187,10 @@ class HttpFunction:
         what = f"no answer: {type(error).__name__}"
         return FunctionError(what, code="function.unreachable", where=self.name, retryable=True)
 
-    def _judged(self, response: urllib3.BaseHTTPResponse, answer: bytes) -> bytes | FunctionError | None:
-        status = response.status
+    def _judged(self, status: int, headers: Mapping[str, str], answer: bytes) -> bytes | FunctionError | None:
+        """What an answer means."""
         if 200 <= status < 300:
-            kind = response.headers.get("content-type", "").partition(";")[0].strip()
+            kind = headers.get("content-type", "").partition(";")[0].strip()
             is_json = self._settings.any_json or kind == "application/json" or kind.endswith("+json")
             return answer if is_json and status == 200 and cloudevent.is_json(answer) else None
         if status == 410:
@@ -202,7 +206,7 @@ class HttpFunction:
             where=self.name,
             fix=f"the endpoint moved: correct {self._settings.key}" if 300 <= status < 400 else None,
             retryable=status in _PASSING or status > 504,
-            retry_after=_retry_after(response.headers.get("retry-after"), self._now()),
+            retry_after=_retry_after(headers.get("retry-after"), self._now()),
         )
 
 

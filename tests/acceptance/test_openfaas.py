@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
+
+CALLED_BACK = "async: true, callback: {listen: '127.0.0.1:0'}"
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Gateway:
     failures: dict[int, list[int]] = field(default_factory=dict)
     seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
+    calls_back: bool = True
+    callbacks: list[str] = field(default_factory=list)
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body, as the gateway's own."""
@@ -36,6 +42,8 @@ class Gateway:
                 return 401, {"WWW-Authenticate": 'Basic realm="Restricted"'}, b"invalid credentials"
         if path.startswith("/async-function/"):
             self.queued.append(call["X-Call-Id"])
+            if (back := headers.get("x-callback-url")) is not None and self.calls_back:
+                threading.Thread(target=self._call_back, args=(back, call["X-Call-Id"], body)).start()
             return 202, call, b""
         if path != "/function/double":
             return 404, {}, b"error finding function"
@@ -44,6 +52,17 @@ class Gateway:
         if left:
             return left.pop(0), {**call, "Retry-After": "0"}, b"exit status 1"
         return 200, {**call, "Content-Type": "application/octet-stream"}, b'{"n":%d}' % (2 * given)
+
+    def _call_back(self, url: str, id: str, body: bytes) -> None:
+        """As the queue worker does when the function has ended."""
+        given = json.loads(body)["n"]
+        left = self.failures.get(given, [])
+        status = left.pop(0) if left else 200
+        headers = {"X-Call-Id": id, "X-Function-Status": str(status), "X-Duration-Seconds": "0.01"}
+        result = b'{"n":%d}' % (2 * given) if status == 200 else b"exit status 1"
+        self.callbacks.append(url)
+        with urllib.request.urlopen(urllib.request.Request(url, result, headers), timeout=10) as answer:
+            assert answer.status == 200
 
     def numbers(self) -> list[int]:
         """What the function was given, in order."""
@@ -173,6 +192,45 @@ def test_asynchronous_calls_are_queued_and_committed_before(sink: Sink, gateway:
     assert not any(name.startswith("ce-") for _, headers, _ in gateway.seen for name in headers)
     assert [body for _, _, body in gateway.seen].count(b"") == 1, "a tombstone"
     assert sink.broker.committed("faas", "orders") == 7
+
+
+def test_a_queued_call_is_done_when_its_result_is_called_back(sink: Sink, gateway: Gateway) -> None:
+    """Results are published, failures tried again, as those of calls that answer at once."""
+    gateway.failures = {1: [500], 3: [400]}
+    sink.write(
+        f"""
+        stream: {{topics: [orders]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: double, {CALLED_BACK}}}}}
+        output: {{topic: doubled}}
+        policy: {{retry: {{attempts: 3, initial: 10ms}}}}
+        """
+    )
+    sink.run()
+    tried = gateway.numbers()
+    assert [tried.count(n) for n in range(6)] == [1, 2, 1, 1, 1, 1]
+    doubled = [json.loads(record.value or b"")["n"] for record in sink.broker.read("doubled")]
+    assert sorted(doubled) == [0, 2, 4, 8, 10]
+    assert [record.header("id") for record in sink.dead_letters()] == ["e3"]
+    assert sink.broker.committed("faas", "orders") == 6
+    assert len(set(gateway.callbacks)) == 7, "an address for each call"
+    assert not any(url.rpartition("/")[2] in sink.log for url in gateway.callbacks)
+
+
+def test_a_result_that_does_not_come_in_time_brings_the_event_again(sink: Sink, gateway: Gateway) -> None:
+    gateway.calls_back = False
+    sink.broker.create("single", 1)
+    sink.broker.append("single", numbered([7]))
+    sink.write(
+        f"""
+        stream: {{topics: [single]}}
+        function: {{openfaas: {{gateway: '{gateway.url}', function: double, {CALLED_BACK}}}}}
+        policy: {{timeout: 300ms, retry: {{attempts: 2, initial: 10ms}}}}
+        """
+    )
+    sink.run()
+    assert gateway.numbers() == [7, 7]
+    [dead] = sink.dead_letters()
+    assert "not come in time" in dead.header("__connect.errors.exception.message")
 
 
 def test_asynchronous_calls_are_refused_where_offsets_wait_for_them(sink: Sink) -> None:

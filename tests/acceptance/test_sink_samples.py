@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,17 @@ class Shipping(BaseHTTPRequestHandler):
 def shipping() -> Iterator[tuple[str, type[Shipping]]]:
     """The URL of an endpoint, and what it has seen."""
     handler = type("Handler", (Shipping,), {"answers": {}, "seen": []})
+    with serving(handler) as url:
+        yield f"{url}/events", handler
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of these; its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/events", handler
+    yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     thread.join()
     server.server_close()
@@ -139,6 +146,76 @@ def test_the_webhook_sample_books_what_is_posted(
     sink.stop(process)
     booked = [json.loads(record.value or b"") for record in sink.broker.read("payments.booked")]
     assert booked == [{"payment": "p1", "amount": 5}]
+
+
+def test_the_schedule_sample_is_called_once(sample: Callable[[str], Sink]) -> None:
+    sink = sample("sink-schedule.yaml")
+    sink.run()
+    [report] = [json.loads(record.value or b"") for record in sink.broker.read("reports")]
+    assert report["report"] == "nightly"
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A gateway of OpenFaaS and an endpoint of Lambda: both answer, or call back, what they were given."""
+
+    seen: list[str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append(self.path)
+        back = self.headers.get("X-Callback-Url")
+        if back is not None:
+            threading.Thread(target=self._call_back, args=(back, body)).start()
+        answer = b"" if back else json.dumps({"given": json.loads(body)}).encode()
+        self.send_response(200 if back is None else 202)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def _call_back(self, url: str, body: bytes) -> None:
+        headers = {"X-Function-Status": "200"}
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """Its URL, and the paths that were called."""
+    seen: list[str] = []
+    with serving(type("Handler", (Elsewhere,), {"seen": seen})) as url:
+        yield url, seen
+
+
+def test_the_openfaas_sample_waits_for_what_is_called_back(
+    sample: Callable[[str], Sink], elsewhere: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, seen = elsewhere
+    monkeypatch.setenv("FAAS_GATEWAY", url)
+    monkeypatch.setenv("FAAS_PASSWORD", "a password")
+    monkeypatch.setenv("CALLBACK_LISTEN", "127.0.0.1:0")
+    sink = sample("sink-openfaas.yaml")
+    sink.run()
+    assert seen == ["/async-function/notify"] * 4
+    notified = [json.loads(record.value or b"") for record in sink.broker.read("shipping.notified")]
+    assert sorted(one["after"]["id"] for one in notified) == [0, 1, 2, 3]
+
+
+def test_the_lambda_sample_gives_a_batch(
+    sample: Callable[[str], Sink], elsewhere: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, seen = elsewhere
+    monkeypatch.setenv("LAMBDA_ENDPOINT", url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret of aws")
+    sink = sample("sink-lambda.yaml")
+    sink.run()
+    assert seen == ["/2015-03-31/functions/notify/invocations"]
+    [notified] = [json.loads(record.value or b"") for record in sink.broker.read("shipping.notified")]
+    (records,) = notified["given"]["records"].values()
+    assert len(records) == 4
+    assert "a secret of aws" not in sink.log
 
 
 def test_the_file_sample_loads_what_is_in_files(

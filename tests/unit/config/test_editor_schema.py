@@ -22,6 +22,7 @@ ENV = {
     "SHOP_URL": "sqlite:///shop.db",
     "LEGACY_DSN": "mysql+pymysql://db/shop",
     "SHIPPING_URL": "https://shipping.example/events",
+    "FAAS_PASSWORD": "a password",
     "HOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 MINIMAL = {"name": "shop", "source": {"url": "postgresql://db"}}
@@ -55,7 +56,10 @@ def test_there_are_sample_connectors() -> None:
         "sink-command.yaml",
         "sink-file.yaml",
         "sink-http.yaml",
+        "sink-lambda.yaml",
+        "sink-openfaas.yaml",
         "sink-python.yaml",
+        "sink-schedule.yaml",
         "sink-table.yaml",
         "sink-webhook.yaml",
     ]
