@@ -80,7 +80,9 @@ def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
                 "killed after the function ended and before that was remembered"
             )
     elif delivery == "at_most_once":
-        yield "an offset moves before its event is done: what the function had at a crash is lost, and nothing comes again"
+        yield "an offset moves before its event is done: what the function had at a crash is lost, and does not come again"
+        if policy.retry.attempts > 1:
+            yield "a call that fails is tried again, with the same events, as long as the connector runs"
     else:
         yield "an event is done when the call is queued: whether the function does it, nobody hears"
     if config.state is not None:

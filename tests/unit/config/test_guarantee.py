@@ -36,7 +36,11 @@ def test_offsets_that_move_after_the_work_lose_nothing(promise: Promise) -> None
 
 
 def test_offsets_that_move_before_the_work_repeat_nothing(promise: Promise) -> None:
-    assert promise("policy: {commit: before}").delivery == "at_most_once"
+    it = promise("policy: {commit: before}")
+    assert it.delivery == "at_most_once"
+    tried_again = "a call that fails is tried again, with the same events, as long as the connector runs"
+    assert tried_again in it.words
+    assert tried_again not in promise("policy: {commit: before, retry: {attempts: 1}}").words
 
 
 def test_of_a_call_that_is_queued_nobody_hears_the_end(promise: Promise) -> None:
