@@ -25,6 +25,7 @@ from liberator.errors import FunctionError
 from liberator.function.cloudevent import is_json
 from liberator.function.context import Context
 from liberator.function.environment import clean_environment
+from liberator.function.leash import Leash
 from liberator.protocols import Outcome
 
 _NEVER = os.EX_DATAERR
@@ -43,6 +44,7 @@ class CommandFunction:
         self._command = list(command)
         self._folder = folder
         self._environment = clean_environment() if environment is None else environment
+        self._leash = Leash()
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Run it once."""
@@ -60,7 +62,7 @@ class CommandFunction:
             what = f"{self.name} can't be run: {error.strerror or error}"
             fix = "check that the program is there and executable; paths are relative to the connector's file"
             return _all_failed(events, what, "function.command", fix=fix)
-        with process:
+        with process, self._leash.hold(process.pid):
             try:
                 given, said = process.communicate(b"".join(map(_line, of_streams(events))), context.remaining)
             except subprocess.TimeoutExpired:
@@ -81,7 +83,8 @@ class CommandFunction:
             return _all_failed(events, what, "function.result", fix='write lines like {"value": ...}')
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """A program that is still under way is killed."""
+        self._leash.close()
 
 
 def _how_it_ended(name: str, code: int, words: str) -> str:

@@ -19,6 +19,7 @@ from liberator.change import Event
 from liberator.errors import ConfigError, FunctionError
 from liberator.function.process import ProcessInvocations, WorkerSettings
 from liberator.protocols import Outcome
+from tests.integration.function.ends import gone
 
 EVENTS = [Event("t", 0, number, 0, b"k", b'{"n":%d}' % number) for number in range(2)]
 
@@ -272,21 +273,6 @@ def test_a_busy_worker_does_not_outlive_a_connector_that_is_killed(make: Make, t
         worker = int(connector.stdout.readline())
         connector.kill()
     gone(worker)
-
-
-def gone(pid: int) -> None:
-    """The process ends soon."""
-    end = time.monotonic() + 20
-    while (state := state_of(pid)) not in ("gone", "Z"):
-        assert time.monotonic() < end, f"{pid} still runs: {state}"
-        time.sleep(0.02)
-
-
-def state_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "gone"
 
 
 def test_a_function_knows_how_much_time_it_has(make: Make) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ EVENTS = [
 
 def run(tmp_path: Path, source: str, timeout: float | None = None, attempt: int = 1) -> Outcome:
     (tmp_path / "program.py").write_text(source)
-    it = CommandFunction([sys.executable, "program.py"], tmp_path)
     deadline = None if timeout is None else time.monotonic() + timeout
-    return it.call(EVENTS, Context("program", attempt, deadline))
+    with closing(CommandFunction([sys.executable, "program.py"], tmp_path)) as it:
+        return it.call(EVENTS, Context("program", attempt, deadline))
 
 
 def test_gets_a_line_for_each_event_with_its_very_digits(tmp_path: Path) -> None:
@@ -108,7 +109,8 @@ def test_sees_what_it_is_given_and_nothing_of_the_connectors_environment(
     it = CommandFunction(
         [sys.executable, "program.py"], tmp_path, {**clean_environment(), "API_TOKEN": "t0ken"}
     )
-    [output] = it.call(EVENTS, Context("x", 1)).outputs
+    with closing(it):
+        [output] = it.call(EVENTS, Context("x", 1)).outputs
     seen = json.loads(output.value or b"")
     assert "SHOP_DSN" not in seen
     assert (seen["API_TOKEN"], seen["PATH"]) == ("t0ken", os.environ["PATH"])
