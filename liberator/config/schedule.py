@@ -1,7 +1,7 @@
 """Times that come again and again, written as cron does.
 
-Enters: five fields and a time zone. Leaves: a `Schedule`, or a fault. cronsim reads them as Debian's cron does, clock
-changes included.
+Enters: five fields, or six with seconds, and a time zone. Leaves: a `Schedule`, or a fault. cronsim reads them as Debian's
+cron does, clock changes included.
 """
 
 from __future__ import annotations

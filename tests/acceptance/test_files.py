@@ -99,6 +99,17 @@ def test_a_filter_and_dead_letters_hold_for_files_too(sink: Sink) -> None:
     assert len(sink.dead_letters()) == 1, "a file that is given up is done"
 
 
+def test_files_and_a_schedule_start_one_function(sink: Sink) -> None:
+    """Its times come without events, whatever the files bring."""
+    times = "{on: schedule, cron: '0 3 * * *'}, {on: file, path: 'incoming/*.json', settle: 0}"
+    sink.write(f"trigger: [{times}]\nfunction: {{python: 'functions:note'}}\npolicy: {{on_failure: stop}}")
+    put(sink, "a.json")
+    put(sink, "b.json")
+    sink.run("--once")
+    assert sorted(len(call["events"]) for call in sink.calls()) == [0, 1, 1]
+    assert sorted(key for _, key in taken(sink)) == ["a.json", "b.json"]
+
+
 def test_a_stream_and_files_start_one_function(sink: Sink) -> None:
     sink.write(
         """

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from liberator.signature import secret_of, signed
-from tests.acceptance.sink import PATIENCE, LocalBroker, Sink, numbered
+from liberator.testing.servers import Kafka
+from tests.acceptance.sink import PATIENCE, Broker, KafkaBroker, LocalBroker, Sink, numbered
 
 SECRET, OLDER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "an older secret of ours"
 
@@ -277,9 +278,22 @@ def test_an_address_that_is_taken_is_told(hook: Hook) -> None:
     assert "webhook.port_in_use" in hook.sink.log
 
 
-def test_an_accepted_request_is_in_the_stream_before_it_is_answered(hook: Hook) -> None:
+@pytest.fixture(params=["local", "kafka"])
+def streaming(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Iterator[Hook]:
+    """A webhook with a stream behind it."""
+    broker: Broker = LocalBroker(tmp_path / "events")
+    if request.param == "kafka":
+        kafka: Kafka = request.getfixturevalue("kafka")
+        broker = KafkaBroker(kafka.bootstrap)
+    sink = Sink(tmp_path / "sink", unique, broker)
+    yield Hook(sink)
+    sink.close()
+
+
+def test_an_accepted_request_is_in_the_stream_before_it_is_answered(streaming: Hook, unique: str) -> None:
     """What the function makes of it is another matter: attempts and dead letters are those of a stream."""
-    hook.sink.broker.create("hooks", 1)
+    hook, topic = streaming, f"{unique}.hooks"
+    hook.sink.broker.create(topic, 1)
     process = hook.start(
         "{python: 'functions:picky'}",
         """
@@ -288,10 +302,10 @@ def test_an_accepted_request_is_in_the_stream_before_it_is_answered(hook: Hook) 
             return {"failed": [event.id for event in events if event.value.get("bad")]}
         """,
         trigger=f"respond: accepted, secret: '{SECRET}'",
-        more="stream: {topics: [hooks]}\npolicy: {retry: {attempts: 2, initial: 1ms}}",
+        more=f"stream: {{topics: [{topic}]}}\npolicy: {{retry: {{attempts: 2, initial: 1ms}}}}",
     )
     hook.sink.wait_for(lambda: hook.post(b'{"n": 1}', "e1", secret=SECRET).status == 202, "the first 202")
-    kept = hook.sink.broker.read("hooks")
+    kept = hook.sink.broker.read(topic)
     assert [(record.header("id"), record.value) for record in kept] == [("e1", b'{"n": 1}')]
     answers = {
         "again": hook.post(b'{"n": 1}', "e1", secret=SECRET),
@@ -304,12 +318,12 @@ def test_an_accepted_request_is_in_the_stream_before_it_is_answered(hook: Hook) 
     }
     statuses = {name: answer.status for name, answer in answers.items()}
     assert statuses == {"again": 202, "another": 409, "bad": 202, "no json": 422, "unsigned": 401}
-    hook.sink.wait_for(lambda: len(hook.sink.dead_letters()) == 1, "the dead letter")
+    hook.sink.wait_for(lambda: hook.sink.broker.committed(unique, topic) == 2, "both done")
     [dead] = hook.sink.dead_letters()
     assert (dead.header("id"), dead.header("x-from")) == ("e2", "me")
     assert "authorization" not in dict(dead.headers), "who posts is nobody's business later"
     hook.sink.stop(process)
-    assert [record.header("id") for record in hook.sink.broker.read("hooks")] == ["e1", "e2"]
+    assert [record.header("id") for record in hook.sink.broker.read(topic)] == ["e1", "e2"]
     assert [id for call in hook.sink.calls() for id in call["ids"]].count("e1") == 1
 
 
