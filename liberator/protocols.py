@@ -118,6 +118,18 @@ class OwningPublisher(Publisher, Protocol):
         """How many more events became durable since the last call."""
 
 
+class ResultsPublisher(Protocol):
+    """Publishes what came of events together with their offsets: both, or neither. Readers of committed
+    events see it once."""
+
+    def publish(self, batches: Sequence[EncodedBatch], offsets: Mapping[TopicPartition, int]) -> None:
+        """Durable when it returns. Raises `PublishError`, after which it may have happened or not, and only
+        `close` is left."""
+
+    def close(self) -> None:
+        """Give back connections and threads. Idempotent."""
+
+
 class Checkpoint(Protocol):
     """Where positions are kept."""
 

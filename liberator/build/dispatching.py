@@ -33,12 +33,14 @@ from liberator.errors import ConfigError
 from liberator.function.checked import CheckedInvocations
 from liberator.function.circuit import Circuit, CircuitInvocations, CircuitReport, CircuitSettings
 from liberator.function.idempotent import DoneIds, IdempotentInvocations
-from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, Start
+from liberator.protocols import Consumer, DispatchWatch, Invocations, Publisher, ResultsPublisher, Start
+from liberator.publish.nowhere import NowherePublisher
 from liberator.webhook.desk import AnsweringInvocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
     from liberator.function.stateful import StatefulInvocations
+    from liberator.publish.kafka import Lessons
     from liberator.webhook.desk import Desk
     from liberator.webhook.server import WebhookSettings
 
@@ -47,6 +49,9 @@ LAG_INTERVAL = 10.0
 
 COMMIT_INTERVAL = 0.5
 """Seconds between two commits to a broker."""
+
+RESULTS_INTERVAL = 0.1
+"""Seconds between two transactions: each costs the brokers a marker in every partition that took part."""
 
 _BESIDES = 5.0
 """Seconds that a request waits beyond the time of the function before it, and its own."""
@@ -85,10 +90,12 @@ def make_dispatch(
     watch: DispatchWatch,
     until: Until = Until(),  # frozen
     circuit: Circuit | None = None,
+    lessons: Lessons | None = None,
 ) -> Dispatch:
     """A loop over the stream of `config`, with its policy; what it opened is closed by its `run`.
 
-    invocations: makes what runs the function. circuit: see `make_circuit`.
+    invocations: makes what runs the function. circuit: see `make_circuit`. lessons: what brokers taught earlier sessions
+    of a sink that publishes exactly once.
     Raises `ConfigError`, `ConsumeError`, `PublishError`, `FunctionError`.
     """
     outputs = Outputs(config)
@@ -96,8 +103,12 @@ def make_dispatch(
         desk = None if config.webhook is None else make_desk(config, until)
         consumer = desk or make_consumer(config, until)
         stack.callback(consumer.close)
-        publisher = make_publisher(config)
+        exactly_once = config.output.delivery == "exactly_once" and until.replay is None
+        publisher = NowherePublisher() if exactly_once else make_publisher(config)
         stack.callback(publisher.close)
+        results = make_results(config, consumer, lessons) if exactly_once else None
+        if results is not None:
+            stack.callback(results.close)
         made = function = invocations()
         stack.callback(made.close, 0.0)
         if circuit is not None:
@@ -144,6 +155,7 @@ def make_dispatch(
         remember=remember,
         held=circuit.is_open if circuit else lambda: False,
         place=place,
+        results=results,
     )
 
 
@@ -307,8 +319,6 @@ def _following(config: SinkConfig) -> Callable[[float], float]:
 def make_publisher(config: SinkConfig) -> Publisher:
     """Where outputs and dead letters go. Raises `ConfigError`, `PublishError`."""
     if config.publish_url is None:
-        from liberator.publish.nowhere import NowherePublisher
-
         return NowherePublisher()
     return publisher_to(
         config, config.publish_url, config.limits.memory // 2, dead_letter_topic=config.dead_letter_topic
@@ -344,6 +354,25 @@ def publishing_options(config: SinkConfig, url: str) -> dict[str, str]:
     if config.stream is None or url != config.stream.url:
         return dict(config.output.options)
     return {**split(config.stream.options)[0], **config.output.options}
+
+
+def make_results(config: SinkConfig, consumer: Consumer, lessons: Lessons | None) -> ResultsPublisher:
+    """Where outputs and dead letters go, with the offsets of their events. Raises `ConfigError`, `PublishError`."""
+    from liberator.consume.kafka import KafkaConsumer
+    from liberator.publish.kafka import Lessons, results_publisher
+
+    assert isinstance(consumer, KafkaConsumer), "checked with the configuration"
+    assert config.stream is not None
+    return results_publisher(
+        config.stream.url,
+        options=publishing_options(config, config.stream.url),
+        create_topics=kafka_topics(config.output.create_topics),
+        name=config.name,
+        dead_letter_topic=config.dead_letter_topic,
+        member=consumer.member,
+        committed=consumer.was_committed,
+        lessons=lessons or Lessons(),
+    )
 
 
 def make_trigger(config: SinkConfig, until: Until) -> Trigger:
@@ -384,6 +413,13 @@ def _window(trigger: TriggerSettings, one_by_one: bool) -> float:
     return 0.0 if one_by_one and "batch_window" not in trigger.model_fields_set else trigger.batch_window
 
 
+def _commit_interval(config: SinkConfig) -> float:
+    """Seconds. What waits for its offset is not kept waiting for long."""
+    if not config.keeps_events:
+        return 0.0
+    return RESULTS_INTERVAL if config.output.delivery == "exactly_once" else COMMIT_INTERVAL
+
+
 def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
     """What the policy says."""
     policy = config.policy
@@ -406,7 +442,7 @@ def dispatch_settings(config: SinkConfig, until: Until) -> DispatchSettings:
         commit_before=policy.commit == "before",
         memory=config.limits.memory,
         drain=DRAIN,
-        commit_interval=COMMIT_INTERVAL if config.keeps_events else 0.0,
+        commit_interval=_commit_interval(config),
         once=until.once,
         max_events=until.max_events,
         in_turn=keeps_offsets,

@@ -24,6 +24,7 @@ from liberator.function.circuit import CircuitReport
 from liberator.observe.sink_telemetry import SinkTelemetry
 from liberator.policy import Action, Backoff, decide
 from liberator.protocols import Invocations
+from liberator.publish.kafka import Lessons
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
@@ -59,6 +60,7 @@ class SinkConnector:
         )
         self._until = until
         self._circuit = make_circuit(config, until, self._switched)
+        self._lessons = Lessons()
         self._stopping = threading.Event()
         self._dispatch: Dispatch | None = None
 
@@ -125,7 +127,12 @@ class SinkConnector:
             return
         until = replace(self._until, max_events=left)
         self._dispatch = make_dispatch(
-            self.config, self._invocations, self.telemetry, until, circuit=self._circuit
+            self.config,
+            self._invocations,
+            self.telemetry,
+            until,
+            circuit=self._circuit,
+            lessons=self._lessons,
         )
         if self._stopping.is_set():
             self._dispatch.stop()

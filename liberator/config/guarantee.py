@@ -69,6 +69,8 @@ def _without_stream(config: SinkConfig) -> Iterator[str]:
 
 def _with_stream(config: SinkConfig, delivery: Delivery) -> Iterator[str]:
     policy = config.policy
+    if config.output.delivery == "exactly_once":
+        yield "readers of committed events see once what the function gives: it is in one transaction with the offsets"
     if delivery == "at_least_once":
         moves = "an offset moves" if config.stream is not None else "a file counts as done"
         yield f"no event is lost: {moves} when the function has done its event, and what it gave is durable"

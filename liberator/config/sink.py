@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
+from liberator.config.exactly_once import check_exactly_once
 from liberator.config.function import FunctionSettings
 from liberator.config.section import (
     MIB,
@@ -78,6 +79,9 @@ class OutputSettings(Section):
     """Topic of what the function returns."""
     url: BrokerUrl | None = Field(default=None, json_schema_extra=without_default)
     """The broker: kafka://HOST:PORT or local:DIR. Default: that of the stream."""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`exactly_once`: what comes of events is published in one transaction of Kafka with their offsets, so that readers of
+    committed events see each result once. Stream and output are one Kafka; the function itself may be called again."""
     create_topics: Annotated[TopicSettings | None, FALSE_IS_OFF] = Field(
         default=TopicSettings(), json_schema_extra=or_boolean
     )
@@ -153,6 +157,8 @@ class SinkConfig(ConnectorConfig):
             check_table(self)
         if self.state is not None:
             check_state(self)
+        if self.output.delivery == "exactly_once":
+            check_exactly_once(self)
         if self.stream is None:
             check_without_stream(self)
         else:

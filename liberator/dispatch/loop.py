@@ -21,12 +21,21 @@ from typing import Literal
 
 from liberator.change import EncodedBatch, Event, TopicPartition, events_of
 from liberator.dispatch.backlog import Backlog, Order
-from liberator.dispatch.offsets import Offsets, offsets_of
+from liberator.dispatch.delivery import AtLeastOnce, ExactlyOnce
+from liberator.dispatch.offsets import Offsets
 from liberator.dispatch.settle import ENDING, Attempt, GivenUp, Retry, settle
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
-from liberator.protocols import Consumer, DispatchWatch, Invocations, Outcome, Output, Publisher
+from liberator.protocols import (
+    Consumer,
+    DispatchWatch,
+    Invocations,
+    Outcome,
+    Output,
+    Publisher,
+    ResultsPublisher,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +95,8 @@ class Dispatch:
     topics: names, or which names are meant. output: records of what a function gave for these events. given_up: the record
     of an event that is not tried any more, for a topic. publisher: takes both. sift: which of the events that were read the
     function is to see.
-    remember: called with events that the function has done, before they count as done.
+    remember: called with events that the function has done, before they count as done. results: publishes what comes of
+    events together with their offsets, in place of publisher: exactly once.
     held: is the function left alone at the moment? Then nothing is read for it. place: called with partitions that are new,
     before anything is read of them.
     """
@@ -106,6 +116,7 @@ class Dispatch:
         sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         remember: Callable[[Sequence[Event]], None] = lambda events: None,
         held: Callable[[], bool] = lambda: False,
+        results: ResultsPublisher | None = None,
         place: Callable[[Collection[TopicPartition]], None] = lambda partitions: None,
         tick: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -115,24 +126,26 @@ class Dispatch:
         self._topics = topics
         self._trigger = trigger
         self._function = function
-        self._publisher = publisher
         self._settings = settings
         self._output = output
         self._given_up = given_up
         self._watch = watch
         self._sift = sift
-        self._remember = remember
         self._held = held
         self._place = place
         self._tick, self._now, self._chance = tick, now, chance
-        self._offsets = Offsets()
+        self._offsets = offsets = Offsets()
+        self._delivery = (
+            AtLeastOnce(consumer, publisher, offsets, watch, remember, self._is_wanted)
+            if results is None
+            else ExactlyOnce(consumer, publisher, results, offsets, watch, remember)
+        )
         self._backlog = Backlog(settings.order)
         self._assigned: set[TopicPartition] = set()
         self._paused = False
         self._draining = False
         self._running: dict[int, tuple[Attempt, float]] = {}
         self._later: list[tuple[float, Attempt]] = []
-        self._publishing: dict[str, Callable[[], None]] = {}
         self._number = 0
         self._polled_at = 0.0
         self._commit_due = 0.0
@@ -149,6 +162,9 @@ class Dispatch:
         """End soon: what is under way ends, and is committed."""
         self._stopping.set()
 
+    def _is_wanted(self) -> bool:
+        return not self._stopping.is_set()
+
     def run(self) -> None:
         """Dispatch until stopped. Raises the `LiberatorError` that ends it."""
         self._consumer.subscribe(self._topics, self)
@@ -164,7 +180,7 @@ class Dispatch:
             self._watch.forgotten(self._offsets.outstanding())
             self._function.close(self._settings.drain)
             self._consumer.close()
-            self._publisher.close()
+            self._delivery.close()
 
     def _turn(self) -> None:
         self._watch.beat()
@@ -181,7 +197,7 @@ class Dispatch:
         settings = self._settings
         if settings.once and self._reached_the_goal():
             return True
-        if self._running or self._later or self._publishing:
+        if self._running or self._later or self._delivery.busy:
             return False
         if settings.max_events is not None and self._begun >= settings.max_events:
             return True
@@ -194,7 +210,7 @@ class Dispatch:
         if now < self._goal_due:
             return False
         self._goal_due = now + _LOOK_WHETHER_DONE
-        busy = self._running or self._later or self._publishing or self._backlog.size
+        busy = self._running or self._later or self._delivery.busy or self._backlog.size
         if busy and self._goal and any(self._offsets.place(one) < self._goal[one] for one in self._ours()):
             return False  # known without asking anybody
         self._commit(now=True)
@@ -240,7 +256,7 @@ class Dispatch:
     def _read(self) -> None:
         self._breathe()
         self._polled_at = self._tick()
-        busy = self._running or self._later or self._publishing or self._backlog.ready
+        busy = self._running or self._later or self._delivery.busy or self._backlog.ready
         try:
             batch = self._consumer.poll(_POLL_EVENTS, _BUSY if busy else _IDLE)
         except ConsumeError as error:
@@ -255,7 +271,7 @@ class Dispatch:
             self._offsets.read(partition, batch.offsets[start:end])
         sifted = self._sift(events_of(batch))
         self._backlog.add(sifted.wanted, now)
-        self._done(sifted.unwanted)
+        self._delivery.finish(sifted.unwanted)
         for event, why in sifted.refused:
             self._give_up(GivenUp(event, why, 0))
 
@@ -267,7 +283,7 @@ class Dispatch:
     def _breathe(self) -> None:
         """Read no more than the memory holds, and nothing that the function may not have."""
         full = self._settings.memory // 2 if self._paused else self._settings.memory
-        rest = self._held() or self._backlog.size >= full
+        rest = self._held() or self._backlog.size + self._delivery.size >= full
         if rest and not self._paused:
             self._consumer.pause(self._assigned)
         elif self._paused and not rest:
@@ -290,7 +306,7 @@ class Dispatch:
                 self._later.insert(0, (self._tick(), attempt))
                 return
             if self._settings.commit_before and attempt.number == 1:
-                self._done(events)
+                self._delivery.finish(events)
                 self._commit(now=True)
             self._number += 1
             self._running[self._number] = attempt, self._tick()
@@ -298,7 +314,7 @@ class Dispatch:
             self._function.begin(self._number, events, attempt.number)
 
     def _has_to_wait(self) -> bool:
-        return self._settings.in_turn and bool(self._publishing)
+        return self._settings.in_turn and self._delivery.busy
 
     def _next(self, urgent: bool) -> Attempt | None:
         now = self._tick()
@@ -340,19 +356,15 @@ class Dispatch:
             attempt, begun = self._running.pop(number)
             self._watch.ended(self._moved_at - begun, outcome.failures)
             self._settle(attempt, outcome)
-        for name in self._publisher.durable() or {}:
-            self._publishing.pop(name)()
+        self._delivery.look()
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         settings = self._settings
         settlement = settle(
             attempt, outcome.failures, settings.retry, bisect=settings.bisect, random=self._chance
         )
-        if outcome.outputs:
-            batch = self._output(outcome.outputs, attempt.events)
-            self._publish(batch, lambda: self._worked(settlement.done))
-        else:
-            self._worked(settlement.done)
+        batch = self._output(outcome.outputs, attempt.events) if outcome.outputs else None
+        self._delivery.finish(settlement.done, batch, worked=True)
         for entry in settlement.given_up:
             self._give_up(entry)
         again = settlement.again
@@ -371,13 +383,13 @@ class Dispatch:
         self._watch.given_up(event.topic)
         if settings.permanent_topic is not None and not entry.error.retryable and entry.attempts:
             log.warning("rejected after %d attempts: %s", entry.attempts, what)
-            self._publish(self._given_up(entry, settings.permanent_topic), lambda: self._done([event]))
+            self._delivery.finish([event], self._given_up(entry, settings.permanent_topic))
         elif settings.on_failure == "dead_letter":
             log.warning("dead letter after %d attempts: %s", entry.attempts, what)
-            self._publish(self._given_up(entry, settings.dead_letter_topic), lambda: self._done([event]))
+            self._delivery.finish([event], self._given_up(entry, settings.dead_letter_topic))
         elif settings.on_failure == "skip":
             log.warning("skipped after %d attempts: %s", entry.attempts, what)
-            self._done([event])
+            self._delivery.finish([event])
         else:
             self._end_with(entry)
 
@@ -394,47 +406,11 @@ class Dispatch:
                 fix=entry.error.fix or "correct the function, then start again: it goes on with this event",
             )
 
-    # What is done
-
-    def _publish(self, batch: EncodedBatch, then: Callable[[], None]) -> None:
-        """Publish what came of events: they are done when it is durable, which `then` sees to."""
-        while not self._publisher.ready(_IDLE) and not self._stopping.is_set():
-            log.debug("waiting for the broker")
-        self._number += 1
-        name = str(self._number)
-        self._publishing[name] = then
-        self._publisher.publish(batch, {name: b"1"})
-
-    def _worked(self, events: Sequence[Event]) -> None:
-        """The function has done them."""
-        if events:
-            self._remember(events)
-            self._done(events)
-
-    def _done(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        for partition, offsets in offsets_of(events):
-            self._offsets.done(partition, offsets)
-        self._watch.done(len(events))
-
     def _commit(self, now: bool = False) -> None:
         if not now and self._tick() < self._commit_due:
             return
         self._commit_due = self._tick() + self._settings.commit_interval
-        offsets = self._offsets.to_commit()
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets)
-        except ConsumeError as error:
-            if not error.retryable and error.code != "consume.lost":
-                raise
-            self._watch.error(error.code)
-            log.info("%s; what was not committed comes again", error)
-        else:
-            self._offsets.committed(offsets)
-            self._watch.committed()
+        self._delivery.commit()
 
     # Partitions that come and go: see `Rebalance`
 
@@ -459,12 +435,12 @@ class Dispatch:
         self._watch.forgotten(read - self._offsets.outstanding())
         self._backlog.drop(last)
         while self._offsets.left(partitions) and self._failure is None and self._tick() < end:
-            if self._held() and not self._running and not self._publishing:
+            if self._held() and not self._running and not self._delivery.busy:
                 break  # nothing comes of waiting
             self._begin(urgent=True)
             self._look(0.02)
-            if self._publishing and not self._running:
-                self._publisher.flush(max(0.0, end - self._tick()))
+            if self._delivery.busy and not self._running:
+                self._delivery.flush(max(0.0, end - self._tick()))
         self._commit(now=True)
 
     def _under_way(self) -> dict[TopicPartition, int]:
@@ -482,6 +458,7 @@ class Dispatch:
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self._assigned -= set(partitions)
+        self._delivery.drop(partitions)
         read = self._offsets.outstanding()
         self._offsets.drop(partitions)
         self._watch.forgotten(read - self._offsets.outstanding())
@@ -513,7 +490,7 @@ class Dispatch:
             self._finish(self._assigned, end)
             while self._running and self._tick() < end:
                 self._look(0.02)
-            if self._publisher.flush(max(0.1, end - self._tick())):
+            if self._delivery.flush(max(0.1, end - self._tick())):
                 self._look()
         except PublishError as error:
             log.warning("%s; what it concerns comes again", error)

@@ -92,6 +92,11 @@ class Offsets:
             if known.place() != known.committed
         }
 
+    def further(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Those of these that are beyond what was committed."""
+        known = self._partitions
+        return {at: offset for at, offset in offsets.items() if at in known and offset > known[at].committed}
+
     def place(self, partition: TopicPartition) -> int:
         """The first offset of a partition that is not done; -1: nothing was read of it."""
         known = self._partitions.get(partition)

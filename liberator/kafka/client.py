@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from liberator.change import EncodedBatch, PlacedRecord
+from liberator.change import EncodedBatch, PlacedRecord, TopicPartition
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.options import Installed
 
@@ -78,6 +78,10 @@ class Transactions(Producer, Protocol):
     def arrived(self, timeout: float) -> bool:
         """Are all records that were handed over in their partitions? Waits at most `timeout` seconds. Who reads uncommitted
         records sees them then. Raises `KafkaFailure`."""
+
+    def commit_offsets(self, offsets: Mapping[TopicPartition, int], member: object, timeout: float) -> None:
+        """Offsets of a consumer group, as a part of what was begun. member: of the group, as the same library's consumer
+        tells. Raises `KafkaFailure`, also when the group goes on without that member."""
 
     def commit(self, timeout: float) -> bool:
         """All that was sent since `begin`, or nothing of it; False: not known after `timeout` seconds, call again.

@@ -18,13 +18,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection
 from confluent_kafka import Producer as _LibraryProducer
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AdminClient,
     ConfigResource,
     NewTopic,
 )
 
-from liberator.change import EncodedBatch, Headers, PlacedRecord
+from liberator.change import EncodedBatch, Headers, PlacedRecord, TopicPartition
 from liberator.errors import ConfigError
 from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, Key
@@ -289,6 +290,11 @@ class ConfluentTransactions(ConfluentProducer):
         if self._failure is not None:
             raise self._failure
         return bool(left == 0)
+
+    def commit_offsets(self, offsets: Mapping[TopicPartition, int], member: object, timeout: float) -> None:
+        """Offsets of a group."""
+        places = [Place(*partition, offset) for partition, offset in offsets.items()]
+        self._call(lambda: self._client.send_offsets_to_transaction(places, member, timeout))
 
     def commit(self, timeout: float) -> bool:
         """All or nothing; False: not known yet."""

@@ -17,10 +17,12 @@ from typing import Any
 
 import kafka.errors
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka import TopicPartition as Place
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.serializer import Serializer
+from kafka.structs import OffsetAndMetadata
 
-from liberator.change import EncodedBatch, PlacedRecord, ReadHeaders
+from liberator.change import EncodedBatch, PlacedRecord, ReadHeaders, TopicPartition
 from liberator.errors import ConfigError
 from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, judge
@@ -147,6 +149,13 @@ class LibraryProducer(KafkaProducer):  # type: ignore[misc]  # the library has n
     def await_topic(self, topic: str, timeout_ms: int) -> None:
         """Learn the partitions of a topic, waiting longer than a `send` may."""
         self._wait_on_metadata(topic, timeout_ms)
+
+    def add_offsets(self, offsets: Mapping[Any, Any], member: object, timeout: float) -> None:
+        """As `send_offsets_to_transaction`, which waits for ever while no broker answers."""
+        result = self._transaction_manager.send_offsets_to_transaction(offsets, member)
+        self._sender.wakeup()
+        if not result.wait(timeout * 1000):
+            raise kafka.errors.KafkaTimeoutError(f"no broker has taken the offsets within {timeout:.0f} s")
 
     def begin_commit(self) -> Any:
         """As `commit_transaction`, which waits for ever while no broker answers; the result can be waited for."""
@@ -310,6 +319,13 @@ class KafkaPythonTransactions(KafkaPythonProducer):
         if self.failure is not None:
             raise self.failure
         return True
+
+    def commit_offsets(self, offsets: Mapping[TopicPartition, int], member: object, timeout: float) -> None:
+        """Offsets of a group."""
+        places = {
+            Place(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()
+        }
+        self._call(lambda: self._client.add_offsets(places, member, timeout))
 
     def commit(self, timeout: float) -> bool:
         """All or nothing; False: not known yet."""

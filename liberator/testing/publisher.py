@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from liberator.change import EncodedBatch, State
+from liberator.change import EncodedBatch, State, TopicPartition
 from liberator.errors import PublishError
 
 
@@ -109,3 +109,34 @@ class MemoryPublisher:
         for record in batch.control:
             headers_of = {"id": record.id, **dict(record.headers)}
             self.control.append(Published(record.topic, record.key, record.value, headers_of))
+
+
+class MemoryResults:
+    """Publishes with offsets: `transactions` has what was in each. commit: saves the offsets. `fail` makes the next one
+    raise, with nothing of it published."""
+
+    def __init__(self, commit: Callable[[Mapping[TopicPartition, int]], None]) -> None:
+        self.transactions: list[tuple[list[Published], dict[TopicPartition, int]]] = []
+        self.closed = False
+        self._commit = commit
+        self._failure: PublishError | None = None
+
+    def fail(self, error: PublishError) -> None:
+        """The next call raises this."""
+        self._failure = error
+
+    def publish(self, batches: Sequence[EncodedBatch], offsets: Mapping[TopicPartition, int]) -> None:
+        """Both, or neither."""
+        if self._failure is not None:
+            raise self._failure
+        events = [
+            Published(topic, key, value, {"id": id})
+            for batch in batches
+            for topic, key, value, id in zip(batch.topics, batch.keys, batch.values, batch.ids, strict=True)
+        ]
+        self.transactions.append((events, dict(offsets)))
+        self._commit(offsets)
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True

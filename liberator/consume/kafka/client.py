@@ -67,6 +67,9 @@ class GroupClient(Protocol):
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Save, durable when this returns."""
 
+    def member(self) -> object:
+        """Who we are in the group, for a producer of the same library that commits for us."""
+
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """What the group has committed, where it has."""
 

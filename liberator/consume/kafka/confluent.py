@@ -141,6 +141,10 @@ class ConfluentGroupClient:
         except FutureTimeout:
             raise KafkaFailure("timeout", "the commit was not answered") from None
 
+    def member(self) -> object:
+        """Group, generation and member."""
+        return self._call(self._consumer.consumer_group_metadata)
+
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """What the group has committed."""
         found = self._ask(lambda: _offsets(self._consumer.committed(_places(partitions), REQUEST)))

@@ -66,6 +66,14 @@ class KafkaConsumer:
             with self._errors():
                 reading.commit(offsets)
 
+    def member(self) -> object:
+        """Who this is in its group, for a producer of the same library that commits for it."""
+        return self._client.member()
+
+    def was_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Such a producer has committed these."""
+        self._read().was_committed(offsets)
+
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Give no events of these until `resume`."""
         with self._errors():

@@ -142,6 +142,10 @@ class KafkaPythonGroupClient:
         }
         self._ask(lambda: self._consumer.commit(places, timeout_ms=_REQUEST_MS))
 
+    def member(self) -> object:
+        """Group, generation and member."""
+        return self._consumer.group_metadata()
+
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """What the group has committed."""
         found = {}

@@ -102,7 +102,11 @@ class Reading:
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Save; while the group is being rearranged, try again for some seconds."""
         self._commit(offsets)
-        self._committed.update(offsets)
+        self.was_committed(offsets)
+
+    def was_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """These are saved, by whom ever."""
+        self._committed.update({at: offset for at, offset in offsets.items() if at in self.given})
 
     def pass_what_nobody_sees(self) -> None:
         """Move commits beyond what follows them and will never be given; some later time, if the group is rearranged now."""

@@ -1,13 +1,15 @@
-"""Kafka as a destination: two deliveries, two clients.
+"""Kafka as a destination: three deliveries, two clients.
 
-Enters: ``publish:`` of a source connector. Leaves: a publisher that is connected. Called by what wires a connector.
-`publisher` holds the rules for at least once, `transactional` those for exactly once; the clients are in `liberator.kafka`.
+Enters: ``publish:`` of a source connector, ``output:`` of a sink. Leaves: a publisher that is connected. Called by what
+wires a connector. `publisher` holds the rules for at least once, `transactional` those for exactly once, `with_offsets`
+those for exactly once behind a stream; the clients are in `liberator.kafka`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from liberator.change import TopicPartition
 from liberator.kafka import Client, driver
 from liberator.kafka.client import Cluster, Driver, TopicSettings
 from liberator.kafka.errors import KafkaFailure
@@ -16,12 +18,15 @@ from liberator.publish.kafka.preparing import Lessons, Preparing
 from liberator.publish.kafka.publisher import KafkaPublisher
 from liberator.publish.kafka.too_large import DeadLetters
 from liberator.publish.kafka.transactional import Positions, TransactionalPublisher
+from liberator.publish.kafka.with_offsets import OffsetsPublisher
 
 __all__ = [
     "KafkaPublisher",
     "Lessons",
+    "OffsetsPublisher",
     "TransactionalPublisher",
     "kafka_publisher",
+    "results_publisher",
     "transactional_publisher",
 ]
 
@@ -77,6 +82,27 @@ def transactional_publisher(
         topics, library.largest, _dead_letters(dead_letter_topic, name), lessons or Lessons()
     )
     return TransactionalPublisher(library, cluster, preparing, positions, memory)
+
+
+def results_publisher(
+    url: str,
+    *,
+    options: Mapping[str, str],
+    create_topics: TopicSettings | None,
+    client: Client = "auto",
+    name: str,
+    dead_letter_topic: str,
+    member: Callable[[], object],
+    committed: Callable[[Mapping[TopicPartition, int]], None],
+    lessons: Lessons,
+) -> OffsetsPublisher:
+    """As `kafka_publisher`, for what came of events of the same cluster, with their offsets. member, committed: see
+    `OffsetsPublisher`."""
+    library = driver(url, options, client=client, client_id=f"liberator-{name}")
+    cluster = _connected(library, url)
+    topics = Topics(cluster, create_topics, dead_letter_topic)
+    preparing = Preparing(topics, library.largest, _dead_letters(dead_letter_topic, name), lessons)
+    return OffsetsPublisher(library, cluster, preparing, name, member, committed)
 
 
 def _connected(library: Driver, url: str) -> Cluster:

@@ -16,12 +16,12 @@ from liberator.dispatch.loop import Dispatch, DispatchSettings
 from liberator.dispatch.settle import GivenUp, Retry
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import OnStream, Trigger
-from liberator.errors import FunctionError, PermanentError
+from liberator.errors import FunctionError, PermanentError, PublishError
 from liberator.function.circuit import Circuit, CircuitInvocations, CircuitSettings
 from liberator.protocols import Outcome, Output
 from liberator.testing.consumer import MemoryConsumer, MemoryStream
 from liberator.testing.function import MemoryFunction
-from liberator.testing.publisher import MemoryPublisher
+from liberator.testing.publisher import MemoryPublisher, MemoryResults
 from liberator.testing.watch import MemoryDispatchWatch
 
 ONE = TopicPartition("orders", 0)
@@ -71,12 +71,14 @@ class Bench:
         workers: int = 4,
         sift: Callable[[Sequence[Event]], Sifted] = Sifted,
         circuit: Circuit | None = None,
+        exactly_once: bool = False,
         **settings: object,
     ) -> None:
         self.function = MemoryFunction(answer, workers)
         self.publisher = MemoryPublisher()
         self.watch = MemoryDispatchWatch()
         self.consumer: MemoryConsumer = stream.consumer("shipping")
+        self.results = MemoryResults(self.consumer.commit)
         self.now = 1_000.0
         fields = {
             "retry": AT_ONCE,
@@ -97,6 +99,7 @@ class Bench:
             watch=self.watch,
             sift=sift,
             held=circuit.is_open if circuit else lambda: False,
+            results=self.results if exactly_once else None,
             now=lambda: self.now,
         )
 
@@ -520,3 +523,64 @@ def test_partitions_are_placed_before_anything_is_read_of_them() -> None:
 
     it.dispatch._place = place
     assert [offset for offsets, _ in it.run().given() for offset in offsets] == [3, 4]
+
+
+def doubling(events: Sequence[Event], attempt: int) -> Outcome:
+    """A function that fails for one event at first, and gives something for all others."""
+    failures = {index: PASSING for index, event in enumerate(events) if event.offset == 2 and attempt < 3}
+    outputs = [
+        Output(None, event.raw_key, b"%d" % (2 * event.value["n"]), event=index)
+        for index, event in enumerate(events)
+        if index not in failures
+    ]
+    return Outcome(failures, outputs)
+
+
+def test_exactly_once_results_and_offsets_are_published_together() -> None:
+    events = stream(20, keys=5)
+    it = Bench(events, doubling, trigger=full_or(0.0, 3), exactly_once=True).run()
+    assert it.publisher.events == []
+    published = [event.value for transaction, _ in it.results.transactions for event in transaction]
+    assert sorted(published, key=lambda value: int(value or b"")) == [b"%d" % (2 * n) for n in range(20)]
+    done = 0
+    for transaction, offsets in it.results.transactions:
+        done += len(transaction)
+        assert offsets.get(ONE, done) == done, "an offset stands behind as many results as were published"
+    assert committed(events) == {ONE: 20}
+    assert it.results.closed
+
+
+def test_exactly_once_a_dead_letter_is_published_with_the_offset_behind_it() -> None:
+    it = Bench(stream(3), failing(1, error=PermanentError("never")), exactly_once=True).run()
+    [(dead, _)] = [one for one in it.results.transactions if one[0]]
+    assert [event.topic for event in dead] == ["dead"]
+    assert it.dead() == []
+
+
+def test_exactly_once_nothing_is_published_after_a_transaction_that_may_have_failed() -> None:
+    events = stream(6)
+    it = Bench(events, doubling, trigger=full_or(0.0, 3), exactly_once=True)
+    it.results.fail(PublishError("no answer", retryable=True))
+    with pytest.raises(PublishError):
+        it.run()
+    assert (it.results.transactions, committed(events)) == ([], {})
+    again = Bench(events, doubling, exactly_once=True).run()
+    assert len([event for transaction, _ in again.results.transactions for event in transaction]) == 6
+
+
+def test_exactly_once_a_partition_that_goes_with_half_of_an_invocation_ends_the_session() -> None:
+    """What came of both partitions' events can't be told apart."""
+    events = stream(4, partitions=2, keys=4)
+    it = Bench(events, None, trigger=full_or(0.0, 3), exactly_once=True, commit_interval=60.0)
+    it.consumer.subscribe(["orders"], it.dispatch)
+    while not it.function.running:
+        it.dispatch._turn()
+    [(first, _), *_] = it.function.calls
+    assert {event.partition for event in first} == {0, 1}
+    it.function.end(1, doubling(first, 3))
+    it.dispatch._turn()
+    it.dispatch.lost([TopicPartition("orders", 1)])
+    with pytest.raises(PublishError) as caught:
+        it.dispatch._turn()
+    assert caught.value.retryable
+    assert it.results.transactions == []
