@@ -34,6 +34,9 @@ CircuitState = Literal["closed", "open", "half_open"]
 _AWAY = frozenset({"function.unreachable", "function.http_429", "function.http_503", "function.aws"})
 """Codes that are about the function, whatever the event."""
 
+_NEVER_SENT = "function.too_large"
+"""Code of what was not called at all, so that nothing is known of the function. Halves of it may be."""
+
 _BEHIND_OTHERS = 1.5
 """Pauses after which an event is tried again that failed: others, that did not yet, come first."""
 
@@ -99,13 +102,16 @@ class Circuit:
         """A call begins; True: it is the one that finds out."""
         if self._state == "closed":
             return False
-        self._state = "half_open"
-        self._changed(CircuitReport("half_open", self._error))
+        if self._state != "half_open":
+            self._state = "half_open"
+            self._changed(CircuitReport("half_open", self._error))
         return True
 
     def judge(self, events: Sequence[Event], outcome: Outcome, attempt: int, *, probe: bool) -> bool:
         """A call has ended. Returns False when its failures do not count as an attempt."""
         errors = list(outcome.failures.values())
+        if any(error.code == _NEVER_SENT for error in errors):
+            return True
         if not errors or len(errors) < len(events) or not all(error.retryable for error in errors):
             if probe or self._state == "closed":
                 self._close()

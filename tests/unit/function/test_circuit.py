@@ -104,6 +104,20 @@ def test_a_function_that_does_a_part_or_refuses_is_there(only: list[int] | None)
     assert it.state == "closed"
 
 
+def test_a_batch_that_was_too_large_to_be_sent_says_nothing_of_the_function() -> None:
+    it = Bench(failures=1)
+    unsent = FunctionError("too large", code="function.too_large", retryable=True)
+    for event in range(5):
+        assert counts(it.call(event, event + 1, error=unsent)), "it is halved in the end"
+    assert it.state == "closed"
+    it.call(1, error=AWAY)
+    it.now += 100.0
+    assert counts(it.call(2, 3, error=unsent))
+    assert it.state == "half_open"
+    it.call(2, error=None)
+    assert it.state == "closed"
+
+
 def test_no_event_is_given_up_because_nobody_answers() -> None:
     it = Bench(failures=100, attempts=2)
     assert counts(it.call(1, error=AWAY, attempt=1))
