@@ -7,11 +7,15 @@ far as that can be seen from outside. Whoever renames files into the folder is s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Kind = Literal["created", "changed"]
+
+REMEMBERED = 86_400.0
+"""Seconds for which a file that went is remembered: a share that was away for so long brings nothing twice, and a folder
+that files pass through by the million fills no memory."""
 
 
 class Version(NamedTuple):
@@ -28,20 +32,22 @@ class Version(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """A file that was given. gone: it is not there any more."""
+    """A file that was given. gone: since when it is not there any more, Unix seconds; None: it is there."""
 
     etag: str
-    gone: bool = False
+    gone: float | None = None
 
 
 @dataclass(slots=True)
 class News:
-    """What a look brings. events: files at rest. passed: of a kind that nobody asked for. gone, back: by key."""
+    """What a look brings. events: files at rest. passed: of a kind that nobody asked for. gone, back, forgotten: by
+    key."""
 
     events: list[tuple[str, Version, Kind]] = field(default_factory=list)
     passed: list[tuple[str, Version]] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
 
 class Changes:
@@ -58,29 +64,39 @@ class Changes:
         """Whatever appears after the first look is left for another time."""
         self._only = frozenset(self._waiting)
 
-    def look(self, there: Mapping[str, Version], now: float) -> News:
-        """now: monotonic seconds. The times of files tell nothing about rest: they may be another machine's."""
+    def look(self, there: Mapping[str, Version], now: float, date: float = 0.0) -> News:
+        """now: monotonic seconds. date: Unix seconds. The times of files tell nothing about rest: they may be another
+        machine's."""
         news = News()
         for key in self._waiting.keys() - there.keys():
             del self._waiting[key]
             self.dropped += 1
-        news.gone += self._went(there)
+        self._miss(there, date, news)
         for key, version in there.items():
             known = self._known.get(key)
             if known is not None and known.etag == version.etag:
-                if known.gone:
-                    known.gone = False
+                if known.gone is not None:
+                    known.gone = None
                     news.back.append(key)
                 self._rest(key)
             elif self._only is None or key in self._only:
                 self._see(key, version, known, now, news)
         return news
 
-    def _went(self, there: Mapping[str, Version]) -> Iterator[str]:
+    def is_gone(self, key: str) -> bool:
+        """Was it given, and went since?"""
+        known = self._known.get(key)
+        return known is None or known.gone is not None
+
+    def _miss(self, there: Mapping[str, Version], date: float, news: News) -> None:
         for key, known in self._known.items():
-            if not known.gone and key not in there:
-                known.gone = True
-                yield key
+            if known.gone is None and key not in there:
+                known.gone = date
+                news.gone.append(key)
+            elif known.gone is not None and date - known.gone > REMEMBERED:
+                news.forgotten.append(key)
+        for key in news.forgotten:
+            del self._known[key]
 
     def _rest(self, key: str) -> None:
         """It is as it was given: what was seen in between was never at rest."""
@@ -96,7 +112,7 @@ class Changes:
         if now - before[1] < self._settle:
             return
         del self._waiting[key]
-        kind: Kind = "created" if known is None or known.gone else "changed"
+        kind: Kind = "created" if known is None or known.gone is not None else "changed"
         self._known[key] = Known(version.etag)
         if kind in self._kinds:
             news.events.append((key, version, kind))

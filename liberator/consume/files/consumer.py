@@ -191,10 +191,11 @@ class _Part:
             self._see(there)
 
     def _see(self, there: Look) -> None:
-        news, name = self._changes.look(there, self._tick()), self._watched.name
+        news, name = self._changes.look(there, self._tick(), self._clock()), self._watched.name
         self._ready += news.events
         self._seen.went(name, news.gone)
         self._seen.came_back(name, news.back)
+        self._seen.forget(name, news.forgotten)
         self._seen.done(name, [(key, version.etag) for key, version in news.passed])
 
     def take(self, limit: int) -> list[tuple[str, Version, Kind]]:
@@ -208,6 +209,8 @@ class _Part:
         done = [self._open.popleft() for _ in range(offset - self._committed)]
         self._committed = offset
         self._seen.done(self._watched.name, done)
+        # A function may take its file away before that is known to be done.
+        self._seen.went(self._watched.name, [key for key, _ in done if self._changes.is_gone(key)])
 
     def value(self, key: str, version: Version, kind: Kind) -> bytes:
         """What is told about a file: words of object stores."""

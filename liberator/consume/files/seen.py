@@ -1,8 +1,7 @@
 """Which files were done, over restarts: a SQLite file.
 
 Enters: keys and etags. Leaves: what is known. On the disk when a method returns. One process at a time: a second one is
-refused, as it would start the function on the same files. A file that went is remembered for a week, so that a share which
-was away for a while brings nothing twice.
+refused, as it would start the function on the same files. A file that went is remembered for a while (`REMEMBERED`).
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from liberator.consume.files.changes import Known
+from liberator.consume.files.changes import REMEMBERED, Known
 from liberator.errors import PreconditionError
 
-_REMEMBERED = 7 * 86400.0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS files (
     pattern TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, gone REAL, PRIMARY KEY (pattern, key)) WITHOUT ROWID
@@ -37,7 +35,7 @@ class Seen:
                 self._connection.execute("PRAGMA synchronous = FULL")
                 with self._connection:
                     self._connection.execute(_TABLE)
-                    limit = self._now() - _REMEMBERED
+                    limit = self._now() - REMEMBERED
                     self._connection.execute("DELETE FROM files WHERE gone < ?", (limit,))
             except BaseException:
                 self._connection.close()
@@ -47,7 +45,7 @@ class Seen:
         """The files of a pattern, by key."""
         with self._errors():
             rows = self._connection.execute("SELECT key, etag, gone FROM files WHERE pattern = ?", (pattern,))
-            return {key: Known(etag, gone is not None) for key, etag, gone in rows}
+            return {key: Known(etag, gone) for key, etag, gone in rows}
 
     def done(self, pattern: str, files: Collection[tuple[str, str]]) -> None:
         """These files, each with its etag, start the function no more."""
@@ -66,6 +64,10 @@ class Seen:
         self._write(
             "UPDATE files SET gone = NULL WHERE pattern = ? AND key = ?", [(pattern, key) for key in keys]
         )
+
+    def forget(self, pattern: str, keys: Collection[str]) -> None:
+        """They went long ago."""
+        self._write("DELETE FROM files WHERE pattern = ? AND key = ?", [(pattern, key) for key in keys])
 
     def close(self) -> None:
         """Give the file back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liberator.consume.files.changes import Changes, Kind, Known, Version
+from liberator.consume.files.changes import REMEMBERED, Changes, Kind, Known, Version
 
 ONE, TWO = Version(1, 100), Version(2, 200)
 BOTH: tuple[Kind, ...] = ("created", "changed")
@@ -45,6 +45,15 @@ def test_a_file_that_went_and_came_back_as_it_was_is_nothing_new() -> None:
     assert changes.look({}, 3.0).gone == [], "told once"
     news = changes.look({"a": ONE}, 4.0)
     assert (news.events, news.back) == ([], ["a"])
+
+
+def test_a_file_that_went_long_ago_is_forgotten() -> None:
+    changes = Changes({}, BOTH, settle=0.0)
+    changes.look({"a": ONE}, 1.0, 1_000.0)
+    changes.look({}, 2.0, 2_000.0)
+    assert changes.look({}, 3.0, 2_000.0 + REMEMBERED).forgotten == []
+    assert changes.look({}, 4.0, 2_001.0 + REMEMBERED).forgotten == ["a"]
+    assert changes.look({"a": ONE}, 5.0, 2_002.0 + REMEMBERED).events == [("a", ONE, "created")]
 
 
 def test_another_file_of_the_same_name_is_created() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from liberator.change import ConsumedBatch, TopicPartition
+from liberator.consume.files.changes import REMEMBERED
 from liberator.consume.files.consumer import FileConsumer, Watched
 from liberator.consume.files.looking import look_at
 from liberator.consume.files.seen import Seen
@@ -114,6 +115,24 @@ def test_a_file_that_was_changed_while_nobody_looked_has_changed(folder: Path, o
     (folder / "a.json").write_text("longer")
     batch = poll(open_())
     assert json.loads(batch.values[0] or b"")["event"] == "changed"
+
+
+def test_a_file_that_its_function_takes_away_is_forgotten_after_a_while(
+    folder: Path, open_: Open, tmp_path: Path
+) -> None:
+    (folder / "a.json").write_text("{}")
+    consumer = open_()
+    poll(consumer)
+    (folder / "a.json").unlink()
+    (folder / "b.json").write_text("{}")
+    poll(consumer)  # the look that found the one has missed the other
+    consumer.commit({PLACE: 2})
+    consumer.close()
+    watched = f"{folder}/*.json"
+    for later, left in ((REMEMBERED - 60, ["a.json", "b.json"]), (REMEMBERED + 60, ["b.json"])):
+        seen = Seen(tmp_path / "seen.db", now=lambda later=later: time.time() + later)  # type: ignore[misc]
+        assert sorted(seen.known(watched)) == left
+        seen.close()
 
 
 def test_hidden_files_links_and_folders_are_left_out(folder: Path, tmp_path: Path) -> None:
