@@ -6,7 +6,7 @@ Enters: a checked `SinkConfig`. Leaves: invocations. What a kind needs is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,15 @@ from liberator.protocols import Invocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
+    from liberator.config.function import (
+        CalledSettings,
+        HttpSettings,
+        LambdaSettings,
+        OpenFaasSettings,
+        StepSettings,
+    )
     from liberator.function.process import WorkerWatch
+    from liberator.function.steps import Step
     from liberator.function.table.writer import TableInvocations
 
 
@@ -46,8 +54,14 @@ def make_invocations(config: SinkConfig, watch: WorkerWatch | None = None) -> In
     # Code that is written for a process of its own is not called twice at a time, unless somebody says that it may be.
     one = config.state or (function.in_process and "max" not in workers.model_fields_set)
     state = state_settings(config)
+    if function.steps:
+        from liberator.function.steps import StepsFunction
+
+        callee: Callee = StepsFunction(_steps(config, function.steps))
+    else:
+        callee = _callee(config, function, answers=config.wants_answers)
     return ThreadInvocations(
-        _callee(config),
+        callee,
         most=1 if one else workers.max,
         timeout=config.policy.timeout,
         reader=None if state is None else open_store(state),
@@ -97,8 +111,8 @@ def _contract(config: SinkConfig) -> Mapping[str, Any] | None:
     return next((found[1] for found in held if found is not None), None)
 
 
-def _callee(config: SinkConfig) -> Callee:
-    function = config.function
+def _callee(config: SinkConfig, function: CalledSettings, *, answers: bool) -> Callee:
+    """answers: is what it answers of use to anybody?"""
     if function.python is not None:
         from liberator.function.python import PythonFunction
 
@@ -108,37 +122,72 @@ def _callee(config: SinkConfig) -> Callee:
 
         return CommandFunction(function.command, config.folder, {**clean_environment(), **function.env})
     if function.http is not None:
-        return _http(config)
-    return _openfaas(config) if function.openfaas is not None else _aws_lambda(config)
+        return _http(config, function.http, answers)
+    if function.openfaas is not None:
+        return _openfaas(config, function.openfaas, answers)
+    assert function.aws_lambda is not None
+    return _aws_lambda(config, function.aws_lambda)
 
 
-def _http(config: SinkConfig) -> Callee:
-    from liberator.function.http import HttpFunction, HttpSettings
+def _steps(config: SinkConfig, settings: Sequence[StepSettings], above: str = "") -> Step:
+    """above: what the names of steps without one begin with."""
+    from liberator.function.steps import OneByOne
 
-    http = config.function.http
-    assert http is not None
-    return HttpFunction(
-        HttpSettings(
-            url=http.url,
-            headers=http.headers,
-            format=http.format,
-            sign=http.sign,
-            allow_private=http.allow_private,
-            answers=config.wants_answers,
+    made = [_step(config, step, f"{above}{number}") for number, step in enumerate(settings, 1)]
+    return made[0] if len(made) == 1 else OneByOne(made)
+
+
+def _step(config: SinkConfig, settings: StepSettings, place: str) -> Step:
+    from liberator.function.steps import Calling, Catching, Choosing, SideBySide
+
+    name = settings.name or place
+    step: Step
+    if settings.steps:
+        step = _steps(config, settings.steps, f"{name}.")
+    elif settings.parallel:
+        step = SideBySide([(one.name or "", _step(config, one, "")) for one in settings.parallel])
+    elif settings.choice:
+        branches = enumerate(settings.choice, 1)
+        step = Choosing(
+            name, [(one.when, _steps(config, one.steps, f"{name}.{number}.")) for number, one in branches]
+        )
+    else:
+        retry = settings.retry
+        step = Calling(
+            name=name,
+            function=_callee(config, settings, answers=True),
+            timeout=settings.timeout,
+            attempts=retry.attempts,
+            initial=retry.initial,
+            longest=retry.max,
+            factor=retry.factor,
+        )
+    return Catching(step, _steps(config, settings.catch, f"{name}.catch.")) if settings.catch else step
+
+
+def _http(config: SinkConfig, settings: HttpSettings, answers: bool) -> Callee:
+    from liberator.function import http
+
+    return http.HttpFunction(
+        http.HttpSettings(
+            url=settings.url,
+            headers=settings.headers,
+            format=settings.format,
+            sign=settings.sign,
+            allow_private=settings.allow_private,
+            answers=answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
         )
     )
 
 
-def _openfaas(config: SinkConfig) -> Callee:
-    from liberator.function.openfaas import OpenFaasSettings, openfaas_function
+def _openfaas(config: SinkConfig, settings: OpenFaasSettings, answers: bool) -> Callee:
+    from liberator.function import openfaas
 
-    settings = config.function.openfaas
-    assert settings is not None
     back = settings.callback
-    return openfaas_function(
-        OpenFaasSettings(
+    return openfaas.openfaas_function(
+        openfaas.OpenFaasSettings(
             gateway=settings.gateway,
             function=settings.function,
             asynchronous=settings.async_,
@@ -147,16 +196,16 @@ def _openfaas(config: SinkConfig) -> Callee:
             headers=settings.headers,
             user=settings.user,
             password=settings.password,
-            answers=config.wants_answers,
+            answers=answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
         )
     )
 
 
-def _aws_lambda(config: SinkConfig) -> Callee:
+def _aws_lambda(config: SinkConfig, settings: LambdaSettings) -> Callee:
     try:
-        from liberator.function.aws_lambda import LambdaFunction, LambdaSettings
+        from liberator.function import aws_lambda
     except ImportError:
         raise ConfigError(
             "calling AWS Lambda needs boto3",
@@ -164,10 +213,8 @@ def _aws_lambda(config: SinkConfig) -> Callee:
             where=config.where("function", "aws_lambda"),
             fix="install it with the extra aws: pip install 'liberator[aws]'",
         ) from None
-    settings = config.function.aws_lambda
-    assert settings is not None
-    return LambdaFunction(
-        LambdaSettings(
+    return aws_lambda.LambdaFunction(
+        aws_lambda.LambdaSettings(
             name=settings.name,
             region=settings.region,
             invocation=settings.invocation,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-_ANSWERS = ("http", "openfaas", "aws_lambda")
+_ANSWERS = ("http", "openfaas", "aws_lambda", "steps")
 """Functions that answer something whether or not anybody wants it."""
 
 

@@ -17,10 +17,11 @@ from liberator.config.sink_values import (
     FunctionName,
     GatewayUrl,
     PythonTarget,
+    StepCondition,
     WebUrl,
 )
 from liberator.config.table import TableSettings
-from liberator.config.values import Listen, refusal
+from liberator.config.values import Delay, Duration, Listen, WholeNumber, refusal
 
 
 class HttpSettings(Section):
@@ -93,11 +94,12 @@ class OpenFaasSettings(Section):
         return self
 
 
-KINDS = ("python", "http", "openfaas", "aws_lambda", "command", "table")
+CALLED = ("python", "http", "openfaas", "aws_lambda", "command")
+KINDS = (*CALLED, "table", "steps")
 
 
-class FunctionSettings(Section):
-    """What is called: exactly one kind."""
+class CalledSettings(Section):
+    """What can be called."""
 
     python: PythonTarget | None = Field(default=None, json_schema_extra=without_default)
     """MODULE:FUNCTION, found from the folder of this file; it runs in worker processes."""
@@ -116,18 +118,6 @@ class FunctionSettings(Section):
     env: Environment = Field(default={}, repr=False)
     """Variables that a worker process or a program gets, as {API_TOKEN: "${API_TOKEN}"}. Beside what programs need to run at
     all, as PATH, it gets no others."""
-    table: TableSettings | None = Field(default=None, json_schema_extra=without_default)
-    """A table of a database, kept as the stream's rows are; each event takes effect exactly once."""
-
-    @property
-    def kind(self) -> str:
-        """Which kind it is."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
-
-    @property
-    def is_remote(self) -> bool:
-        """Is it called over a network?"""
-        return self.kind in ("http", "openfaas", "aws_lambda")
 
     @property
     def asynchronous(self) -> str | None:
@@ -145,12 +135,8 @@ class FunctionSettings(Section):
         format = self.http.format if self.http else self.openfaas.format if self.openfaas else None
         return format is not None and format != "cloudevents-batch"
 
-    @model_validator(mode="after")
-    def _is_one(self) -> FunctionSettings:
-        given = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            what = f"a function is of one kind, not {len(given)}"
-            raise refusal("config.function", what, f"write one of {', '.join(KINDS)}")
+    def check_process(self) -> None:
+        """What is about processes belongs to what has one."""
         if self.in_process and self.python is None:
             raise refusal(
                 "config.function", "only a Python function can run in_process", "leave in_process out"
@@ -158,4 +144,98 @@ class FunctionSettings(Section):
         if self.env and (self.in_process or (self.python is None and self.command is None)):
             what = "env is for a process of its own: a Python function in worker processes, or a command"
             raise refusal("config.function", what, "leave env out")
+
+
+class StepRetrySettings(Section):
+    """How often a failed step is tried again by itself. After that the event has failed, and `policy.retry` begins anew."""
+
+    attempts: WholeNumber = Field(default=1, ge=1)
+    """In all."""
+    initial: Delay = Field(default=0.2, json_schema_extra={"default": "200ms"})
+    """Wait before the second attempt."""
+    max: Delay = Field(default=30.0, json_schema_extra={"default": "30s"})
+    """Longest wait."""
+    factor: float = Field(default=2.0, ge=1.0)
+    """By which the wait grows."""
+
+
+class BranchSettings(Section):
+    """One branch of a choice."""
+
+    when: StepCondition | None = Field(default=None, json_schema_extra=without_default)
+    """A condition in CEL over value, key, headers, topic and id. Default: always."""
+    steps: tuple[StepSettings, ...] = Field(min_length=1)
+    """What is done then, one after the other."""
+
+
+class StepSettings(CalledSettings):
+    """A step: exactly one of a function, steps, parallel and choice."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+$", json_schema_extra=without_default)
+    """Its name, for errors, and for what it gives beside others. Default: its kind and place."""
+    timeout: Duration | None = Field(default=None, json_schema_extra=without_default)
+    """How long an attempt of a function may take. Default: as long as `policy.timeout` leaves."""
+    retry: StepRetrySettings = StepRetrySettings()
+    """How often a function that fails is tried again."""
+    steps: tuple[StepSettings, ...] = Field(default=(), json_schema_extra=without_default)
+    """Steps one after the other."""
+    parallel: tuple[StepSettings, ...] = Field(default=(), json_schema_extra=without_default)
+    """Steps at the same time, with the same event. Their result is an object with what each gave, by its name."""
+    choice: tuple[BranchSettings, ...] = Field(default=(), json_schema_extra=without_default)
+    """The first branch whose condition holds; without one the event goes on as it is."""
+    catch: tuple[StepSettings, ...] = Field(default=(), json_schema_extra=without_default)
+    """What is done when this fails, with {"error": {"code", "message"}, "value"}. What that gives is the result."""
+
+    @model_validator(mode="after")
+    def _is_one_step(self) -> StepSettings:
+        several = ("steps", "parallel", "choice")
+        given = [kind for kind in (*CALLED, *several) if getattr(self, kind)]
+        if len(given) != 1:
+            what = f"a step is one thing, not {len(given)}"
+            raise refusal("config.function", what, f"write one of {', '.join((*CALLED, *several))}")
+        if given[0] in several and self.model_fields_set & {"timeout", "retry"}:
+            what = "timeout and retry belong to a step that calls a function"
+            raise refusal("config.function", what, "write them beside the functions")
+        if self.python is not None and not self.in_process:
+            what = "a Python step runs in the connector's own process, where its time-out can't be enforced"
+            raise refusal(
+                "config.function", what, "write in_process: true beside it if the code is trusted to end"
+            )
+        if self.asynchronous is not None:
+            what = "the next step needs what this one gives, and an asynchronous call gives nothing"
+            raise refusal("config.function", what, f"write {self.asynchronous}")
+        named = [step.name for step in self.parallel]
+        if None in named or len(set(named)) < len(named):
+            what = "what steps give side by side is told apart by their names"
+            raise refusal("config.function", what, "write a name of its own for each")
+        self.check_process()
+        return self
+
+
+class FunctionSettings(CalledSettings):
+    """What is called: exactly one kind."""
+
+    table: TableSettings | None = Field(default=None, json_schema_extra=without_default)
+    """A table of a database, kept as the stream's rows are; each event takes effect exactly once."""
+    steps: tuple[StepSettings, ...] = Field(default=(), json_schema_extra=without_default)
+    """Functions that are called one after the other, beside each other or by what came before; each is given what the one
+    before it gave."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind it is."""
+        return next(kind for kind in KINDS if getattr(self, kind))
+
+    @property
+    def is_remote(self) -> bool:
+        """Is it called over a network?"""
+        return self.kind in ("http", "openfaas", "aws_lambda")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> FunctionSettings:
+        given = [kind for kind in KINDS if getattr(self, kind)]
+        if len(given) != 1:
+            what = f"a function is of one kind, not {len(given)}"
+            raise refusal("config.function", what, f"write one of {', '.join(KINDS)}")
+        self.check_process()
         return self

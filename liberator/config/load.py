@@ -19,7 +19,6 @@ from liberator.config.envelope import envelope_faults
 from liberator.config.faults import ConfigErrors, explain, in_order
 from liberator.config.fields import Fields
 from liberator.config.models import SourceConfig
-from liberator.config.not_yet import take_out
 from liberator.config.outbox import outbox_faults
 from liberator.config.secrets import redact
 from liberator.config.stage import apply_stage, check_stage
@@ -108,7 +107,7 @@ def check(
     """The source that `document` describes, or everything that is wrong with it. faults: what is known already."""
     if stage:
         check_stage(stage)
-    faults = [*faults, *take_out(document), *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
+    faults = [*faults, *_checkpoint_elsewhere(document), *_not_exactly_once(document)]
     faults += outbox_faults(document)
     faults += envelope_faults(document)
     faults += _registry_for_nobody(document)

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from liberator.config.document import Document, KeyPath, read_file
 from liberator.config.faults import ConfigErrors, explain, in_order
 from liberator.config.fields import Fields
-from liberator.config.not_yet import take_out
 from liberator.config.secrets import redact
 from liberator.config.sidecar import SidecarConfig
 from liberator.config.stage import apply_stage, check_stage
@@ -62,11 +61,10 @@ def _check(
         check_stage(stage)
         apply_stage(document, stage)
     config = None
-    faults = [*faults, *take_out(document)]
     try:
         config = SidecarConfig.model_validate(document.data, context={FOLDER: document.folder})
     except ValidationError as error:
-        faults += explain(error, document, SIDECAR_FIELDS)
+        faults = [*faults, *explain(error, document, SIDECAR_FIELDS)]
     if config is None or faults:
         return None, in_order(faults, document)
     config._document, config._stage = document, stage

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from liberator.config.document import Document, KeyPath
 from liberator.config.faults import explain, in_order
 from liberator.config.fields import Fields
-from liberator.config.not_yet import take_out
 from liberator.config.sink import SinkConfig
 from liberator.config.stage import apply_stage, check_stage
 from liberator.config.values import FOLDER
@@ -25,21 +24,12 @@ def check_sink(
     """The sink that `document` describes, or everything that is wrong with it. faults: what is known already."""
     if stage:
         check_stage(stage)
-    faults = [*faults, *take_out(document)]
-    if stage:
         apply_stage(document, stage)
     config = None
     try:
         config = SinkConfig.model_validate(document.data, context={FOLDER: document.folder})
     except ValidationError as error:
-        # A section whose only key is not supported lacks it: that is no second fault.
-        lacking = {
-            path[:length]
-            for path, fault in faults
-            if fault.code == "config.not_supported"
-            for length in range(len(path))
-        }
-        faults += [each for each in explain(error, document, SINK_FIELDS) if each[0] not in lacking]
+        faults = [*faults, *explain(error, document, SINK_FIELDS)]
     if config is None or faults:
         return None, in_order(faults, document)
     config._document, config._stage = document, stage

@@ -284,13 +284,25 @@ FILTER_VARIABLES = ("after", "before", "op", "key", "value", "headers", "topic",
 """What a filter speaks of."""
 
 
+STEP_VARIABLES = ("value", "key", "headers", "topic", "id")
+"""What a choice of steps speaks of."""
+
+
 def _filter(value: Any) -> Expression:
+    return _condition(value, FILTER_VARIABLES)
+
+
+def _step_condition(value: Any) -> Expression:
+    return _condition(value, STEP_VARIABLES)
+
+
+def _condition(value: Any, variables: tuple[str, ...]) -> Expression:
     if isinstance(value, Expression):
         return value
     if not isinstance(value, str):
         raise refusal("config.type", f"an expression is text, not {kind_of(value)}")
     try:
-        return condition(value, FILTER_VARIABLES)
+        return condition(value, variables)
     except ConfigError as error:
         raise refusal("config.expression", f"this is no condition: {error}", error.fix, quotes=True) from None
 
@@ -315,6 +327,13 @@ def _environment(variables: dict[str, Setting]) -> dict[str, str]:
 
 
 Environment = Annotated[dict[str, Setting], AfterValidator(_environment)]
+
+StepCondition = Annotated[
+    Expression,
+    PlainValidator(_step_condition),
+    PlainSerializer(lambda expression: expression.text),
+    WithJsonSchema(_TEXT),
+]
 
 Command = Annotated[
     tuple[str, ...],

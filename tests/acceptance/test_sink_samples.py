@@ -235,6 +235,22 @@ def test_the_file_sample_loads_what_is_in_files(
     assert dead == ["torn.json"]
 
 
+def test_the_steps_sample_goes_the_way_that_each_order_asks_for(sample: Callable[[str], Sink]) -> None:
+    sink = sample("sink-steps.yaml")
+    sink.run()
+    published = [json.loads(record.value or b"") for record in sink.broker.read("shop.orders.fulfilled")]
+    assert sorted(published, key=json.dumps) == sorted(
+        [
+            {"order": 0, "waits": True},
+            {"price": {"order": 1, "total": 10}, "stock": 4},
+            {"order": 2, "waits": True},
+            {"order": 3, "sorry": "step stock: LookupError: sold out"},
+        ],
+        key=json.dumps,
+    )
+    assert sink.broker.committed("fulfil-orders", ORDERS) == 4
+
+
 def test_the_table_sample_makes_a_table_and_fills_it(
     sample: Callable[[str], Sink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_there_are_sample_connectors() -> None:
         "sink-openfaas.yaml",
         "sink-python.yaml",
         "sink-schedule.yaml",
+        "sink-steps.yaml",
         "sink-table.yaml",
         "sink-webhook.yaml",
     ]

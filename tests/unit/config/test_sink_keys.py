@@ -81,6 +81,51 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
     assert [one.batch_size for one in sink(f"trigger: {trigger}").trigger] == [7]
 
 
+@pytest.mark.parametrize(
+    ("steps", "code", "where"),
+    [
+        ("[{}]", "config.function", "function.steps[0]"),
+        ("[{command: [x], http: {url: 'https://h'}}]", "config.function", "function.steps[0]"),
+        ("[{command: [x]}, {python: 'a:b'}]", "config.function", "function.steps[1]"),
+        (
+            "[{openfaas: {gateway: 'http://g', function: f, async: true}}]",
+            "config.function",
+            "function.steps[0]",
+        ),
+        ("[{parallel: [{command: [x]}, {command: [y]}]}]", "config.function", "function.steps[0]"),
+        (
+            "[{parallel: [{command: [x], name: a}, {command: [y], name: a}]}]",
+            "config.function",
+            "function.steps[0]",
+        ),
+        ("[{steps: [{command: [x]}], timeout: 1s}]", "config.function", "function.steps[0]"),
+        (
+            "[{choice: [{when: 'value.x ==', steps: [{command: [x]}]}]}]",
+            "config.expression",
+            "function.steps[0].choice[0].when",
+        ),
+        ("[{choice: [{when: 'value.x == 1'}]}]", "config.missing", "function.steps[0].choice[0].steps"),
+        (
+            "[{command: [x], catch: [{steps: [{http: {url: 'https://h', formt: raw}}]}]}]",
+            "config.unknown_key",
+            "function.steps[0].catch[0].steps[0].http.formt",
+        ),
+        (
+            "[{command: [x], catch: [{steps: [{http: {url: 'https://h', format: row}}]}]}]",
+            "config.value",
+            "function.steps[0].catch[0].steps[0].http.format",
+        ),
+    ],
+)
+def test_steps_that_can_not_be_are_refused_where_they_stand(
+    wrong: Callable[..., list[ConfigError]], steps: str, code: str, where: str
+) -> None:
+    (fault,) = wrong(function=f"{{steps: {steps}}}")
+    assert fault.code == code
+    assert (fault.where or "").endswith(f": {where}")
+    assert fault.fix or code == "config.missing"
+
+
 STATE = "state: {url: 'sqlite:state.db'}"
 
 
@@ -400,20 +445,6 @@ def test_a_pattern_of_a_stage_is_compared_with_what_follows_it(sink: Callable[..
     config = sink(stream="{url: 'kafka://b', pattern: 'shop.+'}", stage="test")
     assert config.reads("test.shop.orders")
     assert not config.reads("shop.orders")
-
-
-@pytest.mark.parametrize(
-    ("parts", "more", "what"),
-    [
-        ({"function": "{steps: [{python: 'a:b'}]}"}, "", "function.steps"),
-    ],
-)
-def test_says_that_a_later_part_is_not_supported_yet(
-    wrong: Callable[..., list[ConfigError]], parts: dict[str, str], more: str, what: str
-) -> None:
-    (fault,) = wrong(more, **parts)
-    assert fault.what == f"{what} is not supported by this version"
-    assert fault.fix
 
 
 def test_secrets_are_not_shown(sink: Callable[..., SinkConfig]) -> None:
