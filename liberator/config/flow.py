@@ -217,7 +217,7 @@ def _sink(flow: Flow, config: SinkConfig, brokers: _Brokers, sinks: Sequence[Sin
         flow.connect(topic, function)
     for trigger in config.trigger:
         if start := _start(config, trigger):
-            flow.connect(start, function)
+            flow.connect(start, _into(config, trigger, brokers) or function)
     url = config.publish_url
     for key, topic_name in config.own_topics().items() if url else ():
         is_read = any(
@@ -250,6 +250,13 @@ def _start(config: SinkConfig, trigger: TriggerSettings) -> Node | None:
         "file": trigger.path,
     }.get(trigger.on)
     return None if told is None else Node("start", f"{config.name}/{told}", told)
+
+
+def _into(config: SinkConfig, trigger: TriggerSettings, brokers: _Brokers) -> Node | None:
+    """The topic that an accepted request is put into; None: it starts the function."""
+    if trigger is not config.intake or config.stream is None:
+        return None
+    return brokers.topic(config.stream.url, config.intake_topic)
 
 
 def _called(function: FunctionSettings) -> str:

@@ -125,6 +125,16 @@ def test_what_starts_a_function_without_a_stream_is_drawn(liberate: Liberate, tm
     ]
 
 
+def test_requests_that_are_kept_go_into_the_stream(liberate: Liberate, tmp_path: Path) -> None:
+    trigger = "trigger: {on: webhook, path: /hook, respond: accepted}\n"
+    (tmp_path / "in.yaml").write_text(sink("in", "hooks") + trigger)
+    assert liberate("graph", tmp_path / "in.yaml", "--format", "text").out.splitlines() == [
+        "start POST /hook",
+        "  topic hooks",
+        "    function in: python m:f",
+    ]
+
+
 @pytest.mark.parametrize(
     ("sinks", "way"),
     [
