@@ -89,20 +89,15 @@ pub fn geometry(raw: &[u8], out: &mut Vec<u8>) -> Converted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn made(convert: fn(&[u8], &mut Vec<u8>) -> Converted, raw: &str) -> Option<String> {
-        let mut out = Vec::new();
-        convert(raw.as_bytes(), &mut out).ok()?;
-        Some(String::from_utf8(out).unwrap())
-    }
+    use crate::values::tests::made_by;
 
     #[test]
     fn bytes_become_base64() {
-        assert_eq!(made(bytea, "\\x00ff5c").unwrap(), "\"AP9c\"");
-        assert_eq!(made(bytea, "\\x00ff").unwrap(), "\"AP8=\"");
-        assert_eq!(made(bytea, "\\x").unwrap(), "\"\"");
+        assert_eq!(made_by(bytea, "\\x00ff5c").unwrap(), "\"AP9c\"");
+        assert_eq!(made_by(bytea, "\\x00ff").unwrap(), "\"AP8=\"");
+        assert_eq!(made_by(bytea, "\\x").unwrap(), "\"\"");
         for wrong in ["", "\\x0", "\\xgg", "00"] {
-            assert_eq!(made(bytea, wrong), None, "{wrong}");
+            assert_eq!(made_by(bytea, wrong), None, "{wrong}");
         }
     }
 
@@ -110,23 +105,23 @@ mod tests {
     fn a_geometry_gives_its_srid_away() {
         let point = "0101000020E6100000000000000000F03F0000000000000040";
         assert_eq!(
-            made(geometry, point).unwrap(),
+            made_by(geometry, point).unwrap(),
             r#"{"srid":4326,"wkb":"AQEAAAAAAAAAAADwPwAAAAAAAABA"}"#
         );
         assert_eq!(
-            made(geometry, "0101000000").unwrap(),
+            made_by(geometry, "0101000000").unwrap(),
             r#"{"srid":null,"wkb":"AQEAAAA="}"#
         );
         for wrong in ["", "02", "01010000", "0101000020E61000"] {
-            assert_eq!(made(geometry, wrong), None, "{wrong}");
+            assert_eq!(made_by(geometry, wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_uuid_is_lower_case() {
         let same = "6ecd8c99-4036-403d-bf84-cf8400f67836";
-        assert_eq!(made(uuid, same).unwrap(), format!("\"{same}\""));
-        assert_eq!(made(uuid, &same.to_uppercase()), None);
-        assert_eq!(made(uuid, "6ecd8c99"), None);
+        assert_eq!(made_by(uuid, same).unwrap(), format!("\"{same}\""));
+        assert_eq!(made_by(uuid, &same.to_uppercase()), None);
+        assert_eq!(made_by(uuid, "6ecd8c99"), None);
     }
 }

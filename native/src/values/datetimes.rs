@@ -141,12 +141,7 @@ fn moment(parts: &[&[u8]], out: &mut Vec<u8>) -> Converted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn made(convert: fn(&[u8], &mut Vec<u8>) -> Converted, raw: &str) -> Option<String> {
-        let mut out = Vec::new();
-        convert(raw.as_bytes(), &mut out).ok()?;
-        Some(String::from_utf8(out).unwrap())
-    }
+    use crate::values::tests::made_by;
 
     #[test]
     fn common_and_rare_moments_are_told_apart() {
@@ -159,14 +154,14 @@ mod tests {
             ),
             ("-infinity", "-infinity"),
         ] {
-            assert_eq!(made(timestamp, raw).unwrap(), format!("\"{json}\""));
+            assert_eq!(made_by(timestamp, raw).unwrap(), format!("\"{json}\""));
         }
         for (raw, json) in [
             ("2024-03-31 00:30:00+00", "2024-03-31T00:30:00Z"),
             ("0044-02-01 11:12:13.5+00 BC", "0044-02-01T11:12:13.5Z BC"),
             ("infinity", "infinity"),
         ] {
-            assert_eq!(made(timestamptz, raw).unwrap(), format!("\"{json}\""));
+            assert_eq!(made_by(timestamptz, raw).unwrap(), format!("\"{json}\""));
         }
         for wrong in [
             "2024-01-02",
@@ -175,29 +170,29 @@ mod tests {
             "2024-01-02 03:04:05.",
             "12024-01-02 25:00:00",
         ] {
-            assert_eq!(made(timestamp, wrong), None, "{wrong}");
+            assert_eq!(made_by(timestamp, wrong), None, "{wrong}");
         }
-        assert_eq!(made(timestamptz, "2024-03-31 00:30:00+01"), None);
+        assert_eq!(made_by(timestamptz, "2024-03-31 00:30:00+01"), None);
     }
 
     #[test]
     fn an_offset_has_its_minutes() {
         assert_eq!(
-            made(timetz, "13:51:30.12+02").unwrap(),
+            made_by(timetz, "13:51:30.12+02").unwrap(),
             "\"13:51:30.12+02:00\""
         );
         assert_eq!(
-            made(timetz, "24:00:00-15:59:59").unwrap(),
+            made_by(timetz, "24:00:00-15:59:59").unwrap(),
             "\"24:00:00-15:59:59\""
         );
-        assert_eq!(made(timetz, "13:51:30"), None);
+        assert_eq!(made_by(timetz, "13:51:30"), None);
     }
 
     #[test]
     fn dates_reach_beyond_four_digits() {
         for same in ["2024-02-29", "0044-03-15 BC", "5874897-12-31", "infinity"] {
-            assert_eq!(made(date, same).unwrap(), format!("\"{same}\""));
+            assert_eq!(made_by(date, same).unwrap(), format!("\"{same}\""));
         }
-        assert_eq!(made(date, "2024-02-291"), None);
+        assert_eq!(made_by(date, "2024-02-291"), None);
     }
 }

@@ -166,55 +166,56 @@ pub fn sparse_vector(raw: &[u8], out: &mut Vec<u8>) -> Converted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn made(convert: fn(&[u8], &mut Vec<u8>) -> Converted, raw: &str) -> Option<String> {
-        let mut out = Vec::new();
-        convert(raw.as_bytes(), &mut out).ok()?;
-        Some(String::from_utf8(out).unwrap())
-    }
+    use crate::values::tests::made_by;
 
     #[test]
     fn floats_are_numbers_of_json() {
         for same in ["0", "-1.5", "1e+22", "1.5e-07", "123456789012345"] {
-            assert_eq!(made(float, same).unwrap(), same);
+            assert_eq!(made_by(float, same).unwrap(), same);
         }
-        assert_eq!(made(float, "-0").unwrap(), "-0.0");
-        assert_eq!(made(float, "-Infinity").unwrap(), "\"-Infinity\"");
+        assert_eq!(made_by(float, "-0").unwrap(), "-0.0");
+        assert_eq!(made_by(float, "-Infinity").unwrap(), "\"-Infinity\"");
         for wrong in ["", "-", "01", "1.", ".5", "1e5", "1e+", "1 ", "nan", "0x1"] {
-            assert_eq!(made(float, wrong), None, "{wrong}");
+            assert_eq!(made_by(float, wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn numerics_keep_every_digit() {
         for same in ["0", "-1.50", "12300", "NaN", "-Infinity", "00.10"] {
-            assert_eq!(made(numeric, same).unwrap(), format!("\"{same}\""));
+            assert_eq!(made_by(numeric, same).unwrap(), format!("\"{same}\""));
         }
         for wrong in ["", "-", ".", "1.2.3", "1e5", "--1", "+1", "Inf"] {
-            assert_eq!(made(numeric, wrong), None, "{wrong}");
+            assert_eq!(made_by(numeric, wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn money_loses_its_ornaments() {
-        assert_eq!(made(money, "-$92,233,720.08").unwrap(), "\"-92233720.08\"");
+        assert_eq!(
+            made_by(money, "-$92,233,720.08").unwrap(),
+            "\"-92233720.08\""
+        );
         for wrong in ["", "$1", "$1.2", "$1.234", "-$.10"] {
-            assert_eq!(made(money, wrong), None, "{wrong}");
+            assert_eq!(made_by(money, wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn what_is_put_together_of_numbers_becomes_arrays_and_objects() {
-        assert_eq!(made(integers, "1 -2 0").unwrap(), "[1,-2,0]");
-        assert_eq!(made(integers, "").unwrap(), "[]");
-        assert_eq!(made(integers, "1 "), None);
-        assert_eq!(made(point, "(-0,NaN)").unwrap(), r#"{"x":-0.0,"y":"NaN"}"#);
-        assert_eq!(made(point, "(1)"), None);
-        assert_eq!(made(vector, "[1,-0,-0]").unwrap(), "[1,-0.0,-0.0]");
+        assert_eq!(made_by(integers, "1 -2 0").unwrap(), "[1,-2,0]");
+        assert_eq!(made_by(integers, "").unwrap(), "[]");
+        assert_eq!(made_by(integers, "1 "), None);
         assert_eq!(
-            made(sparse_vector, "{1:1.5,3:2}/5").unwrap(),
+            made_by(point, "(-0,NaN)").unwrap(),
+            r#"{"x":-0.0,"y":"NaN"}"#
+        );
+        assert_eq!(made_by(point, "(1)"), None);
+        assert_eq!(made_by(vector, "[1,-0,-0]").unwrap(), "[1,-0.0,-0.0]");
+        assert_eq!(
+            made_by(sparse_vector, "{1:1.5,3:2}/5").unwrap(),
             r#"{"dimensions":5,"vector":{"1":1.5,"3":2}}"#
         );
-        assert_eq!(made(sparse_vector, "{1:1,}/5"), None);
+        assert_eq!(made_by(sparse_vector, "{1:1,}/5"), None);
     }
 }
