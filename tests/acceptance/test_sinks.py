@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
+from tests.acceptance.sink import LocalBroker, Record, Sink, free_port, numbered
 
 
 def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink: Sink, unique: str) -> None:
@@ -469,30 +469,33 @@ def test_lag_starts_the_function_on_all_that_the_stream_holds(sink: Sink, unique
 
 
 def test_a_schedule_drains_the_stream_at_its_time_and_once_at_once(local: Sink, unique: str) -> None:
-
-    def write(second: int) -> None:
-        local.write(
-            f"""
-            stream: {{topics: [{unique}]}}
-            trigger: {{on: schedule, cron: "{second} * * * * *"}}
-            function: {{python: "functions:note"}}
-            """
-        )
-
-    write(0)
+    port, every = free_port(), 10
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{on: schedule, cron: "*/{every} * * * * *"}}
+        function: {{python: "functions:note", in_process: true}}
+        observe: {{listen: "127.0.0.1:{port}"}}
+        """
+    )
     local.broker.create(unique, 1)
     local.broker.append(unique, numbered(range(10)))
     local.run("--once")
     assert len(local.given()) == 10
-    local.broker.append(unique, numbered(range(10, 15)))
-    second = int(time.time() + 8) % 60  # soon; a machine too slow for that meets it a minute later
-    write(second)
     process = local.launch()
-    end = time.monotonic() + 90
-    while len(local.given()) < 15:
-        assert time.monotonic() < end, local.log
-        time.sleep(0.1)
-    assert (local.calls()[-1]["at"] - second) % 60 < 30, "at its time, and not at once"
+
+    def streams() -> bool:
+        try:
+            return bool(json.loads(local.page(port, "/status"))["state"] == "streaming")
+        except OSError:
+            return False
+
+    # In the middle between two times, when what the first of them has started is over.
+    local.wait_for(lambda: streams() and 4 < time.time() % every < 7, "the middle")
+    following = time.time() // every * every + every
+    local.broker.append(unique, numbered(range(10, 15)))
+    local.wait_for(lambda: len(local.given()) == 15, "the next time")
+    assert local.calls()[-1]["at"] >= following, "at its time, and not at once"
     local.stop(process)
 
 
