@@ -52,11 +52,12 @@ bench: setup ## speed, CPU and memory beside the limits in the same run: about h
 soak: setup ## the long numbers: hours, not minutes
 	LIBERATOR_SOAK=1 LIBERATOR_TYPE_VALUES=5000 HYPOTHESIS_PROFILE=soak $(PYTEST) $(TESTS) -m "" --timeout=0 --durations=10
 
-dist: $(INSTALLED)-dev ## build the wheel and the source archive
+dist: $(INSTALLED)-dev ## build the wheel and the source archive; where there is cargo, those of liberator-native too
 	$(BIN)/python -m build
+	@.ci/native dist
 
 clean: ## remove all that make has made here, .venv included
-	rm -rf .venv build dist .liberator .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist native/target .liberator .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again only when the project file changes; dev holds all that the demo needs.
