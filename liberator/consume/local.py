@@ -22,8 +22,11 @@ from liberator.protocols import Rebalance, Start
 
 log = logging.getLogger(__name__)
 
-_LOOK = 0.005
-"""Seconds between two looks whether something was written."""
+_LOOK, _LOOK_IDLE = 0.005, 0.025
+"""Seconds between two looks whether something was written; the longer ones when nothing has been for a while."""
+
+_LIVELY = 1.0
+"""Seconds after which it is a while."""
 
 
 class LocalConsumer:
@@ -65,6 +68,7 @@ class LocalConsumer:
         self._turn = 0
         self._version = -1
         self._look_at = 0.0
+        self._changed_at = time.monotonic()
         with self._errors():
             self._log = LocalLog(folder)
         self._membership = Membership(self._log.file, group, session_timeout)
@@ -261,9 +265,12 @@ class LocalConsumer:
 
     def _wait(self, deadline: float) -> bool:
         """Wait until something was written, or the group needs looking after; False: the time is over."""
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK))
-            if self._log.file.version() != self._version or time.monotonic() >= self._look_at:
+        while (left := deadline - (now := time.monotonic())) > 0:
+            time.sleep(min(left, _LOOK if now - self._changed_at < _LIVELY else _LOOK_IDLE))
+            if self._log.file.version() != self._version:
+                self._changed_at = time.monotonic()
+                return True
+            if time.monotonic() >= self._look_at:
                 return True
         return False
 
