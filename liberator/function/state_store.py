@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from liberator.change import TopicPartition
-from liberator.errors import FunctionError, LiberatorError
+from liberator.errors import FunctionError
 from liberator.function.state import StateSettings
 from liberator.function.table import database
 from liberator.function.table.changes import Writes
@@ -29,7 +29,7 @@ _COLUMNS = ("connector", "key", "value", "version")
 
 
 class StateStore:
-    """The store, open. Raises `FunctionError` (function.state_unreachable, function.state_conflict), `PreconditionError`."""
+    """The store, open. Raises `FunctionError` (function.state_unreachable, state_refused, state_conflict)."""
 
     def __init__(self, settings: StateSettings) -> None:
         self._connector = settings.connector
@@ -99,6 +99,15 @@ class StateStore:
         except exc.SQLAlchemyError as error:
             raise _failure(error) from error
 
+    def clear(self) -> None:
+        """Forget everything of this connector."""
+        try:
+            with self._engine.begin() as connection:
+                for table in (self._table, self._offsets.table):
+                    connection.execute(sa.delete(table).where(table.c.connector == self._connector))
+        except exc.SQLAlchemyError as error:
+            raise _failure(error) from error
+
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
@@ -130,8 +139,12 @@ def _chunks(keys: Collection[str]) -> list[list[str]]:
     return [every[start : start + 500] for start in range(0, len(every), 500)]
 
 
-def _failure(error: exc.SQLAlchemyError) -> LiberatorError:
-    return database.failure(error, _WHERE, code="function.state", key="state.url")
+def _failure(error: exc.SQLAlchemyError) -> FunctionError:
+    """Always a `FunctionError`: it passes through the function, and is told from its own by its code."""
+    found = database.failure(error, _WHERE, code="function.state", key="state.url")
+    return FunctionError(
+        found.what, code=found.code, where=found.where, fix=found.fix, retryable=found.retryable
+    )
 
 
 def _conflict(what: str) -> FunctionError:

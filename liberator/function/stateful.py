@@ -54,6 +54,10 @@ class StatefulInvocations:
         changes, self._changes = self._changes, _NOTHING
         self._store.save(changes, done)
 
+    def forget(self) -> None:
+        """Begin with nothing: neither state nor offsets. For rehearsals."""
+        self._store.clear()
+
     def close(self, timeout: float) -> None:
         """Give the function's resources and the store back."""
         self._invocations.close(timeout)

@@ -14,14 +14,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from liberator.build.accepting import sift
-from liberator.build.dispatching import Until, dispatch_settings
+from liberator.build.dispatching import Until, dispatch_settings, make_stateful
 from liberator.build.functions import make_invocations
 from liberator.build.outputs import Outputs
 from liberator.change import EncodedBatch, Event, of_streams
 from liberator.config.secrets import redact
+from liberator.config.urls import Url
 from liberator.dispatch.dead_letter import dead_letters_of
 from liberator.dispatch.loop import Dispatch
 from liberator.dispatch.settle import GivenUp, Retry
@@ -132,10 +134,17 @@ class Rehearsal:
                 where=config.where("function", "table"),
                 fix="run the connector on a copy: with --stage NAME, and another function.table.url",
             )
+        self._folder = None if config.state is None else TemporaryDirectory(prefix="liberator-state-")
+        if config.state is not None and self._folder is not None:
+            # What the connector remembers is its own: here it begins with nothing.
+            state = config.state.model_copy(update={"url": Url(f"sqlite:{self._folder.name}/state.db")})
+            config = config.model_copy(update={"state": state})
         self._config = config
         self._outputs = Outputs(config)
         run = function or (lambda: make_invocations(config))
-        self._function = CheckedInvocations(run(), self._outputs.check)
+        checked = CheckedInvocations(run(), self._outputs.check)
+        self._stateful = None if config.state is None else make_stateful(config, checked)
+        self._function: Invocations = self._stateful or checked
 
     def run(self, events: Iterable[Event]) -> FunctionRun:
         """Call it with these. Raises `FunctionError`, `ConfigError` for what ends a connector whatever the event."""
@@ -154,6 +163,8 @@ class Rehearsal:
     def close(self) -> None:
         """End it."""
         self._function.close(1.0)
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _is_read(self, topic: str) -> bool:
         config = self._config
@@ -162,6 +173,8 @@ class Rehearsal:
     def _dispatch(self, events: Sequence[Event], notes: _Notes) -> None:
         config = self._config
         settings = dispatch_settings(config, Until(once=True))
+        if self._stateful is not None:
+            self._stateful.forget()  # each run begins with nothing, as each event is new to it
         count = max(trigger.batch_size for trigger in config.trigger)
         size = max(trigger.batch_bytes for trigger in config.trigger)
         sifts = sift(config)
@@ -201,6 +214,7 @@ class Rehearsal:
             given_up=given_up,
             sift=sifted,
             watch=MemoryDispatchWatch(),
+            remember=self._stateful.save if self._stateful is not None else lambda events: None,
         )
         dispatch.run()
 

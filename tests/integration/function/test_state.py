@@ -10,9 +10,11 @@ import pytest
 
 from liberator.change import Event, TopicPartition
 from liberator.errors import FunctionError
+from liberator.function.python import PythonFunction
 from liberator.function.state import State, StateSettings
 from liberator.function.state_store import StateStore
 from liberator.function.stateful import StatefulInvocations
+from liberator.function.threads import ThreadInvocations
 from liberator.protocols import Outcome
 from liberator.testing.function import MemoryFunction
 
@@ -186,3 +188,22 @@ def test_a_store_that_is_away_is_no_fault_of_an_event(store: Open) -> None:
     with pytest.raises(FunctionError) as caught:
         invoke(stateful(store(), act), 0)
     assert caught.value.code == "function.state_unreachable"
+
+
+def test_a_store_that_refuses_ends_the_connector_and_no_event_is_given_up(
+    store: Open, tmp_path: Path
+) -> None:
+    ours = store()
+    database = str(ours._engine.url).startswith("postgresql")
+    with ours._engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE liberator_state")
+    (tmp_path / "counting.py").write_text("def count(events, context):\n    context.state.get('n')\n")
+    function = PythonFunction("counting:count", tmp_path)
+    stateful = StatefulInvocations(ThreadInvocations(function, most=1, reader=ours), ours)
+    stateful.begin(1, events(0), 1)
+    with pytest.raises(FunctionError) as caught:
+        stateful.finished(10)
+    assert caught.value.code == "function.state_refused"
+    assert not caught.value.retryable
+    assert "42P01" in str(caught.value) if database else "no such table" in str(caught.value)
+    stateful.close(1)

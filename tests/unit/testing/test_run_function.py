@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from liberator.config import SinkConfig, load_together
 from liberator.errors import ConfigError, PermanentError
 from liberator.testing.functions import FunctionRun, change, differences, event, run_function
 from liberator.testing.functions.rehearsal import Rehearsal
@@ -168,3 +169,25 @@ def test_twice_the_same_events_show_what_is_not_idempotent(body: str, told: list
     found = list(differences(*runs))
     assert len(found) == len(told)
     assert all(text.startswith(start) for text, start in zip(found, told, strict=True))
+
+
+def test_a_state_is_seen_by_the_next_batch_and_every_run_begins_with_none(sink: Sink, tmp_path: Path) -> None:
+    yaml = f"{SINK}state: {{url: 'sqlite:real.db'}}\n".replace("policy:", "limits: {}\npolicy:")
+    module = """
+def ship(events, context):
+    count = context.state.get("count", 0) + len(events)
+    context.state.put("count", count)
+    return count
+"""
+    (config,) = load_together([sink(yaml, module)], {})
+    assert isinstance(config, SinkConfig)
+    given = [change({"id": n, "status": "paid"}, id=f"e{n}", topic="orders") for n in (1, 2, 3)]
+    rehearsal = Rehearsal(config)
+    try:
+        runs = [rehearsal.run(given) for _ in range(2)]
+        for run in runs:
+            run.assert_ok()
+            assert run.values == [2, 3]
+    finally:
+        rehearsal.close()
+    assert not (tmp_path / "real.db").exists()
