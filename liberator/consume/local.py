@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.errors import ConsumeError
-from liberator.locallog import LocalLog, LocalLogFailure
+from liberator.locallog import LocalLog
+from liberator.locallog.failure import told_as
 from liberator.locallog.file import LogFile
 from liberator.locallog.group import Claims, Evicted, Heart, Membership
 from liberator.protocols import Rebalance, Start
@@ -274,9 +275,5 @@ class LocalConsumer:
                 return True
         return False
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except LocalLogFailure as failure:
-            raise failure.error(ConsumeError, "consume", self._where) from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_as(ConsumeError, "consume", self._where)

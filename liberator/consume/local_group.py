@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from liberator.change import TopicPartition
 from liberator.consume.group import Bounds, active
 from liberator.errors import ConsumeError
-from liberator.locallog import LocalLog, LocalLogFailure
+from liberator.locallog import LocalLog
+from liberator.locallog.failure import told_as
 
 
 class LocalGroup:
@@ -50,9 +51,5 @@ class LocalGroup:
         """Give back the file."""
         self._log.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except LocalLogFailure as failure:
-            raise failure.error(ConsumeError, "consume", self._where) from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_as(ConsumeError, "consume", self._where)

@@ -15,6 +15,7 @@ from liberator.change import ConsumedBatch, TopicPartition
 from liberator.deadletter.box import Bounds
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.kafkapython_network import connected, failure_of
+from liberator.kafka.kafkapython_records import take
 
 _ASK_MS = 10_000
 
@@ -58,7 +59,7 @@ class KafkaPythonReader:
                 self._ask(partial(consumer.seek, place, start))
             batch = ConsumedBatch()
             for records in self._ask(lambda: consumer.poll(timeout_ms=200)).values():
-                _take(records, batch, end)
+                take([record for record in records if record.offset < end], batch)
             start = self._ask(lambda: consumer.position(place, timeout_ms=_ASK_MS))
             if len(batch):
                 yield batch
@@ -98,15 +99,3 @@ class KafkaPythonReader:
                 if network.refusal is not None:
                     raise network.refusal from error
             raise failure_of(error) from error
-
-
-def _take(records: Any, batch: ConsumedBatch, end: int) -> None:
-    for record in records:
-        if record.offset < end:
-            batch.topics.append(record.topic)
-            batch.partitions.append(record.partition)
-            batch.offsets.append(record.offset)
-            batch.timestamps.append(record.timestamp)
-            batch.keys.append(record.key)
-            batch.values.append(record.value)
-            batch.headers.append(tuple(record.headers))

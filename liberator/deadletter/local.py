@@ -7,13 +7,14 @@ in the same transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from liberator.change import ConsumedBatch, PlacedRecord, TopicPartition
 from liberator.deadletter.box import Bounds, Seen
 from liberator.errors import DeadLetterError
-from liberator.locallog import LocalLog, LocalLogFailure, Transaction
+from liberator.locallog import LocalLog, Transaction
+from liberator.locallog.failure import told_as
 from liberator.locallog.record import pack
 
 _PIECE, _PIECE_BYTES = 1_000, 4 << 20
@@ -113,12 +114,8 @@ class LocalBox:
                 if overtaken(batch):
                     raise _OvertakenError
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except LocalLogFailure as failure:
-            raise failure.error(DeadLetterError, "dead_letter", self._where) from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_as(DeadLetterError, "dead_letter", self._where)
 
 
 def _append(transaction: Transaction, records: Sequence[PlacedRecord]) -> None:

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import orjson
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.errors import ConsumeError
 from liberator.letters import MARK
-from liberator.locallog import LocalLog, LocalLogFailure
+from liberator.locallog import LocalLog
+from liberator.locallog.failure import told_as
 
 ORIGIN = "__connect.errors.topic"
 """Header of a dead letter: the topic it was meant for."""
@@ -281,12 +282,8 @@ class LocalStream(Stream):
     def _shut(self) -> None:
         self._log.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except LocalLogFailure as failure:
-            raise failure.error(ConsumeError, "consume", f"local:{self._folder}") from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_as(ConsumeError, "consume", f"local:{self._folder}")
 
 
 def _events_of_batch(batch: ConsumedBatch) -> Iterator[Event]:

@@ -5,6 +5,8 @@ Enters: a cause. Leaves: the `LiberatorError` of whoever called: a publisher's, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from liberator.errors import LiberatorError
@@ -30,3 +32,12 @@ class LocalLogFailure(Exception):
         return kind(
             self.what, code=f"{room}.{self.word}", where=where, fix=self.fix, retryable=self.retryable
         )
+
+
+@contextmanager
+def told_as(kind: type[_Error], room: str, where: str) -> Iterator[None]:
+    """What fails inside is raised as an error of `kind` whose code begins with `room`."""
+    try:
+        yield
+    except LocalLogFailure as failure:
+        raise failure.error(kind, room, where) from failure

@@ -56,6 +56,7 @@ class ConfluentGroupClient:
         self._refusal: KafkaFailure | None = None
         self._revoking = False
         self._fresh: set[TopicPartition] = set()
+        self._stopped: set[TopicPartition] = set()
         self._passed: dict[TopicPartition, int] = {}
         kib = min(max(1, memory >> 10), _LARGEST_QUEUE)
         self._consumer: Any = library(
@@ -199,6 +200,7 @@ class ConfluentGroupClient:
         tell([partition for partition in gone if partition not in self._fresh])
         consumer.incremental_unassign(places)
         self._fresh.difference_update(gone)
+        self._stopped.difference_update(gone)
         for partition in gone:
             self._passed.pop(partition, None)
 
@@ -207,9 +209,13 @@ class ConfluentGroupClient:
         if self._fresh:
             offsets = self._told.begin(self._fresh)
             for partition, offset in offsets.items():
-                self.seek(partition, offset)
+                if partition in self._stopped:
+                    self._assign_anew(partition, offset)
+                else:
+                    self.seek(partition, offset)
             self.resume(self._fresh)
             self._fresh.clear()
+            self._stopped.clear()
             self._told.began(offsets.keys())
 
     @property
@@ -244,14 +250,20 @@ class ConfluentGroupClient:
         if error.code() == KafkaError._PARTITION_EOF:
             self._passed[at] = message.offset() or 0
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            # A partition that has stopped like this takes no seek.
-            self._consumer.incremental_unassign([Place(*at)])
-            self._consumer.incremental_assign([Place(*at, self._told.fell_behind(at))])
+            if at in self._fresh:
+                self._stopped.add(at)  # at the number that stood for no place yet; see _assign
+            else:
+                self._assign_anew(at, self._told.fell_behind(at))
         elif stops(failure := failure_of(error)) and error.code() != KafkaError._MAX_POLL_EXCEEDED:
             failure.topic = message.topic()
             raise failure
         else:
             log.debug("%s", error.str())
+
+    def _assign_anew(self, partition: TopicPartition, offset: int) -> None:
+        """Go on there with a partition whose place is out of range: it has stopped, and takes no seek."""
+        self._consumer.incremental_unassign([Place(*partition)])
+        self._consumer.incremental_assign([Place(*partition, offset)])
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         """Ask the brokers; what passes, such as a partition without a leader, is waited for."""

@@ -7,14 +7,13 @@ partition is `reading`'s; what the client does is behind `client.GroupClient`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import LATEST, GroupClient
-from liberator.consume.kafka.errors import consume_error, lost
+from liberator.consume.kafka.errors import consume_errors, lost
 from liberator.consume.kafka.reading import Reading
-from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Rebalance, Start
 
 _LOOK = 0.1
@@ -150,9 +149,5 @@ class KafkaConsumer:
             return [name for name in known if self._topics(name)]
         return list(self._topics)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except KafkaFailure as failure:
-            raise consume_error(failure, self._where) from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return consume_errors(self._where)

@@ -6,7 +6,8 @@ for producers, in a sink connector's words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from liberator.change import TopicPartition
@@ -68,6 +69,15 @@ def consume_error(failure: KafkaFailure, where: str) -> ConsumeError:
         fix=verdict.fix,
         retryable=verdict.retryable,
     )
+
+
+@contextmanager
+def consume_errors(where: str) -> Iterator[None]:
+    """What fails inside is raised as `consume_error` says."""
+    try:
+        yield
+    except KafkaFailure as failure:
+        raise consume_error(failure, where) from failure
 
 
 def stops(failure: KafkaFailure) -> bool:

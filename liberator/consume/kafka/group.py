@@ -5,13 +5,13 @@ That nobody is at work is for the brokers to say: they take offsets from who is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 
 from liberator.change import TopicPartition
 from liberator.consume.group import Bounds, active
 from liberator.consume.kafka.client import EARLIEST, LATEST, GroupClient
-from liberator.consume.kafka.errors import REBALANCING, consume_error
+from liberator.consume.kafka.errors import REBALANCING, consume_errors
 from liberator.kafka.errors import KafkaFailure
 
 _UNKNOWN_MEMBER = 25
@@ -66,9 +66,5 @@ class KafkaGroup:
         """Give back connections."""
         self._client.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except KafkaFailure as failure:
-            raise consume_error(failure, self._where) from failure
+    def _errors(self) -> AbstractContextManager[None]:
+        return consume_errors(self._where)

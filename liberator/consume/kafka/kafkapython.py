@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import kafka.errors
@@ -28,6 +28,7 @@ from liberator.consume.kafka.errors import stops
 from liberator.consume.kafka.options import for_kafka_python
 from liberator.kafka.errors import KafkaFailure
 from liberator.kafka.kafkapython_network import connected, failure_of
+from liberator.kafka.kafkapython_records import take
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class KafkaPythonGroupClient:
         while not len(batch):
             left = max(0.0, deadline - time.monotonic())
             for records in self._poll(limit, min(left, SLICE)).values():
-                _take(records, batch)
+                take(records, batch)
             if refusal := self._refusal():
                 raise refusal
             if time.monotonic() >= deadline:
@@ -271,13 +272,3 @@ class KafkaPythonGroupClient:
 
 def _places(partitions: Collection[TopicPartition]) -> list[Any]:
     return [Place(*partition) for partition in partitions]
-
-
-def _take(records: Sequence[Any], batch: ConsumedBatch) -> None:
-    batch.topics += [record.topic for record in records]
-    batch.partitions += [record.partition for record in records]
-    batch.offsets += [record.offset for record in records]
-    batch.timestamps += [record.timestamp for record in records]
-    batch.keys += [record.key for record in records]
-    batch.values += [record.value for record in records]
-    batch.headers += [tuple(record.headers) for record in records]

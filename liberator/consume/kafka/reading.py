@@ -85,10 +85,19 @@ class Reading:
 
     def fell_behind(self, partition: TopicPartition) -> int:
         """See `Hooks.fell_behind`."""
-        first = self.offsets([partition], "earliest")[partition]
-        log.warning(
-            "%d events of %s/%d are gone before they were read", first - self.given[partition], *partition
-        )
+        given = self.given[partition]
+        [first, end] = (self.offsets([partition], place)[partition] for place in ("earliest", "latest"))
+        if first <= given <= end:
+            return given
+        if given < first:
+            log.warning("%d events of %s/%d are gone before they were read", first - given, *partition)
+        else:
+            log.warning(
+                "%s/%d ends at %d, before %d, so it was made anew: it is read from its beginning",
+                *partition,
+                end,
+                given,
+            )
         self.given[partition] = first
         return first
 
