@@ -204,15 +204,18 @@ class StreamReader:
                         f"the server sent an unknown message 0x{kind:02x}", code="source.protocol"
                     )
             if frames:
+                # libpq takes in sixteen kilobytes at once; segments as small as that would cost more than their rows.
+                if data is None and self._wait(sockets, 0):
+                    continue
                 frames, size, lsn = self._put(frames, size, lsn)
                 if data is not None or frames:
                     self._housekeeping()
                     continue
-            self._wait(sockets)
+            self._wait(sockets, _WAKE)
 
-    def _wait(self, sockets: list[int]) -> None:
-        """Until something arrives, housekeeping in between."""
-        ready, _, _ = select.select(sockets, [], [], _WAKE)
+    def _wait(self, sockets: list[int], timeout: float) -> bool:
+        """Until something arrives, with housekeeping and a look at the side connection; True: it has, and is taken in."""
+        ready, _, _ = select.select(sockets, [], [], timeout)
         if sockets[1] in ready:
             self._check_side()
         if sockets[0] in ready:
@@ -226,6 +229,7 @@ class StreamReader:
                 code="postgres.silent",
                 retryable=True,
             )
+        return sockets[0] in ready
 
     def _put(self, frames: list[bytes], size: int, lsn: int) -> tuple[list[bytes], int, int]:
         """Queue what was gathered, waiting for room; status updates and shutdown go on meanwhile. What follows the last
@@ -245,7 +249,8 @@ class StreamReader:
                     self._check_side()
                 finally:
                     self._changed.acquire()
-            self._queue.append(segment)
+            if not (self._queue and _joined(self._queue[-1], segment)):
+                self._queue.append(segment)
             self._queued += size
             self._changed.notify_all()
         self._heard = time.monotonic()  # whatever has arrived meanwhile is still to be taken in
@@ -325,6 +330,18 @@ def _at_end(fileno: int) -> bool:
     """After all input was taken in: does the socket still report something, that is, its end?"""
     ready, _, _ = select.select([fileno], [], [], 0)
     return bool(ready)
+
+
+def _joined(last: Segment, following: Segment) -> bool:
+    """Put `following` behind what nobody has taken yet, if there is room in one segment, and no place that is safe would be
+    forgotten or stand inside of it."""
+    frames, size = len(last.frames) + len(following.frames), last.size + following.size
+    fits = frames <= _SEGMENT_FRAMES and size <= _SEGMENT_BYTES
+    if not last.frames or not fits or (last.lsn and not following.lsn):
+        return False
+    last.frames += following.frames
+    last.lsn, last.size, last.server_lsn = following.lsn, size, following.server_lsn
+    return True
 
 
 def _end_of_commits(frames: list[bytes]) -> int:

@@ -104,8 +104,10 @@ class Lap:
         return self.ground.kafka.bootstrap
 
     def environ(self) -> dict[str, str]:
-        """Ours without what would change the command; BENCH_DSN is the database. Python finds the benchmark's programs."""
+        """Ours without what would change the command; BENCH_DSN is the database. Python finds the benchmark's programs, and
+        keeps what it has compiled, as it does wherever a package is installed."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
         path = os.pathsep.join(filter(None, [str(REPOSITORY), kept.get("PYTHONPATH")]))
         return {**kept, "BENCH_DSN": self.dsn, "PYTHONPATH": path}
 

@@ -15,20 +15,19 @@ def test_a_batch_with_a_position_ends_with_a_commit(database: str, unique: str) 
     execute(database, "create table t (id int primary key generated always as identity, filler text)")
     stop = threading.Event()
 
-    def write() -> None:
+    def write(rows: int) -> None:
         with psycopg.connect(database, autocommit=True) as connection:
             while not stop.is_set():
-                with connection.transaction():
-                    for _ in range(7):
-                        connection.execute("insert into t (filler) values ('x')")
+                connection.execute("insert into t (filler) select 'x' from generate_series(1, %s)", (rows,))
 
     with Keeping(database, unique, snapshot="never").opened() as source:
-        writers = [threading.Thread(target=write) for _ in range(3)]
+        # One whose transactions have more rows than a batch, so that they are always read in parts.
+        writers = [threading.Thread(target=write, args=(rows,)) for rows in (7, 7, 1500)]
         for writer in writers:
             writer.start()
-        batches, parts, end = 0, 0, time.monotonic() + 3
+        batches, parts, end = 0, 0, time.monotonic() + 60
         try:
-            while time.monotonic() < end:
+            while time.monotonic() < end and (batches < 200 or not parts):
                 batch = source.poll(1 << 20, 0.1)
                 if not batch.frames:
                     continue
