@@ -32,7 +32,7 @@ from tests.unit.plan.test_python_executor import (
 from tests.unit.postgres.wire import begin, commit, delete, insert, message, relation, truncate, update, xlog
 
 needs_native = pytest.mark.skipif(
-    not installed(), reason="liberator-native is not installed: there is no cargo"
+    not installed(), reason="liberator-native is not installed: `make setup` says why"
 )
 
 OTHER = OID + 1
