@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,14 +110,15 @@ def try_out(
     begins, ends = place("--from", begin), place("--to", end) if end else None
     letters = _letters(ids)
     context.ensure_object(Session).start_logging()
-    from contextlib import closing
+    from contextlib import closing, redirect_stdout
 
     from liberator.testing.functions import Rehearsal, differences, events_from
 
     events, more = events_from(config, where, begin=begins, end=ends, letters=letters, limit=limit)
     if more:
         click.echo(f"there are more than {limit} events: the rest is left out (--limit)", err=True)
-    with closing(Rehearsal(config)) as rehearsal:
+    # What a function prints in this very process is for people.
+    with redirect_stdout(sys.stderr), closing(Rehearsal(config)) as rehearsal:
         run = rehearsal.run(events)
         different = list(differences(run, rehearsal.run(events))) if twice else []
     _tell(run, different, as_json)
@@ -151,20 +153,21 @@ def _tell(run: FunctionRun, different: Sequence[str], as_json: bool) -> None:
         for difference in different:
             click.echo(to_json({"kind": "difference", "what": difference}))
     else:
-        for row in rows:
-            why = f"  {row['attempts']} attempts" if row["attempts"] > 1 else ""
-            why += f"  {row['error']} ({row['code']})" if row["error"] else ""
-            click.echo(
-                f"{row['outcome']:9}  {row['topic'] or '(no event)'}  {to_json(row['key'])}  {row['id']}{why}"
-            )
-        for output in outputs:
-            click.echo(f"output     {to_json(output)}")
-        for difference in different:
-            click.echo(f"different  {difference}")
+        from liberator.config.secrets import redact
+
+        told = [*map(_line, rows), *(f"output     {to_json(output)}" for output in outputs)]
+        for line in (*told, *(f"different  {difference}" for difference in different)):
+            click.echo(redact(line))
     counts = Counter(outcome.fate for outcome in run.outcomes)
-    told = [f"{count} {fate}" for fate, count in counts.items()] or ["no events"]
-    told += [f"{len(outputs)} outputs"] + ([f"{len(different)} differences"] if different else [])
-    click.echo(", ".join(told), err=True)
+    numbers = [f"{count} {fate}" for fate, count in counts.items()] or ["no events"]
+    numbers += [f"{len(outputs)} outputs"] + ([f"{len(different)} differences"] if different else [])
+    click.echo(", ".join(numbers), err=True)
+
+
+def _line(row: dict[str, Any]) -> str:
+    why = f"  {row['attempts']} attempts" if row["attempts"] > 1 else ""
+    why += f"  {row['error']} ({row['code']})" if row["error"] else ""
+    return f"{row['outcome']:9}  {row['topic'] or '(no event)'}  {to_json(row['key'])}  {row['id']}{why}"
 
 
 def _row(outcome: EventOutcome) -> dict[str, Any]:

@@ -87,6 +87,31 @@ def test_a_range_of_the_stream_and_its_dead_letters_are_tried_and_nothing_moves(
     assert fates(tried(sink, "--events", "dead-letters")) == {"e1": "done", "e6": "done"}
 
 
+def test_standard_output_carries_outcomes_only_and_no_secret(
+    local: Sink, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOKING_TOKEN", "hunter22hunter22")
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        function: {{python: "functions:leak", in_process: true}}
+        context: "${{BOOKING_TOKEN}}"
+        policy: {{retry: {{attempts: 1}}}}
+        """,
+        """
+        def leak(events, context):
+            print("for people")
+            raise RuntimeError("refused: " + "hunter22" * 2)
+        """,
+    )
+    (tmp_path / "events.ndjson").write_text(json.dumps({"topic": unique, "key": None, "value": 1}))
+    [line] = local.call("function test", "--events", str(tmp_path / "events.ndjson"), code=4).splitlines()
+    assert line.startswith("failed")
+    assert "RuntimeError: refused: ***" in line
+    assert "for people" in local.log
+    assert "hunter22" not in local.log
+
+
 def test_events_that_the_stream_does_not_read_are_no_success(
     local: Sink, unique: str, tmp_path: Path
 ) -> None:

@@ -136,6 +136,25 @@ def test_a_schedule_s_function_is_called_once_without_events(sink: Sink) -> None
     assert (run.fates(), run.values) == (["done"], [0])
 
 
+def test_a_state_is_kept_from_one_invocation_to_the_next_and_begins_empty_each_time(
+    sink: Sink, tmp_path: Path
+) -> None:
+    yaml = SINK.replace(
+        "trigger: {batch_size: 2, filter: \"after.status == 'paid'\"}", "trigger: {batch_size: 1}"
+    )
+    yaml += "state: {url: 'sqlite:mine.db'}\n"
+    module = """
+def ship(events, context):
+    seen = context.state.get("seen", 0) + len(events)
+    context.state.put("seen", seen)
+    return seen
+"""
+    path = sink(yaml, module)
+    assert run_function(path, paid(1, 2, 3)).values == [1, 2, 3]
+    assert run_function(path, paid(1, 2, 3)).values == [1, 2, 3]
+    assert not (tmp_path / "mine.db").exists()
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
