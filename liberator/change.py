@@ -224,13 +224,16 @@ class ConsumedBatch:
 
     def extend(self, more: ConsumedBatch) -> None:
         """Add the events of another one."""
+        if len(self.unread) == len(self) and len(more.unread) == len(more):
+            self.unread += more.unread
+        else:
+            self.headers, self.unread = [*self.read_headers(), *more.read_headers()], []
         self.topics += more.topics
         self.partitions += more.partitions
         self.offsets += more.offsets
         self.timestamps += more.timestamps
         self.keys += more.keys
         self.values += more.values
-        self.headers += more.headers
 
 
 def runs(topics: Sequence[str], partitions: Sequence[int]) -> Iterator[tuple[TopicPartition, int, int]]:

@@ -74,6 +74,7 @@ class RangeConsumer:
     def poll(self, limit: int, timeout: float) -> ConsumedBatch:
         """What comes next within the ranges. A partition that is behind its own is read no further."""
         batch = self._consumer.poll(limit, timeout)
+        batch.headers, batch.unread = batch.read_headers(), []
         kept, behind = ConsumedBatch(), set()
         for index, place in enumerate(map(TopicPartition, batch.topics, batch.partitions)):
             wanted = self._wanted.get(place)

@@ -49,9 +49,9 @@ def copy_chunks(
             connection.close()
     if not ended:
         return
+    _finish(pgconn)  # first, since nobody may want more after the last chunk
     if chunk:
         yield chunk, weight
-    _finish(pgconn)
 
 
 def _finish(pgconn: pq.abc.PGconn) -> None:

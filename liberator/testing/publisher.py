@@ -6,6 +6,7 @@ the same conformance suite as the real ones.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ class MemoryPublisher:
     """Keeps everything in `events`; control records apart in `control`.
 
     memory: bytes that may be accepted while the publisher is stalled. `stall` makes it accept without delivering, as
-    a broker that does not answer; `go_on` delivers. `fail` makes the next call of `publish` raise.
+    a broker that does not answer; `go_on` delivers, from any thread. `fail` makes the next call of `publish` raise.
     """
 
     owns_state = False
@@ -51,6 +52,7 @@ class MemoryPublisher:
         self._accepted: deque[tuple[EncodedBatch, State | None]] = deque()
         self._weight = 0
         self._durable: dict[str, bytes] = {}
+        self._lock = threading.RLock()
 
     def ready(self, timeout: float) -> bool:
         """Is there room? Does not wait: nothing happens here by itself."""
@@ -63,14 +65,16 @@ class MemoryPublisher:
             if failure.retryable:
                 self._failure = None
             raise failure
-        self._accepted.append((batch, state))
-        self._weight += batch.size()
-        if not self._stalled:
-            self.go_on()
+        with self._lock:
+            self._accepted.append((batch, state))
+            self._weight += batch.size()
+            if not self._stalled:
+                self.go_on()
 
     def durable(self) -> State | None:
         """The merged states delivered since the last call."""
-        durable, self._durable = self._durable, {}
+        with self._lock:
+            durable, self._durable = self._durable, {}
         return durable or None
 
     def flush(self, timeout: float) -> bool:
@@ -88,12 +92,13 @@ class MemoryPublisher:
 
     def go_on(self) -> None:
         """Deliver what waits, and from now on everything at once."""
-        self._stalled = False
-        while self._accepted:
-            batch, state = self._accepted.popleft()
-            self._weight -= batch.size()
-            self._deliver(batch)
-            self._durable.update(state or {})
+        with self._lock:
+            self._stalled = False
+            while self._accepted:
+                batch, state = self._accepted.popleft()
+                self._weight -= batch.size()
+                self._deliver(batch)
+                self._durable.update(state or {})
 
     def fail(self, error: PublishError) -> None:
         """Raise `error` from the next `publish`; from every later one too unless it is retryable."""

@@ -77,6 +77,17 @@ def test_headers_are_read_when_somebody_wants_them_and_once() -> None:
     assert (second.id, second.raw_headers) == ("t/0/1", ())
 
 
+def test_batches_are_put_together_with_their_headers_read_or_not() -> None:
+    unread, known = read(Record(("id", b"e1"))), read(Record(("id", b"e2")))
+    known.headers, known.unread = known.read_headers(), []
+    both = ConsumedBatch()
+    both.extend(unread)
+    assert both.unread == unread.unread
+    both.extend(known)
+    both.extend(read(Record(("id", b"e3"))))
+    assert [event.id for event in events_of(both)] == ["e1", "e2", "e3"]
+
+
 def test_events_travel_as_columns_with_their_headers() -> None:
     events = events_of(read(Record(("id", b"e1")), Record()))
     columns = pickle.loads(pickle.dumps(columns_of(events)))
