@@ -27,6 +27,9 @@ SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
 KILLS = 100 if SOAK else 15
 """For each of the two clients."""
 
+_SLOW = 2_000_000
+"""Bytes a second."""
+
 EXACTLY_ONCE = ("--set", "publish.delivery=exactly_once", "--set", "source.log.heartbeat=200ms")
 
 
@@ -102,29 +105,46 @@ def test_a_transaction_too_large_for_one_of_kafka_is_cut_and_goes_on_in_the_midd
 ) -> None:
     """Its first part is there while the rest is still to come; after a kill the rest comes, and no more."""
     prepare(database, 0)
-    it = through("--set", "limits.memory=4MiB").start()
-    it.settled()
-    it.execute("insert into ledger select 1, g, g, repeat('m', 200) from generate_series(1, 80000) g")
-    for _ in range(2):
-        seen = len(it.topics.records())
-        it.wait_for(lambda seen=seen: len(it.topics.records()) > seen, "a part of the transaction")  # type: ignore[misc]
-        kill(it)
-        it.launch()
-    parts = len(it.topics.records())
-    it.settled()
-    it.stop()
-    assert 0 < parts < 80_000, "it was not cut"
+    with narrow(database) as line:
+        it = through("--source", line.url(database), "--set", "limits.memory=4MiB").start()
+        it.settled()
+        it.execute("insert into ledger select 1, g, g, repeat('m', 200) from generate_series(1, 80000) g")
+        parts = [0]
+        for _ in range(2):
+            parts.append(killed_after(it, line, parts[-1]))
+            line.slow(bandwidth=_SLOW)
+            it.launch()
+        line.calm()
+        it.settled()
+        it.stop()
+    assert 0 < parts[1] < parts[2] < 80_000, "it was not cut"
     assert_once(it)
+
+
+@contextlib.contextmanager
+def narrow(database: str) -> Iterator[Proxy]:
+    """A way to the database that carries so little that a test can act in the middle."""
+    with Proxy(*address(database)) as line:
+        line.slow(bandwidth=_SLOW)
+        yield line
+
+
+def killed_after(it: KafkaConnector, line: Proxy, records: int) -> int:
+    """Kill it once more than so many records are there, and none can follow; how many there are. The line is open again."""
+    it.wait_for(lambda: len(it.topics.records()) > records, "a part of all")
+    line.hold("to_client")
+    kill(it)
+    line.calm()
+    return len(it.topics.records())
 
 
 def test_an_interrupted_snapshot_repeats_and_says_so(database: str, broker: FarBroker, through: Make) -> None:
     prepare(database, 30_000)
-    it = through("--set", "limits.memory=4MiB")
-    it.launch()
-    it.wait_for(lambda: len(it.topics.records()) > 0, "the first rows")
-    kill(it)
-    assert len(it.topics.records()) < 60_000
-    assert it.launch("--once").wait(60) == 0
+    with narrow(database) as line:
+        it = through("--source", line.url(database), "--set", "limits.memory=4MiB")
+        it.launch()
+        assert killed_after(it, line, 0) < 60_000
+        assert it.launch("--once").wait(60) == 0
     assert "rows that an interrupted snapshot has published come again" in it.log
     assert_once(it, but=b"/snapshot/")
 

@@ -31,7 +31,16 @@ class Instances:
         self.folder = folder
         self._program = (_WITHOUT_CONFLUENT if client == "kafka-python" else "") + _RUN
         self._running: list[subprocess.Popen[bytes]] = []
-        (folder / "shop.yaml").write_text(json.dumps(document))
+        self._document = document
+        self._write()
+
+    def read_at(self, rows_per_second: int) -> None:
+        """Processes that start from now on read that fast."""
+        self._document["source"]["query"]["rows_per_second"] = rows_per_second
+        self._write()
+
+    def _write(self) -> None:
+        (self.folder / "shop.yaml").write_text(json.dumps(self._document))
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBERATE_")}
@@ -119,13 +128,14 @@ def ids(records: list[Record]) -> dict[bytes, set[bytes]]:
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize("client", ["confluent", "kafka-python"])
 def test_a_pass_that_is_killed_goes_on_with_the_same_ids(make: Make, client: str, delivery: str) -> None:
-    it, topics = make(client, delivery)
+    it, topics = make(client, delivery, rows_per_second=200)
     first = it.start("--once")
     wait_for(lambda: len(topics.names()) > 0 and len(topics.records()) >= 300, lambda: it.log(0))
     first.kill()
     first.wait()
     before = ids(topics.records())
     assert 0 < len(before) < ROWS, "it was not killed in the middle"
+    it.read_at(1_000_000)
     assert it.start("--once").wait(PATIENCE) == 0, it.log(1)
     records = topics.records()
     found = ids(records)
