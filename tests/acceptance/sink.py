@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -276,13 +275,6 @@ class Sink:
             (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['confluent_kafka'] = None\n")
             paths.insert(0, str(hidden))
         return paths
-
-
-def free_port() -> int:
-    """For an endpoint."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def numbered(numbers: Sequence[int], keys: int = 7) -> list[Record]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.sink import LocalBroker, Sink, free_port, numbered
+from liberator.testing.servers.process import free_port
+from tests.acceptance.sink import LocalBroker, Sink, numbered
 
 EVENTS = 30
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.sink import LocalBroker, Sink, free_port, numbered
+from liberator.testing.servers.process import free_port
+from tests.acceptance.sink import LocalBroker, Sink, numbered
 
 GATED = '''
 import os, time

@@ -19,7 +19,8 @@ import pytest
 
 from liberator.signature import secret_of, signed
 from liberator.testing.servers import Kafka
-from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, free_port, numbered
+from liberator.testing.servers.process import free_port
+from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
 
 CONNECTORS = Path(__file__).parents[2] / "connectors"
 ORDERS = "shop.public.orders"

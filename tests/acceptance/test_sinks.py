@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.acceptance.sink import LocalBroker, Record, Sink, free_port, numbered
+from liberator.testing.servers.process import free_port
+from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
 
 
 def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink: Sink, unique: str) -> None:

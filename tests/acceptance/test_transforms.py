@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from liberator.testing.servers.process import free_port
 from tests.acceptance.connector import Connector
 
 Make = Callable[..., Connector]
@@ -98,12 +98,6 @@ def test_a_masked_key_is_masked_in_every_event(each_database: str, connector: Ma
     before = events[3].before
     assert before is not None
     assert before["email"] == hidden("bob")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_what_is_hidden_is_nowhere_to_be_seen(database: str, connector: Make) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from liberator.signature import secret_of, signed
 from liberator.testing.servers import Kafka
+from liberator.testing.servers.process import free_port
 from tests.acceptance.sink import PATIENCE, Broker, KafkaBroker, LocalBroker, Sink, numbered
 
 SECRET, OLDER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "an older secret of ours"
@@ -34,9 +35,7 @@ class Hook:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     def start(
         self, function: str, python: str = "", *, trigger: str = "", more: str = ""

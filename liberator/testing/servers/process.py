@@ -6,6 +6,7 @@ server's output and knows nothing of its protocol.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -124,16 +126,43 @@ def _nursery(_pid: int) -> _Orders:
     return orders
 
 
+_claims: deque[socket.socket] = deque()
+"""Newest last."""
+_CLAIMS = 256
+"""Ports that a process keeps to itself; who asks for more gives the oldest back, which listens by then or never will."""
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on, below the range the kernel takes for outgoing connections.
 
-    So a server that is down for a moment finds its port again.
+    So a server that is down for a moment finds its port again. Nobody else who asks here, in whatever process, is given it
+    before this process ends: a UDP socket holds its number.
     """
     for port in random.SystemRandom().sample(range(15_000, 32_000), 500):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _keep(claim)
+        return port
     raise ServerError("no free port between 15000 and 32000 on 127.0.0.1", code="server.no_port")
+
+
+def _keep(claim: socket.socket) -> None:
+    if not _claims:
+        atexit.register(_give_back)
+    _claims.append(claim)
+    while len(_claims) > _CLAIMS:
+        _claims.popleft().close()
+
+
+def _give_back() -> None:
+    while _claims:
+        _claims.popleft().close()
 
 
 def wait_until(ready: Callable[[], bool], *, timeout: float, pause: float = 0.01) -> bool:

@@ -46,6 +46,20 @@ def test_a_free_port_can_be_listened_on_and_is_out_of_reach_of_outgoing_connecti
         pass
 
 
+def test_a_free_port_is_given_to_nobody_else_while_its_owner_lives() -> None:
+    given = [free_port() for _ in range(10)]
+    for port in given:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as another,
+            pytest.raises(OSError, match="in use"),
+        ):
+            another.bind(("127.0.0.1", port))
+    script = "from liberator.testing.servers.process import free_port; print(free_port())"
+    of_another = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as after_its_end:
+        after_its_end.bind(("127.0.0.1", int(of_another.stdout)))
+
+
 def test_the_output_is_appended_to_the_log(tmp_path: Path) -> None:
     for word in ("one", "two"):
         assert start([sys.executable, "-c", f"print('{word}')"], tmp_path).wait() == 0
@@ -67,7 +81,7 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: started.append(start(SLEEP, tmp_path)))
     thread.start()
     thread.join()
-    time.sleep(0.2)
+    time.sleep(0.2)  # the kernel's signal would have come with the end of the thread
     assert alive(started[0].pid)
     kill_hard(started[0])
 
@@ -94,13 +108,13 @@ def test_a_server_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
     assert alive(server)
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not alive(server), timeout=10)
+    assert wait_until(lambda: not alive(server), timeout=60)
 
 
 def test_kill_hard_takes_the_children_along(tmp_path: Path) -> None:
     script = f"import subprocess; subprocess.run({SLEEP!r})"
     process = start([sys.executable, "-c", script], tmp_path)
-    assert wait_until(lambda: len(descendants(process.pid)) == 1, timeout=10)
+    assert wait_until(lambda: len(descendants(process.pid)) == 1, timeout=60)
     (child,) = descendants(process.pid)
     kill_hard(process)
     assert not alive(process.pid)
@@ -115,4 +129,4 @@ def test_a_failure_to_start_reaches_the_caller(tmp_path: Path) -> None:
 def test_waiting_gives_up_after_its_time() -> None:
     begin = time.monotonic()
     assert not wait_until(lambda: False, timeout=0.05)
-    assert time.monotonic() - begin < 5
+    assert 0.05 <= time.monotonic() - begin < 60
