@@ -24,26 +24,35 @@ from liberator.change import Event, of_streams
 from liberator.errors import FunctionError
 from liberator.function.cloudevent import is_json
 from liberator.function.context import Context
+from liberator.function.conversation import TooLate, TooMuch, converse
 from liberator.function.environment import clean_environment
 from liberator.function.leash import Leash
 from liberator.protocols import Outcome
 
 _NEVER = os.EX_DATAERR
+MOST_OUTPUT = 16 << 20
+"""Bytes that a program may write in an invocation."""
+
 _TAIL = 500
 """Characters of standard error in an error."""
 
 
 class CommandFunction:
     """See `liberator.function.threads.Callee`. command: program and arguments. folder: where it is run, and looked for.
-    environment: the variables that it has; None: what programs need."""
+    environment: the variables that it has; None: what programs need. most: bytes that it may write."""
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        most: int = MOST_OUTPUT,
     ) -> None:
         self.name = Path(command[0]).name
         self._command = list(command)
         self._folder = folder
         self._environment = clean_environment() if environment is None else environment
+        self._most = most
         self._leash = Leash()
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
@@ -64,23 +73,31 @@ class CommandFunction:
             return _all_failed(events, what, "function.command", fix=fix)
         with process, self._leash.hold(process.pid):
             try:
-                given, said = process.communicate(b"".join(map(_line, of_streams(events))), context.remaining)
-            except subprocess.TimeoutExpired:
+                lines = b"".join(map(_line, of_streams(events)))
+                said = converse(process, lines, most=self._most, timeout=context.remaining)
+            except (TooLate, TooMuch) as error:
                 os.killpg(process.pid, signal.SIGKILL)  # whatever it has started ends with it
-                what = f"{self.name} did not end in time"
-                return _all_failed(events, what, "function.timeout")
+                return self._ended(events, error)
         context.log.debug("ended with %d", process.returncode)
-        words = said.decode("utf-8", "replace").strip()
+        words = said.errors.decode("utf-8", "replace").strip()
         if words:
             context.log.info("%s", words[-_TAIL:])
         if process.returncode != 0:
             what = _how_it_ended(self.name, process.returncode, words)
             return _all_failed(events, what, "function.command", retryable=process.returncode != _NEVER)
         try:
-            return _outcome(given, events, context)
+            return _outcome(said.output, events, context)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{self.name} wrote what is no event: {error}"
             return _all_failed(events, what, "function.result", fix='write lines like {"value": ...}')
+
+    def _ended(self, events: Sequence[Event], error: TooLate | TooMuch) -> Outcome:
+        """It was killed."""
+        if isinstance(error, TooLate):
+            return _all_failed(events, f"{self.name} did not end in time", "function.timeout")
+        what = f"{self.name} wrote more than {self._most} bytes"
+        fix = "let it write less for an event, or give it fewer at a time (trigger.batch_size)"
+        return _all_failed(events, what, "function.output_too_large", fix=fix, retryable=False)
 
     def close(self) -> None:
         """A program that is still under way is killed."""

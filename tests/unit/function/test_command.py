@@ -121,3 +121,55 @@ def test_knows_which_attempt_it_is(tmp_path: Path) -> None:
         tmp_path, "import os; print('{\"value\": %s}' % os.environ['LIBERATOR_ATTEMPT'])", attempt=3
     )
     assert outcome.outputs[0].value == b"3"
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["all of it", "one byte more"])
+def test_may_write_as_much_as_its_bound(tmp_path: Path, more: int) -> None:
+    source = f"print('{{\"value\":\"' + 'x' * {1_000 + more} + '\"}}', end='')"
+    (tmp_path / "program.py").write_text(source)
+    with closing(CommandFunction([sys.executable, "program.py"], tmp_path, most=1_012)) as it:
+        outcome = it.call(EVENTS, Context("program", 1, None))
+    if not more:
+        assert not outcome.failures
+        assert len(outcome.outputs) == 1
+        return
+    [error] = set(outcome.failures.values())
+    assert (error.code, error.retryable) == ("function.output_too_large", False)
+    assert str(error).startswith(f"{Path(sys.executable).name} wrote more than 1012 bytes")
+
+
+def test_one_that_writes_without_end_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    source = """
+import os, subprocess
+child = subprocess.Popen(["sleep", "600"])
+open("child", "w").write(str(child.pid))
+while True:
+    os.write(1, b"x" * 65536)
+"""
+    (tmp_path / "program.py").write_text(source)
+    with closing(CommandFunction([sys.executable, "program.py"], tmp_path, most=1 << 20)) as it:
+        outcome = it.call(EVENTS, Context("program", 1, None))
+    assert {error.code for error in outcome.failures.values()} == {"function.output_too_large"}
+    child = Path(f"/proc/{(tmp_path / 'child').read_text()}/stat")
+    until = time.monotonic() + 10
+    while child.exists() and " Z " not in child.read_text():
+        assert time.monotonic() < until, "what it has started lives on"
+        time.sleep(0.01)
+
+
+def test_any_amount_of_words_is_cut_to_its_end(tmp_path: Path) -> None:
+    source = (
+        "import os, sys\nfor _ in range(64): os.write(2, b'y' * 65536)\nos.write(2, b'the end')\nsys.exit(3)"
+    )
+    outcome = run(tmp_path, source)
+    [error] = set(outcome.failures.values())
+    assert str(error).endswith("the end")
+    assert len(str(error)) < 1_000
+
+
+def test_does_not_have_to_read_what_it_is_told(tmp_path: Path) -> None:
+    large = [Event("t", 0, n, 0, None, b'"' + b"z" * 100_000 + b'"') for n in range(20)]
+    (tmp_path / "program.py").write_text("print('{\"value\": 1}')")
+    with closing(CommandFunction([sys.executable, "program.py"], tmp_path)) as it:
+        outcome = it.call(large, Context("program", 1, None))
+    assert [output.value for output in outcome.outputs] == [b"1"]
