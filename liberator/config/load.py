@@ -73,6 +73,10 @@ def load_together(
 
         faults += contradictions(configs, one_machine=one_machine)
         faults += fed_by_itself(configs)
+    if one_machine:
+        from liberator.config.ports import clashes
+
+        faults += clashes(configs)
     if faults:
         raise ConfigErrors(faults)
     return configs
@@ -126,7 +130,11 @@ def check(
 
 
 def load_all(
-    paths: Iterable[str | Path], env: Mapping[str, str] | None = None, *, stage: str | None = None
+    paths: Iterable[str | Path],
+    env: Mapping[str, str] | None = None,
+    *,
+    stage: str | None = None,
+    one_machine: bool = False,
 ) -> list[AnyConfig | SidecarConfig]:
     """As `load_together`, with sidecars, each of which has a file of its own. Raises `ConfigErrors`."""
     configs: list[AnyConfig | SidecarConfig] = []
@@ -142,7 +150,12 @@ def load_all(
         else:
             others.append(path)
     try:
-        configs += load_together(others, env, stage=stage)
+        sidecars = len(configs)
+        configs += load_together(others, env, stage=stage, one_machine=one_machine)
+        if one_machine and sidecars:
+            from liberator.config.ports import clashes
+
+            faults += clashes(configs)
     except ConfigErrors as errors:
         faults += errors.faults
     if faults:

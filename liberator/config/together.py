@@ -31,12 +31,6 @@ def _slot(config: _Any) -> Hashable | None:
     return _server(config), config.source.log.slot
 
 
-def _endpoint(config: _Any) -> Hashable | None:
-    if config.observe is None or config.observe.listen.endswith(":0"):
-        return None
-    return config.observe.listen
-
-
 def _output(config: _Any) -> Hashable | None:
     return (
         None
@@ -63,13 +57,6 @@ _EVERYWHERE: tuple[_Rule, ...] = (
     ),
 )
 _ON_ONE_MACHINE: tuple[_Rule, ...] = (
-    (
-        "same_listen",
-        ("observe", "listen"),
-        "the endpoint {listen}",
-        "give each connector a port of its own",
-        _endpoint,
-    ),
     (
         "same_output",
         ("publish", "url"),
@@ -154,7 +141,6 @@ def fed_by_itself(configs: Sequence[_Any]) -> Iterator[ConfigError]:
 
 
 def _named(what: str, config: _Any) -> str:
-    listen = config.observe.listen if config.observe else ""
     if isinstance(config, SinkConfig):
-        return what.format(name=config.name, listen=listen)
-    return what.format(name=config.name, slot=config.source.log.slot, listen=listen, url=config.publish.url)
+        return what.format(name=config.name)
+    return what.format(name=config.name, slot=config.source.log.slot, url=config.publish.url)

@@ -118,7 +118,7 @@ class Window:
             yield
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                what = "another sidecar uses this file of ids"
+                what = "another process uses this file of ids"
                 raise self._unusable("ids_in_use", what, "give each sidecar a name of its own") from error
             raise self._unusable("ids_failed", f"the file of ids can't be used: {error}") from error
         except (sqlite3.DatabaseError, OSError) as error:

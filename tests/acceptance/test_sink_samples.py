@@ -76,7 +76,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             sink = Sink(tmp_path, "", broker)
             stack.callback(sink.close)
             text = (CONNECTORS / file).read_text()
-            sink.path.write_text(text.replace("127.0.0.1:9465", "127.0.0.1:0"))
+            sink.path.write_text(text.replace("127.0.0.1:9469", "127.0.0.1:0"))
             shutil.copytree(CONNECTORS / "functions", tmp_path / "functions")
             monkeypatch.setenv("SHOP_STREAM", broker.url)
             broker.create(ORDERS, 1)

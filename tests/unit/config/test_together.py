@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from liberator.config import ConfigErrors, load_together
+from liberator.config import ConfigErrors, load_all, load_together
 
 
 def connector(folder: Path, file: str, name: str, url: str = "postgresql://db/shop", more: str = "") -> Path:
@@ -67,6 +67,59 @@ def test_ports_that_the_system_chooses_do_not_meet(tmp_path: Path) -> None:
     more = "observe: {listen: '127.0.0.1:0'}\n"
     paths = [connector(tmp_path, f"{name}.yaml", name, more=more) for name in "ab"]
     assert len(load_together(paths, {}, one_machine=True)) == 2
+
+
+HOOK = "trigger: {on: webhook, listen: '%s', secret: 0123456789abcdef0123}\nfunction: {python: 'a:b'}\n"
+
+
+def hook(folder: Path, name: str, listen: str, more: str = "") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"connector: sink\nname: {name}\n" + HOOK % listen + more)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("listen", "meets"),
+    [
+        ("127.0.0.1:8080", True),
+        ("0.0.0.0:8080", True),
+        ("[::]:8080", True),
+        ("localhost:8080", True),
+        ("127.0.0.1:8081", False),
+        ("10.0.0.7:8080", False),
+    ],
+)
+def test_the_port_of_another_webhook_is_refused(tmp_path: Path, listen: str, meets: bool) -> None:
+    paths = [hook(tmp_path, "a", "127.0.0.1:8080"), hook(tmp_path, "b", listen)]
+    if not meets:
+        assert len(load_together(paths, {}, one_machine=True)) == 2
+        return
+    with pytest.raises(ConfigErrors) as caught:
+        load_together(paths, {}, one_machine=True)
+    [fault] = caught.value.faults
+    assert (fault.code, fault.where) == ("config.same_listen", f"{paths[1]}:3: trigger.listen")
+    assert fault.what == f"the endpoint {listen} is used twice, first at {paths[0]}:3: trigger.listen"
+
+
+def test_a_webhook_and_the_endpoint_of_one_connector_have_ports_of_their_own(tmp_path: Path) -> None:
+    path = hook(tmp_path, "a", "127.0.0.1:8080", "observe: {listen: '127.0.0.1:8080'}\n")
+    assert codes([path]) == ["config.same_listen"]
+
+
+def test_a_callback_of_a_step_does_not_meet_a_sidecar(tmp_path: Path) -> None:
+    faas = "{gateway: 'http://gw:8080', function: f, async: true, callback: {listen: '127.0.0.1:9470'}}"
+    steps = tmp_path / "steps.yaml"
+    steps.write_text(
+        "connector: sink\nname: steps\nstream: {url: 'kafka://b', topics: [t]}\n"
+        f"function: {{steps: [{{choice: [{{steps: [{{openfaas: {faas}}}]}}]}}]}}\n"
+    )
+    sidecar = tmp_path / "sidecar.yaml"
+    sidecar.write_text("connector: sidecar\nname: side\npublish: {url: 'kafka://b'}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load_all([sidecar, steps], {}, one_machine=True)
+    [fault] = caught.value.faults
+    assert str(fault.where).endswith("function.steps[0].choice[0].steps[0].openfaas.callback.listen")
+    assert len(load_all([sidecar, steps], {})) == 2
 
 
 @pytest.mark.parametrize("url", ["-", "file:events.ndjson"])
