@@ -249,6 +249,10 @@ def _read_headers(headers: ReadHeaders | UnreadHeaders) -> ReadHeaders:
     return headers if isinstance(headers, tuple) else tuple(headers.headers() or ())
 
 
+_UNREAD: Any = object()
+"""In the place of what nobody has asked for: an exception in its place would cost more than reading it."""
+
+
 class Event:
     """One event as a function gets it; it is never changed.
 
@@ -269,7 +273,7 @@ class Event:
         "timestamp",
         "topic",
     )
-    _headers: dict[str, str]
+    _headers: dict[str, str] | None
     _key: Any
     _raw_headers: ReadHeaders | UnreadHeaders
     _value: Any
@@ -291,6 +295,8 @@ class Event:
         self.raw_key = key
         self.raw_value = value
         self._raw_headers = headers
+        self._headers = None
+        self._key = self._value = _UNREAD
 
     def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
         """What was read from the bytes stays here: whoever gets a copy reads what it needs itself."""
@@ -314,31 +320,25 @@ class Event:
     @property
     def key(self) -> Any:
         """The key."""
-        try:
-            return self._key
-        except AttributeError:
+        if self._key is _UNREAD:
             self._key = _read(self.raw_key)
-            return self._key
+        return self._key
 
     @property
     def value(self) -> Any:
         """The value."""
-        try:
-            return self._value
-        except AttributeError:
+        if self._value is _UNREAD:
             self._value = _read(self.raw_value)
-            return self._value
+        return self._value
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers; of several with one name the last one."""
-        try:
-            return self._headers
-        except AttributeError:
+        if self._headers is None:
             self._headers = {
                 name: (value or b"").decode("utf-8", "replace") for name, value in self.raw_headers
             }
-            return self._headers
+        return self._headers
 
     @property
     def id(self) -> str:

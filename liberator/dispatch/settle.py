@@ -73,7 +73,7 @@ class GivenUp:
 class Settlement:
     """done: nothing is left to do. again: what is tried next, after `delay` seconds."""
 
-    done: list[Event] = field(default_factory=list)
+    done: Sequence[Event] = ()
     given_up: list[GivenUp] = field(default_factory=list)
     again: Attempt | None = None
     delay: float = 0.0
@@ -88,17 +88,21 @@ def settle(
     random: Callable[[], float],
 ) -> Settlement:
     """What becomes of an attempt. failures: by index of the event; the very same error for all: nobody knows whose it is."""
+    if not failures and not attempt.rest:  # the usual case: nothing per event
+        return Settlement(attempt.events)
     settlement = Settlement()
+    done: list[Event] = []
     may_pass: list[int] = []
     halves = bisect and _nobody_knows_whose(attempt, failures)
     for index, event in enumerate(attempt.events):
         error = failures.get(index)
         if error is None:
-            settlement.done.append(event)
+            done.append(event)
         elif error.retryable or halves:
             may_pass.append(index)
         else:
             settlement.given_up.append(GivenUp(event, error, attempt.number))
+    settlement.done = done
     next_ones: list[Attempt] = []
     counts = all(failures[index].counts for index in may_pass)
     again = may_pass and failures[may_pass[0]].retryable

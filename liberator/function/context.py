@@ -30,11 +30,12 @@ class Context:
         self.log = logging.getLogger(f"liberator.function.{function}")
         self.state: State | NoState = NO_STATE if state is None else state
         self._outputs: list[Output] = []
-        self._places: dict[str, int] = {}
+        self._events: Sequence[Event] = ()
+        self._places: dict[str, int] | None = None
 
     def given(self, events: Sequence[Event]) -> None:
         """These are what the function is called with."""
-        self._places = {event.id: place for place, event in enumerate(events)}
+        self._events, self._places = events, None
 
     @property
     def remaining(self) -> float | None:
@@ -56,11 +57,16 @@ class Context:
         for one that the function was not given."""
         made = output(value, key=key, topic=topic, headers=headers)
         if cause is not None:
-            id = cause if isinstance(cause, str) else cause.id
-            if id not in self._places:
-                raise ValueError("the cause is no event that the function was given")
-            made = replace(made, event=self._places[id])
+            made = replace(made, event=self._place(cause if isinstance(cause, str) else cause.id))
         self._outputs.append(made)
+
+    def _place(self, id: str) -> int:
+        """Where an event is among those that the function was given. Few ask, so their ids are read when one does."""
+        if self._places is None:
+            self._places = {event.id: place for place, event in enumerate(self._events)}
+        if id not in self._places:
+            raise ValueError("the cause is no event that the function was given")
+        return self._places[id]
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -24,7 +24,7 @@ def settled(
     return settle(attempt, failures, retry, bisect=bisect, random=lambda: 0.0)
 
 
-def offsets(them: list[Event]) -> list[int]:
+def offsets(them: Sequence[Event]) -> list[int]:
     return [event.offset for event in them]
 
 
@@ -71,7 +71,7 @@ def test_what_fails_for_good_is_given_up_at_once() -> None:
 def test_a_batch_that_keeps_failing_is_halved_and_each_half_tried_once_more() -> None:
     it = settled(Attempt(events(5), 3), dict.fromkeys(range(5), PASSING))
     assert it.again is not None
-    assert (offsets(list(it.again.events)), it.again.number, it.delay) == ([0, 1], 3, 0.0)
+    assert (offsets(it.again.events), it.again.number, it.delay) == ([0, 1], 3, 0.0)
     assert offsets([event for rest in it.again.rest for event in rest.events]) == [2, 3, 4]
 
 

@@ -13,7 +13,7 @@ from liberator.change import Event
 from liberator.errors import ConfigError, FunctionError
 from liberator.function.context import Context
 from liberator.function.python import PythonFunction
-from liberator.protocols import Outcome
+from liberator.protocols import Outcome, Output
 
 Make = Callable[[str], PythonFunction]
 
@@ -53,6 +53,16 @@ def test_sees_its_events_as_json_and_its_context(make: Make) -> None:
     )
     [output] = call(it).outputs
     assert output.value == b'{"sum":3,"ids":["e0","e1","e2"],"key":{"id":7},"attempt":2}'
+
+
+def test_headers_of_events_are_not_read_for_a_function_that_asks_for_none(make: Make) -> None:
+    class Unread:
+        def headers(self) -> list[tuple[str, bytes | None]]:
+            raise AssertionError("somebody has read the headers")
+
+    events = [Event("t", 0, number, 0, None, b"7", Unread()) for number in range(3)]
+    it = make("def f(events, context): return [sum(event.value for event in events)]\n")
+    assert it.call(events, Context("f", 1)).outputs == (Output(None, None, b"21"),)
 
 
 def test_giving_nothing_back_means_that_all_is_done(make: Make) -> None:
