@@ -85,6 +85,8 @@ def test_every_event_carries_the_id_of_the_schema_of_its_type(outbox: Outbox, re
     assert [event.key for event in events] == [b"7"] * 3
     assert [event.headers["type"] for event in events] == [b"Paid", b"Sent", b"Paid"]
     assert outbox.values(reader) == [{"amount": "9.90"}, [1], None]
+    read = outbox.confluent_reads(len(events), text_keys=True)
+    assert sorted(read, key=str) == [("7", None), ("7", [1]), ("7", {"amount": "9.90"})]
     paid, sent = (reader.id(event.value) for event in events[:2])
     assert reader.schema(paid)["required"] == ["amount"]
     assert "properties" not in reader.schema(sent), "without a contract anything is taken"

@@ -100,18 +100,6 @@ def test_queries_carry_them_too(shop: Shop, reader: Reader) -> None:
     assert [value and value["op"] for value in rows[7]] == ["r", "d", None]
 
 
-@pytest.mark.parametrize("envelope", ["flat", "cloudevents"])
-def test_every_envelope_has_its_schema(shop: Shop, reader: Reader, envelope: str) -> None:
-    shop.execute("insert into orders values (1, 1, '{a}')")
-    shop.run(f"format.envelope={envelope}")
-    shop.execute("update orders set quantity = 2", "delete from orders")
-    shop.run(f"format.envelope={envelope}")
-    values = by_id(shop.events(), reader)[1]
-    rows = [value if envelope == "flat" or value is None else value["after"] for value in values]
-    assert [row and row["quantity"] for row in rows][:2] == [1, 2]
-    assert values[-1] is None
-
-
 def test_a_schema_that_may_not_be_registered_must_be_there(shop: Shop, reader: Reader) -> None:
     shop.execute("insert into orders values (1, 1)")
     said = shop.run("schema.registry_register=false", code=1)

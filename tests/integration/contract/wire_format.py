@@ -1,4 +1,4 @@
-"""A connector that publishes in the wire format, and a reader that knows nothing of liberator."""
+"""A connector that publishes in the wire format, and readers that know nothing of liberator."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from typing import Any
 from urllib.request import urlopen
 
 import psycopg
+from confluent_kafka import OFFSET_BEGINNING, DeserializingConsumer, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer
+from confluent_kafka.serialization import StringDeserializer
 from jsonschema import Draft202012Validator
 
 from liberator.testing.publisher import Published
@@ -60,6 +64,37 @@ class Reader:
             return json.load(answer)
 
 
+def confluent_reads(
+    bootstrap: str, registry: str, topic: str, count: int, *, text_keys: bool = False
+) -> list[tuple[Any, Any]]:
+    """Keys and values of the first `count` messages of `topic`, by partition: what an application gets that does as
+    Confluent's documentation says. Its deserializer fetches the schemas and validates."""
+    found: list[tuple[Any, Any]] = []
+    end = time.monotonic() + PATIENCE
+    with SchemaRegistryClient({"url": registry}) as client:
+        reader = JSONDeserializer(None, schema_registry_client=client)
+        consumer = DeserializingConsumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"{topic}-confluent",
+                "enable.auto.commit": False,
+                "key.deserializer": StringDeserializer() if text_keys else reader,
+                "value.deserializer": reader,
+            }
+        )
+        partitions = consumer.list_topics(topic, PATIENCE).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        try:
+            while len(found) < count:
+                assert time.monotonic() < end, found
+                message = consumer.poll(1.0)
+                if message is not None:
+                    found.append((message.key(), message.value()))
+        finally:
+            consumer.close()
+    return found
+
+
 class Shop:
     """A connector from a table `orders` to Kafka, with a registry, by the command `liberate`."""
 
@@ -103,6 +138,10 @@ class Shop:
 
     def events(self, topic: str | None = None) -> list[Published]:
         return read(self._kafka.bootstrap, topic or self.topic)
+
+    def confluent_reads(self, count: int, *, text_keys: bool = False) -> list[tuple[Any, Any]]:
+        """See `confluent_reads`."""
+        return confluent_reads(self._kafka.bootstrap, self.registry, self.topic, count, text_keys=text_keys)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE
