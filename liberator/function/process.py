@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
-from liberator.change import Event, columns_of
+from liberator.change import Event
 from liberator.errors import FunctionError, LiberatorError
 from liberator.function.environment import clean_environment
 from liberator.function.state import StateSettings
@@ -160,9 +160,7 @@ class ProcessInvocations:
         worker.deadline = time.monotonic() + self._settings.timeout
         try:
             settings = self._settings
-            worker.connection.send(
-                (columns_of(worker.events), worker.attempt, settings.timeout, settings.state)
-            )
+            worker.send(worker.events, worker.attempt, settings.timeout, settings.state)
         except OSError:
             self._lose(worker, "the worker died", "function.crashed")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -18,7 +19,9 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from liberator.change import Event
+from liberator.change import Event, columns_of
+from liberator.function.area import Area
+from liberator.function.state import StateSettings
 
 
 class WorkerProcess:
@@ -27,10 +30,12 @@ class WorkerProcess:
 
     def __init__(self, target: str, folder: Path, memory: int, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "liberator.function.worker"]
+        self._area = Area()
+        descriptors = [theirs.fileno(), self._area.descriptor]
+        command = [sys.executable, "-m", "liberator.function.worker", *map(str, descriptors)]
         self.process = subprocess.Popen(
-            [*command, str(theirs.fileno()), target, str(folder), str(memory), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
+            [*command, target, str(folder), str(memory), str(os.getpid())],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a function prints is for people
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -45,9 +50,18 @@ class WorkerProcess:
         self.started = self.idle_since = time.monotonic()
         self.deadline = self.started
 
+    def send(
+        self, events: Sequence[Event], attempt: int, timeout: float, state: StateSettings | None
+    ) -> None:
+        """Have the function called. Raises `OSError` when the worker is gone."""
+        columns = pickle.dumps(columns_of(events), pickle.HIGHEST_PROTOCOL)
+        self._area.write(columns)
+        self.connection.send((len(columns), attempt, timeout, state))
+
     def hang_up(self) -> None:
         """End the connection: an idle worker runs the function's ``close``, and ends."""
         self.connection.close()
+        self._area.close()
 
     def end(self, patience: float) -> None:
         """Wait for its end; kill it, and what it has started, when it takes longer."""

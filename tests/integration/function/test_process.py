@@ -41,6 +41,8 @@ def begets(events, context):
     child = subprocess.Popen(["sleep", "600"])
     with open("child", "w") as file: file.write(str(child.pid))
     time.sleep(600)
+def seen(events, context):
+    return [[[event.key, len(event.raw_value), sorted(set(event.raw_value)), event.id] for event in events]]
 def talk(events, context): print("hello"); return [1]
 """
 HOOKS = """
@@ -125,6 +127,19 @@ def test_runs_elsewhere_and_a_warm_worker_serves_again(make: Make) -> None:
     it.begin(2, EVENTS, 1)
     assert pid_of(ended(it)[2]) == first != os.getpid()
     assert it.cold_starts == 1
+
+
+def test_batches_of_any_size_come_whole_one_after_the_other(make: Make) -> None:
+    it = make("seen")
+    for number, size in enumerate((10, 5 << 20, 1, 20 << 20, 2)):
+        large = Event("t", 0, number, 0, None, bytes([number]) * size, (("id", b"e"),))
+        small = Event("t", 1, number, 0, b"k", b"end")
+        it.begin(number, [large, small], 1)
+        [output] = ended(it)[number].outputs
+        assert json.loads(output.value or b"") == [
+            [None, size, [number], "e"],
+            ["k", 3, [100, 101, 110], f"t/1/{number}"],
+        ]
 
 
 def test_runs_as_many_at_a_time_as_there_may_be_workers(make: Make) -> None:
