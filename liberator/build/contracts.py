@@ -188,7 +188,9 @@ def register_schemas(
         return
     for stream in streams_of(config, ContractStore(folder)):
         row = stream.held if stream.versions else stream.following
-        schemas = event_schemas(stream.published, row, stream.types, stream.key, envelope.schema)
+        schemas = event_schemas(
+            stream.published, row, stream.types, stream.key, stream.naming, envelope.schema
+        )
         for part, registered in schemas.items():
             name = subject(strategy or "topic_name", stream.published, registered["title"], part)
             schema_id = client.register(name, registered)

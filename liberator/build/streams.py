@@ -36,13 +36,14 @@ log = logging.getLogger(__name__)
 class Stream:
     """A captured table as it is now, and the stored versions of its contract.
 
-    published: the topic in this stage. key: what its events are keyed by. derived: what a first contract says. following:
-    what holds without a stored one. types, columns: what its columns' types say, and guarantee.
+    published: the topic in this stage. key: what its events are keyed by. naming: what names a row. derived: what a first
+    contract says. following: what holds without a stored one. types, columns: what its columns' types say, and guarantee.
     """
 
     topic: str
     published: str
     key: tuple[str, ...]
+    naming: tuple[str, ...]
     derived: Contract
     following: Contract
     types: tuple[ColumnSchema, ...]
@@ -116,6 +117,7 @@ def _stream(config: SourceConfig, store: ContractStore, table: Table, left: Left
         topic,
         published,
         left.key(table),
+        naming,
         derive(topic, columns, naming, strict=True),
         derive(topic, columns, naming, strict=False),
         tuple(columns),

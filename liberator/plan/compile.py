@@ -234,12 +234,14 @@ def resolve_key(
             fix="correct publish.key",
         )
     if identity != "full" and not set(configured) <= set(identity_key):
+        known = ", ".join(identity_key) or "nothing"
         raise PreconditionError(
-            f"the server does not send {', '.join(configured)} when a row of {qualified} is deleted, so deletes would"
-            " have no key",
+            f"when a row of {qualified} is deleted, {known} is known of it, so deletes would have no key of"
+            f" {', '.join(configured)}",
             code="plan.key_not_in_identity",
             where=f"publish.key.{qualified}",
-            fix=f"ALTER TABLE {qualified} REPLICA IDENTITY FULL, or choose columns of its replica identity",
+            fix=f"choose columns of what is known; or, from the log, ALTER TABLE {qualified} REPLICA IDENTITY FULL; or, in"
+            " mode query, any `deletes` but reconcile",
         )
     return tuple(configured)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from liberator.codec.debezium_schema import key_schema
-from liberator.contract.derive import ColumnSchema, derive
+from liberator.contract.derive import ColumnSchema, derive, nullable
 from liberator.contract.registry.embed import embedded
 from liberator.contract.registry.subjects import Part, Strategy, subject
 from liberator.contract.registry.wire import encode
@@ -49,9 +49,10 @@ class Wire:
         table = plan.table
         columns = self._columns(table)
         key = [json.loads(plan.names[index]) for index in plan.key_columns]
+        naming = self._naming(table)
         if row is None:
-            row = derive(self._name(plan.topic), columns, self._naming(table), strict=False)
-        schemas = event_schemas(plan.topic, row, columns, key, self._value)
+            row = derive(self._name(plan.topic), columns, naming, strict=False)
+        schemas = event_schemas(plan.topic, row, columns, key, naming, self._value)
         prefixes = {part: self._prefix(plan.topic, part, schema) for part, schema in schemas.items()}
         plan.before_key, plan.before_value, plan.prefixed = prefixes.get("key", b""), prefixes["value"], True
 
@@ -61,14 +62,23 @@ class Wire:
 
 
 def event_schemas(
-    topic: str, row: Contract, columns: Sequence[ColumnSchema], key: Sequence[str], value: ValueSchema
+    topic: str,
+    row: Contract,
+    columns: Sequence[ColumnSchema],
+    key: Sequence[str],
+    naming: Sequence[str],
+    value: ValueSchema,
 ) -> dict[Part, Contract]:
     """The schemas of a topic's values and, if there are any, keys. row: the contract of its rows; columns: of the table;
-    key: names of the key's columns. value: see `Envelope.schema`."""
+    key: names of the key's columns; naming: of those that name a row, which are never null, while others may be, whatever
+    the table says of them now. value: see `Envelope.schema`."""
     schemas: dict[Part, Contract] = {"value": value(topic, embedded(row, ("$defs", "row")))}
     if key:
-        types = {column.name: dict(column.schema) for column in columns if column.name in key}
-        used = [column.defs for column in columns if column.name in key]
-        definitions = {name: schema for defs in used for name, schema in defs.items()}
+        used = [column for column in columns if column.name in key]
+        types = {
+            column.name: dict(column.schema) if column.name in naming else nullable(column.schema)
+            for column in used
+        }
+        definitions = {name: schema for column in used for name, schema in column.defs.items()}
         schemas["key"] = key_schema(topic, types, definitions, key)
     return schemas
