@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.topics import kafka_topics, local_topics
@@ -38,6 +39,7 @@ from liberator.source.log import LogSettings, LogSource
 if TYPE_CHECKING:
     from liberator.config import SourceConfig
     from liberator.config.patterns import TablePattern
+    from liberator.config.registry import RegistryKeys
 
 
 def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = False) -> LogSettings:
@@ -156,7 +158,7 @@ def make_wire(
     if rules.registry is None:
         return None
     return Wire(
-        schema_ids(config), rules.subjects, left.columns, envelope.schema, config.without_stage, left.naming
+        schema_ids(rules), rules.subjects, left.columns, envelope.schema, config.without_stage, left.naming
     )
 
 
@@ -167,25 +169,27 @@ def make_event_wire(config: SourceConfig) -> EventWire | None:
     if rules.registry is None:
         return None
     strategy = rules.subjects if "subjects" in rules.model_fields_set else "topic_record_name"
-    return EventWire(schema_ids(config), strategy, config.source.outbox.envelope)
+    return EventWire(schema_ids(rules), strategy, config.source.outbox.envelope)
 
 
-def schema_ids(config: SourceConfig) -> Callable[[str, dict[str, Any]], int]:
-    """(subject, schema) -> its id, from the registry of the configuration, which must name one."""
+def schema_ids(keys: RegistryKeys, timeout: float | None = None) -> Callable[[str, dict[str, Any]], int]:
+    """(subject, schema) -> its id, from the registry of these keys, which must name one. timeout: seconds for one request,
+    and no second one; None: patiently. Not for several threads at once."""
     from liberator.contract.registry.client import RegistryClient
     from liberator.contract.registry.http import RegistrySettings
 
-    rules = config.schema_
-    assert rules.registry is not None
+    assert keys.registry is not None
     settings = RegistrySettings(
-        rules.registry,
-        token=rules.registry_token,
-        ca=rules.registry_ca,
-        certificate=rules.registry_certificate,
-        key=rules.registry_key,
+        keys.registry,
+        token=keys.registry_token,
+        ca=keys.registry_ca,
+        certificate=keys.registry_certificate,
+        key=keys.registry_key,
     )
-    client = RegistryClient(settings, rules.registry_cache)
-    return client.register if rules.registry_register else client.find
+    if timeout is not None:
+        settings = replace(settings, timeout=timeout, attempts=1)
+    client = RegistryClient(settings, keys.registry_cache)
+    return client.register if keys.registry_register else client.find
 
 
 def make_announcer(config: SourceConfig, database: str) -> Announcer:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from liberator.build.dispatching import Until
 from liberator.build.outbox_rules import contract_of_event, topic_of_event
+from liberator.build.parts import now_ms, schema_ids
 from liberator.build.running import RequestWatch, Signals
 from liberator.build.sink import SinkConnector
 from liberator.build.topics import kafka_topics, local_topics
@@ -23,10 +24,12 @@ from liberator.config.sidecar import is_loopback
 from liberator.observe.metrics import Exposition
 from liberator.observe.server import ObserveServer, Pages
 from liberator.observe.telemetry import Telemetry
-from liberator.plan.outbox import OutboxNames, OutboxSettings
+from liberator.plan.outbox import OutboxNames, OutboxSettings, Prefix
+from liberator.plan.outbox_wire import EventWire
 from liberator.policy import Backoff
 from liberator.protocols import Publisher
 from liberator.sidecar.judge import Judge
+from liberator.sidecar.registering import Registering
 from liberator.sidecar.request import Reading
 from liberator.sidecar.server import ServerSettings, SidecarServer
 from liberator.sidecar.window import Window
@@ -67,7 +70,7 @@ class Sidecar:
         self._pushes = [SinkConnector(push.sink(config), Until()) for push in config.push]
         self.server = SidecarServer(
             config.listen,
-            Judge(event_settings(config), config.name, now_ms=lambda: time.time_ns() // 1_000_000),
+            Judge(event_settings(config), config.name, now_ms=now_ms, prefix=prefixes(config)),
             self._writer,
             {"": _pages(self.telemetry)}
             | {f"/push/{push.config.name}": _pages(push.telemetry) for push in self._pushes},
@@ -158,6 +161,16 @@ def event_settings(config: SidecarConfig) -> OutboxSettings:
         contract=contract_of_event(config, config.schema_.dir),
         tombstones=config.events.tombstones,
     )
+
+
+def prefixes(config: SidecarConfig) -> Prefix | None:
+    """What puts schema ids in front of values; None: there is no registry. Who sends waits no longer for it than for a
+    broker."""
+    rules = config.schema_
+    if rules.registry is None:
+        return None
+    ids = Registering(schema_ids(rules, timeout=config.events.timeout))
+    return EventWire(ids, rules.subjects).prefix
 
 
 def publishers(config: SidecarConfig, client: Client = "auto") -> Callable[[], Publisher]:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from liberator.config.patterns import TablePattern, TopicTemplate
+from liberator.config.registry import RegistryKeys
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -47,7 +48,6 @@ from liberator.config.values import (
     Names,
     OneTablePattern,
     PublishUrl,
-    RegistryUrl,
     Setting,
     Size,
     SlotName,
@@ -299,7 +299,7 @@ def _topic_or_boolean(schema: dict[str, Any]) -> None:
     or_boolean(schema)
 
 
-class SchemaSettings(Section):
+class SchemaSettings(RegistryKeys):
     """The contract that every row is held to."""
 
     dir: FolderPath = Path("schemas")
@@ -322,21 +322,6 @@ class SchemaSettings(Section):
     """When a table changes so that no stored contract is for it any more: write the next version and go on if that is
     `compatible`, else stop; do so whatever it breaks (`any`); `stop`; or send its rows to the dead letters until a version
     for it is written (`dead_letter`). Streams without a stored contract follow their tables."""
-    registry: RegistryUrl | None = Field(default=None, json_schema_extra=without_default)
-    """A schema registry with Confluent's REST interface, https://USER:PASSWORD@HOST:PORT. With one, keys and values on Kafka
-    begin with the ids of their schemas; of an outbox's events the values alone. Default: none."""
-    registry_token: str | None = Field(default=None, json_schema_extra=without_default)
-    """Bearer token for the registry, instead of user and password."""
-    registry_ca: FolderPath | None = Field(default=None, json_schema_extra=without_default)
-    """PEM file with the authorities to trust for the registry. Default: the system's."""
-    registry_certificate: FolderPath | None = Field(default=None, json_schema_extra=without_default)
-    """PEM file with our own certificate for the registry."""
-    registry_key: FolderPath | None = Field(default=None, json_schema_extra=without_default)
-    """PEM file with the private key of `registry_certificate`."""
-    registry_register: bool = True
-    """Register the schemas of new table versions; false: they must be there, as `liberate schema register` puts them."""
-    registry_cache: FolderPath = Path(".liberator/registry")
-    """Folder where the registry's answers are kept, for starts while it does not answer."""
     subjects: Literal["topic_name", "record_name", "topic_record_name"] = "topic_name"
     """Under which subjects schemas are registered: `<topic>-value` and `<topic>-key`, or by the schemas' own names, which of
     an outbox's events are their types. Default: `topic_name`, for an outbox `topic_record_name`."""

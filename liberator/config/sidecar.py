@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from liberator.config.patterns import TopicTemplate
 from liberator.config.push import PushSettings
+from liberator.config.registry import RegistryKeys
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -63,11 +64,14 @@ class SidecarIdempotency(Section):
     """SQLite file that remembers the ids. Default: .liberator/<name>.ids.db."""
 
 
-class SidecarSchema(Section):
+class SidecarSchema(RegistryKeys):
     """The contracts of payloads."""
 
     dir: FolderPath = Path("schemas")
     """Folder of stored contracts, <dir>/<topic>/<type>/<n>.json; the highest n holds. A type without one is not checked."""
+    subjects: Literal["topic_name", "record_name", "topic_record_name"] = "topic_record_name"
+    """Under which subjects the schemas of values are registered: `<topic>-<type>`, `<type>` (`record_name`), or
+    `<topic>-value` (`topic_name`)."""
 
 
 class SidecarPublish(Section):
@@ -165,6 +169,9 @@ class SidecarConfig(ConnectorConfig):
         if not self.allow_remote and not is_loopback(self.listen):
             what = "other machines could reach this address, and there is no password"
             raise refusal("config.listen", what, "listen at 127.0.0.1, or set allow_remote: true")
+        if self.schema_.registry is not None and self.publish.kind != "kafka":
+            what = "events carry the ids of their schemas on Kafka only"
+            raise refusal("config.registry", what, "publish to kafka://, or leave schema.registry out")
         return self
 
 
