@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 _LOOK, _LOOK_IDLE = 0.005, 0.025
 """Seconds between two looks whether something was written; the longer ones when nothing has been for a while."""
 
+_LOOK_AFTER_OTHERS = 1.0
+"""Seconds between two looks whether all other members live."""
+
 _LIVELY = 1.0
 """Seconds after which it is a while."""
 
@@ -160,7 +163,7 @@ class LocalConsumer:
         self._version = version
         if now >= self._look_at and self._heart is not None:
             self._membership.bury()
-            self._look_at = now + self._timeout / 3
+            self._look_at = now + min(_LOOK_AFTER_OTHERS, self._timeout / 3)
         if len(self._log.topics()) != self._known_topics or self._heart is None:
             self._join()
         try:

@@ -5,7 +5,8 @@ Called by `consume.local`. Never takes a partition from a member that is alive: 
 
 Theory of operation: whoever finds that something has changed (a member came, left or died; a topic appeared) shares
 the partitions out anew, in one transaction. A claim has an owner, who reads the partition and whose commits count, and an
-heir. An owner that is not the heir commits, and hands over; from a dead owner the heir takes over at once.
+heir. An owner that is not the heir commits, and hands over; from a dead owner the heir takes over at once. Dead
+is whose process has ended (`life`), and who gives no signs of life.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from liberator.change import TopicPartition
 from liberator.locallog.failure import LocalLogFailure
 from liberator.locallog.file import LogFile
+from liberator.locallog.life import Life, forget, has_ended
 from liberator.locallog.share import share
 
 _BEATS = 3
@@ -56,17 +59,20 @@ class Membership:
         self._group = group
         self._timeout = session_timeout
         self._generation = -1
+        self._life: Life | None = None
         self.member = ""
         """Who this is, while it is a member."""
 
     def declare(self, topics: Collection[str]) -> None:
         """Become a member that wants these topics, or want others from now on."""
         with self._file.write() as connection:
-            self.member = self.member or uuid.uuid4().hex
+            if self._life is None:
+                self.member = uuid.uuid4().hex
+                self._life = Life(self._file.folder, self.member)
             connection.execute("INSERT OR IGNORE INTO groups VALUES (?, 0)", (self._group,))
             row = (self.member, self._group, json.dumps(sorted(topics)), time.monotonic(), self._timeout)
             connection.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)", row)
-            _share_out(connection, self._group)
+            _share_out(connection, self._group, self._file.folder)
         self._generation = -1
 
     def claims(self) -> Claims | None:
@@ -78,7 +84,7 @@ class Membership:
             if generation == self._generation:
                 return None
             if not connection.execute("SELECT 1 FROM members WHERE id = ?", (self.member,)).fetchone():
-                self.member = ""
+                self._end()
                 raise Evicted
             rows = connection.execute(_CLAIMS, (self._group, self.member)).fetchall()
         self._generation = generation
@@ -102,19 +108,27 @@ class Membership:
     def bury(self) -> None:
         """Share out what dead members have left."""
         with self._file.read() as connection:
-            dead = _dead(connection, self._group)
+            dead = _dead(connection, self._group, self._file.folder)
         if dead:
             with self._file.write() as connection:
-                _share_out(connection, self._group)
+                _share_out(connection, self._group, self._file.folder)
 
     def leave(self) -> None:
         """Be a member no more; the others get what was ours. Idempotent."""
         if not self.member:
             return
-        with self._file.write() as connection:
-            connection.execute("DELETE FROM members WHERE id = ?", (self.member,))
-            _share_out(connection, self._group)
+        try:
+            with self._file.write() as connection:
+                connection.execute("DELETE FROM members WHERE id = ?", (self.member,))
+                _share_out(connection, self._group, self._file.folder)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         self.member = ""
+        if self._life is not None:
+            self._life.end()
+            self._life = None
 
 
 class Heart:
@@ -150,24 +164,27 @@ class Heart:
             connection.execute("UPDATE members SET seen = ? WHERE id = ?", (time.monotonic(), self._member))
 
 
-def has_members(connection: sqlite3.Connection, group: str) -> bool:
+def has_members(connection: sqlite3.Connection, group: str, folder: Path) -> bool:
     """Does a member of this group live?"""
     (known,) = connection.execute("SELECT count(*) FROM members WHERE in_group = ?", (group,)).fetchone()
-    return bool(known > len(_dead(connection, group)))
+    return bool(known > len(_dead(connection, group, folder)))
 
 
-def _dead(connection: sqlite3.Connection, group: str) -> list[tuple[str]]:
+def _dead(connection: sqlite3.Connection, group: str, folder: Path) -> list[str]:
     # The clock is the same for all processes. Who was seen far in the future was seen before the machine started.
     now = time.monotonic()
-    return connection.execute(
-        "SELECT id FROM members WHERE in_group = ? AND NOT (seen BETWEEN ? - timeout AND ? + timeout)",
-        (group, now, now),
-    ).fetchall()
+    members = connection.execute(
+        "SELECT id, seen BETWEEN ? - timeout AND ? + timeout FROM members WHERE in_group = ?",
+        (now, now, group),
+    )
+    return [member for member, seen in members.fetchall() if not seen or has_ended(folder, member)]
 
 
-def _share_out(connection: sqlite3.Connection, group: str) -> None:
+def _share_out(connection: sqlite3.Connection, group: str, folder: Path) -> None:
     """Bury the dead, and give every partition to whom it shall belong."""
-    connection.executemany("DELETE FROM members WHERE id = ?", _dead(connection, group))
+    for member in _dead(connection, group, folder):
+        connection.execute("DELETE FROM members WHERE id = ?", (member,))
+        forget(folder, member)
     members = {
         member: frozenset(json.loads(topics))
         for member, topics in connection.execute(

@@ -187,7 +187,7 @@ class LocalLog:
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing, durable when it ends. While it is open nobody else can write: fill it and leave."""
         with self.file.write() as connection:
-            yield Transaction(connection, self._find, self._now_ms())
+            yield Transaction(connection, self._find, self._now_ms(), self.file.folder)
 
     # Cleaning
 

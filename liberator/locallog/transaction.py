@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liberator.change import State, TopicPartition
@@ -29,8 +30,10 @@ class Transaction:
         connection: sqlite3.Connection,
         find: Callable[[TopicPartition], tuple[Topic, int]],
         now_ms: int,
+        folder: Path,
     ) -> None:
         self._connection = connection
+        self._folder = folder
         self._find = find
         self._now_ms = now_ms
 
@@ -95,7 +98,7 @@ class Transaction:
 
     def has_members(self, group: str) -> bool:
         """Does a consumer of this group live?"""
-        return has_members(self._connection, group)
+        return has_members(self._connection, group, self._folder)
 
     def save_positions(self, connector: str, delta: State, epoch: int | None = None) -> None:
         """Merge a connector's positions. epoch: it must be the newest one, else fenced is raised."""
