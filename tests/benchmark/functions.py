@@ -1,9 +1,12 @@
 """A batch function on a stream, beside a bare consumer of the same client in the same run.
 
-    python -m tests.benchmark.functions [VARIANT ...] [--events 300000] [--rounds 3] [--least 0.7]
+    python -m tests.benchmark.functions [VARIANT ...] [--events 600000] [--rounds 5] [--least 0.7]
 
-Both read the same topic of Kafka, in turn. The bare consumer takes batches, counts, and commits; `liberate run` does all of
-a sink's work, with a Python function. Rates are those between the first batch and the last. Variants:
+Both read the same topic of Kafka, in turn; every other round the sink begins. The bare consumer takes batches, counts, and
+commits; `liberate run` does all of a sink's work, with a Python function. Both are measured in the same way: from the first
+batch behind a sixth of the events to the last one, when their clients and the broker are warm, and with a queue of the same
+size in their clients: so neither side is told to be fast for what was fetched before anybody looked. Besides the rate there
+is the processor time of an event: of all threads of the process, and of a worker process too. Variants:
 
     counting       confluent-kafka; the function, in the connector's own process, counts (the default)
     reading        as counting; the function reads every value, and the bare consumer parses it with orjson
@@ -17,14 +20,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
@@ -32,64 +38,83 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from liberator.testing.servers import KafkaServer
 
 PARTITIONS = 6
+WARM = 6
+"""Of so many parts of the events the first one is not measured."""
+
 EACH = {"counting": "message.key(), message.value()", "reading": "orjson.loads(message.value())"}
+QUEUE = 16 << 20
+"""Bytes that a client has ready at most: what a sink gives it."""
+
+METER = """
+import os, time
+class Meter:
+    # Reads the clocks behind the first events, and at the end: then `result` is (events a second, microseconds each).
+    def __init__(self, first, last, processes):
+        self.first, self.last, self.processes = first, last, processes
+        self.seen, self.began, self.result = 0, None, None
+    def add(self, events):
+        self.seen += events
+        if self.began is None and self.seen >= self.first:
+            self.began = self.seen, time.monotonic(), self.processor()
+        elif self.result is None and self.seen >= self.last:
+            seen, at, used = self.began
+            counted = self.seen - seen
+            self.result = counted / (time.monotonic() - at), 1e6 * (self.processor() - used) / counted
+    def processor(self):
+        ticks = 0
+        for process in self.processes:
+            with open(f"/proc/{process}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+"""
 BARE = """
-import sys, time
+import sys
 import orjson
 from confluent_kafka import Consumer
-servers, group, topic, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+servers, group, topic, first, last, queue = *sys.argv[1:4], *map(int, sys.argv[4:])
 consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
-                     "enable.auto.commit": False, "isolation.level": "read_committed"})
+                     "enable.auto.commit": False, "isolation.level": "read_committed",
+                     "queued.max.messages.kbytes": queue >> 10})
 consumer.subscribe([topic])
-seen, first, due = 0, None, 0.0
-while seen < count:
+meter, due = Meter(first, last, [os.getpid()]), 0.0
+while meter.result is None:
     batch = consumer.consume(1000, 1.0)
-    if batch and first is None:
-        first = time.monotonic()
-        start = len(batch)
     for message in batch:
         EACH
-    seen += len(batch)
+    meter.add(len(batch))
     if batch and time.monotonic() >= due:
         due = time.monotonic() + 0.5
         consumer.commit(asynchronous=False)
-end = time.monotonic()
 consumer.close()
-print((seen - start) / (end - first))
+print(*meter.result)
 """
 BARE_KAFKA_PYTHON = """
-import sys, time
+import sys
 from kafka import KafkaConsumer
-servers, group, topic, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+servers, group, topic, first, last, queue = *sys.argv[1:4], *map(int, sys.argv[4:])
 consumer = KafkaConsumer(topic, bootstrap_servers=servers, group_id=group, auto_offset_reset="earliest",
-                         enable_auto_commit=False, isolation_level="read_committed", metrics_enabled=False)
-seen, first, due = 0, None, 0.0
-while seen < count:
+                         enable_auto_commit=False, isolation_level="read_committed", metrics_enabled=False,
+                         fetch_max_bytes=queue)
+meter, due = Meter(first, last, [os.getpid()]), 0.0
+while meter.result is None:
     batch = [record for records in consumer.poll(1000, max_records=1000).values() for record in records]
-    if batch and first is None:
-        first = time.monotonic()
-        start = len(batch)
     for record in batch:
         record.key, record.value
-    seen += len(batch)
+    meter.add(len(batch))
     if batch and time.monotonic() >= due:
         due = time.monotonic() + 0.5
         consumer.commit()
-end = time.monotonic()
 consumer.close()
-print((seen - start) / (end - first))
+print(*meter.result)
 """
 FUNCTION = """
-import time
 from pathlib import Path
-seen, first, start = 0, None, 0
+meter = Meter({first}, {last}, {processes})
 def counting(events, context):
-    global seen, first, start
-    if first is None:
-        first, start = time.monotonic(), len(events)
-    seen += len(events)
-    if seen >= {events}:
-        (Path(__file__).parent / "rate").write_text(str((seen - start) / (time.monotonic() - first)))
+    meter.add(len(events))
+    if meter.result is not None:
+        (Path(__file__).parent / "result").write_text("%f %f" % meter.result)
 def reading(events, context):
     counting([event.value for event in events], context)
 """
@@ -123,14 +148,24 @@ VARIANTS = {
 }
 
 
+class Measured(NamedTuple):
+    """rate: events a second. processor: microseconds that each takes of processors."""
+
+    rate: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:,.0f} events/s, {self.processor:.1f} us each"
+
+
 def main() -> int:
     """Measure and print; the exit code."""
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("variants", nargs="*", choices=[[], *VARIANTS], metavar="VARIANT")
-    arguments.add_argument("--events", type=int, default=300_000)
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--events", type=int, default=600_000)
+    arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--least", type=float, default=None)
     given = arguments.parse_args()
     with KafkaServer() as kafka, tempfile.TemporaryDirectory() as folder:
@@ -144,14 +179,24 @@ def main() -> int:
 
 
 def compare(servers: str, topic: str, folder: Path, name: str, events: int, rounds: int) -> float:
-    """Print the rates of both sides of a variant; the median of their ratios."""
-    ratios = []
+    """Print what both sides of a variant do; the median of the ratios of their rates."""
+    ratios, costs = [], []
     for number in range(rounds):
-        plain = bare(servers, topic, events, VARIANTS[name])
-        ours = liberate(servers, topic, folder / str(number), events, VARIANTS[name])
-        ratios.append(ours / plain)
-        print(f"{name}: bare consumer {plain:,.0f} events/s, liberate {ours:,.0f} events/s: {ratios[-1]:.2f}")
-    print(f"{name}: rate of liberate / rate of the bare consumer, median: {median(ratios):.2f}", flush=True)
+        measure_bare = partial(bare, servers, topic, events, VARIANTS[name])
+        measure_ours = partial(liberate, servers, topic, folder / str(number), events, VARIANTS[name])
+        if number % 2:
+            ours, plain = measure_ours(), measure_bare()
+        else:
+            plain, ours = measure_bare(), measure_ours()
+        ratios.append(ours.rate / plain.rate)
+        costs.append(ours.processor / plain.processor)
+        print(f"{name}: bare consumer {plain}; liberate {ours}: {ratios[-1]:.2f}", flush=True)
+    print(
+        f"{name}: rate of liberate / rate of the bare consumer, median of {rounds}: {median(ratios):.2f}"
+        f" ({min(ratios):.2f} to {max(ratios):.2f}); processor time {median(costs):.1f} times"
+        f" (load {os.getloadavg()[0]:.1f})",
+        flush=True,
+    )
     return median(ratios)
 
 
@@ -180,18 +225,25 @@ def fill(servers: str, topic: str, events: int) -> None:
     assert producer.flush(120) == 0
 
 
-def bare(servers: str, topic: str, events: int, variant: Variant) -> float:
-    """Events a second of the bare consumer."""
+def bare(servers: str, topic: str, events: int, variant: Variant) -> Measured:
+    """The bare consumer."""
     group = f"bare-{uuid.uuid4().hex}"
-    return float(_run([sys.executable, "-c", variant.bare, servers, group, topic, str(events)]))
+    numbers = map(str, (events // WARM, events, QUEUE))
+    told = _run([sys.executable, "-c", METER + variant.bare, servers, group, topic, *numbers])
+    return _measured(told)
 
 
 def liberate(
     servers: str, topic: str, folder: Path, events: int, variant: Variant, values: str = "json"
-) -> float:
-    """Events a second of a sink."""
+) -> Measured:
+    """A sink."""
     folder.mkdir(parents=True)
-    (folder / "functions.py").write_text(FUNCTION.replace("{events}", str(events)))
+    processes = "[os.getpid()]" if variant.in_process else "[os.getpid(), os.getppid()]"
+    numbers = {"{first}": str(events // WARM), "{last}": str(events), "{processes}": processes}
+    source = FUNCTION
+    for name, number in numbers.items():
+        source = source.replace(name, number)
+    (folder / "functions.py").write_text(METER + source)
     sink = folder / "sink.yaml"
     text = SINK.format(
         name=f"sink-{uuid.uuid4().hex}",
@@ -203,7 +255,11 @@ def liberate(
     )
     sink.write_text(text)
     _run([sys.executable, "-c", variant.program, "run", str(sink), "--once", "--log-level", "warning"])
-    return float((folder / "rate").read_text())
+    return _measured((folder / "result").read_text())
+
+
+def _measured(told: str) -> Measured:
+    return Measured(*map(float, told.split()))
 
 
 def _run(command: Sequence[str]) -> str:

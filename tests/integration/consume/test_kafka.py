@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -12,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume import kafka as consume_kafka
-from liberator.consume.kafka import KafkaConsumer, kafka_consumer
+from liberator.consume.kafka import KafkaConsumer, kafka_consumer, kafkapython
 from liberator.errors import ConsumeError
 from liberator.kafka.options import Client
 from liberator.protocols import Start
@@ -151,6 +152,51 @@ def test_what_nobody_sees_is_passed_without_a_commit_of_ours(stream: KafkaStream
     assert sum(consumer.lag().values()) == 21
     turns([consumer], lambda: not any(consumer.lag().values()))
     consumer.close()
+
+
+def test_brokers_are_asked_less_often_until_an_event_comes(kafka: Kafka, unique: str) -> None:
+    stream = KafkaStream(kafka.bootstrap, "kafka-python", unique)
+    stream.create(unique)
+    consumer = stream.open(unique)
+    consumer.subscribe([unique], Watcher())
+    waits = waits_of(consumer)
+    turns([consumer], lambda: waits[-1:] == [100])
+    consumer._client._came_at -= kafkapython._QUIET_AFTER  # type: ignore[attr-defined]  # of the one client
+    turns([consumer], lambda: waits[-1:] == [500])
+    stream.append(unique, 0, numbered(range(1)))
+    read(consumer, 1)
+    turns([consumer], lambda: waits[-1:] == [100])
+    stream.close()
+
+
+def test_how_often_brokers_are_asked_is_left_as_somebody_has_set_it(
+    kafka: Kafka, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = KafkaStream(kafka.bootstrap, "kafka-python", unique)
+    stream.create(unique)
+    stream.options["fetch.wait.max.ms"] = "50"
+    consumer = stream.open(unique)
+    consumer.subscribe([unique], Watcher())
+    waits = waits_of(consumer)
+    monkeypatch.setattr(kafkapython, "_QUIET_AFTER", 0.0)
+    turns([consumer], lambda: len(waits) >= 3)
+    assert set(waits) == {50}
+    stream.close()
+
+
+def waits_of(consumer: KafkaConsumer) -> list[int]:
+    """For how many milliseconds brokers are told to wait for events, one after the other; it grows."""
+    fetcher: Any = consumer._client._consumer._fetcher  # type: ignore[attr-defined]  # of the one client
+    waits: list[int] = []
+    make = fetcher._create_fetch_requests
+
+    def noted() -> Any:
+        requests = make()
+        waits.extend(request.max_wait_ms for request, _ in requests.values())
+        return requests
+
+    fetcher._create_fetch_requests = noted
+    return waits
 
 
 @pytest.mark.parametrize("client", ["confluent", "kafka-python"])
