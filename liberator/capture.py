@@ -31,8 +31,9 @@ COUNT = "events"
 """Partition that travels with every batch to the publisher and back, and is never saved: how many events came so far, so
 that the durable ones can be counted."""
 
-_BUSY = "postgres.55006"
-"""Another session uses the slot: this instance stands by. If the slot was ours before, the other may have taken over."""
+_BUSY = frozenset({"postgres.55006", "source.in_use"})
+"""Another session has the slot, or reads the tables: this instance stands by. If they were ours before, the other may have
+taken over."""
 
 _FROZEN = "source.frozen"
 """We stood still for so long that the slot may be another's: what was read and accepted before is thrown away."""
@@ -274,12 +275,10 @@ class Capture:
                 before = dict(self._ledger.state)
                 self._source.open(state)
                 state = _changed(state, before, self._ledger.state)
-                if owner is None:
-                    self._ledger.hold()
-                elif not self._ledger.handed_over(saved := owner.take_over()):
+                if not self._is_newest(owner):
                     # Another instance went on until the source was ours; what it had under way is decided now.
                     self._source.close()
-                    state = saved
+                    state = dict(self._ledger.state)
                     continue
                 encoder = self._opened(state)
             except CheckpointError as error:
@@ -291,7 +290,7 @@ class Capture:
                 state = newer  # another instance went on in between
                 continue
             except SourceError as error:
-                if error.code == _BUSY:
+                if error.code in _BUSY:
                     self._ledger.confirm()
                 patient = not self._settings.trial or error.exit_code == 3
                 if not error.retryable or not patient or self._expired(error, backoff):
@@ -306,6 +305,12 @@ class Capture:
             self._watch.state("streaming")
             return encoder
         return None
+
+    def _is_newest(self, owner: OwningPublisher | None) -> bool:
+        """The source is ours, and from now on so is saving: is what it resumed from what is saved?"""
+        if owner is None:
+            return self._ledger.hold()
+        return self._ledger.handed_over(owner.take_over())
 
     def _reopen(self, error: SourceError, publisher: Publisher, backoff: Backoff) -> Encoder | None:
         """The source was lost: open it again where the stream stands. The publisher keeps what it has."""
@@ -323,13 +328,13 @@ class Capture:
     def _expired(self, error: LiberatorError, backoff: Backoff) -> bool:
         """Has this been tried for as long as it makes sense? What once worked is tried for ever, but not by a run that
         shall end: a server that fails at one place of its WAL each time lets itself be connected to."""
-        limit = self._settings.busy_patience if error.code == _BUSY else self._settings.patience
-        if self._ever_open and error.code != _BUSY and not self._settings.once:
+        limit = self._settings.busy_patience if error.code in _BUSY else self._settings.patience
+        if self._ever_open and error.code not in _BUSY and not self._settings.once:
             return False
         return limit is not None and backoff.elapsed() >= limit
 
     def _wait(self, error: LiberatorError, backoff: Backoff) -> None:
-        self._watch.state("standby" if error.code == _BUSY else "reconnecting")
+        self._watch.state("standby" if error.code in _BUSY else "reconnecting")
         delay = backoff.next()
         log.warning("%s; trying again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
         end = self._tick() + delay

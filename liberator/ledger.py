@@ -52,14 +52,17 @@ class Ledger:
             self._state = dict(self._checkpoint.load())
         return self._state
 
-    def hold(self) -> None:
-        """The source is ours, so before anything is published nobody else can save any more. Raises `CheckpointError`
-        (checkpoint.fenced) when it was ours before in this session and another had it meanwhile."""
+    def hold(self) -> bool:
+        """The source is ours, so before anything is published nobody else can save any more. False: somebody saved since we
+        looked; `state` is theirs now. Raises `CheckpointError` (checkpoint.fenced) when it was ours before in this session
+        and another had it meanwhile."""
         self._wait()
         if self._held:
             self.confirm()
-        else:
-            self._acquire()
+            return True
+        self._acquire()
+        known = self._state
+        return self.load() == known
 
     def confirm(self) -> None:
         """Raises `CheckpointError` (checkpoint.fenced) when another has taken over. Only a write tells."""

@@ -108,6 +108,7 @@ def query_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fa
             if pattern.exact and own.sql is not None
         ],
         once=once,
+        alone=not trial,
         queue_bytes=max(1024 * 1024, config.limits.memory // 8),
         statement_timeout=query.statement_timeout,
         look_around=query.discovery_interval,

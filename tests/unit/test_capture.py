@@ -22,6 +22,7 @@ from liberator.errors import (
 from liberator.ledger import Ledger, merge
 from liberator.locallog import LocalLog
 from liberator.policy import Backoff
+from liberator.protocols import LoopState
 from liberator.publish.local import LocalPublisher
 from liberator.testing.checkpoint import MemoryCheckpoint
 from liberator.testing.publisher import MemoryPublisher
@@ -268,19 +269,45 @@ def test_waits_longer_each_time_while_nothing_moves_on() -> None:
 def test_a_standby_takes_over_from_what_the_other_saved_meanwhile() -> None:
     it = bench()
     it.source.refuse(BUSY)
-    load = it.checkpoint.load
-    states: list[State] = [{}, position(2)]
-    it.checkpoint.load = lambda: states.pop(0) if states else load()  # type: ignore[method-assign]
+    other = it.checkpoint.acquire()
+    state = it.watch.state
+
+    def save_while_standing_by(name: LoopState) -> None:
+        if name == "standby":
+            it.checkpoint.save(position(2), other)
+        state(name)
+
+    it.watch.state = save_while_standing_by  # type: ignore[method-assign]
     it.capture.run()
     assert it.source.opened == [position(2)]
+
+
+def save_before_it_is_opened(it: Bench, state: State) -> None:
+    """Another instance saves while this one's source is being opened for the first time."""
+    open_ = it.source.open
+    other = it.checkpoint.acquire()
+    left = [state]
+
+    def open_late(resume: State) -> None:
+        if left:
+            it.checkpoint.save(left.pop(), other)
+        open_(resume)
+
+    it.source.open = open_late  # type: ignore[method-assign]
+
+
+def test_what_another_saved_until_the_source_was_ours_is_where_this_one_begins() -> None:
+    it = bench()
+    save_before_it_is_opened(it, position(2))
+    it.capture.run()
+    assert it.source.opened == [{}, position(2)]
+    assert it.published() == EVENTS[2:]
 
 
 def test_a_checkpoint_that_moved_on_while_the_source_refused_it_is_read_again() -> None:
     it = bench()
     it.source.refuse(CheckpointError("older than the slot", code="checkpoint.older"))
-    load = it.checkpoint.load
-    states: list[State] = [{}, position(3)]
-    it.checkpoint.load = lambda: states.pop(0) if states else load()  # type: ignore[method-assign]
+    save_before_it_is_opened(it, position(3))
     it.capture.run()
     assert it.source.opened == [position(3)]
 

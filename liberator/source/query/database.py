@@ -138,6 +138,10 @@ class Database(Protocol):
     def identity(self) -> str:
         """Which database this is: positions of another one are refused."""
 
+    def claim(self, name: str) -> None:
+        """Become the only session that reads under this name, until it ends; where databases have no such lock: nothing.
+        Raises a retryable `PreconditionError` (source.in_use) while another one does."""
+
     def require_past(self, seen: str | None) -> None:
         """Raises `CheckpointError` when a pass has seen what this database has not had yet."""
 

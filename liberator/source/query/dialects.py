@@ -56,6 +56,14 @@ def session_id(kind: str) -> str | None:
     return "SELECT CONNECTION_ID()" if kind in ("mysql", "mariadb") else None
 
 
+def claim(kind: str, name: str, patience: float) -> tuple[str, str] | None:
+    """The question that takes a lock of this name (1: it is ours now) and the one for the session that has it; None where
+    sessions have no locks. patience: seconds to wait for it."""
+    if kind not in ("mysql", "mariadb"):
+        return None
+    return f"SELECT GET_LOCK('liberator {name}', {patience:g})", f"SELECT IS_USED_LOCK('liberator {name}')"
+
+
 def is_system(schema: str) -> bool:
     """Is it the server's own?"""
     return schema.lower() in _SYSTEM

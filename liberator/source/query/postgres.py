@@ -21,9 +21,10 @@ from psycopg import sql
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError
 from liberator.postgres.copying import copy_chunks
 from liberator.postgres.replication import identifier
-from liberator.postgres.session import as_stored, connect, hang_up, source_error
+from liberator.postgres.session import as_stored, connect, hang_up, impatient, source_error
 from liberator.postgres.sql import as_literal, statement
 from liberator.source.query.advice import TableSeen
+from liberator.source.query.claim import PATIENCE, in_use, lock_name
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
 from liberator.source.query.postgres_pages import (
     fields_of,
@@ -40,6 +41,14 @@ from liberator.source.query.settings import TableSettings
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
+
+_NOTICE = (
+    "SET tcp_keepalives_idle = 15",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 30000",
+)
+"""So that the server soon ends the session of a machine that is gone, and its lock. Over a local socket it ignores them."""
 
 _CHUNK_LINES = 1000
 _CHUNK_BYTES = 512 * 1024
@@ -108,6 +117,26 @@ class PostgresDatabase:
             " FROM pg_catalog.pg_control_system() s"
         )
         return str(rows[0][0])
+
+    def claim(self, name: str) -> None:
+        """See `Database.claim`: an advisory lock."""
+        key = int.from_bytes(lock_name(name), "big", signed=True)
+        try:
+            for setting in _NOTICE:
+                self._live.execute(setting)
+            with impatient(self._live, PATIENCE):
+                self._live.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (key,))
+        except psycopg.errors.LockNotAvailable:
+            raise in_use(name, self.name, self._holder(key)) from None
+        except psycopg.Error as error:
+            raise self._failure(error, "looking for another instance") from None
+
+    def _holder(self, key: int) -> int | None:
+        try:
+            row = self._live.execute(statement("advisory_holder"), {"key": key}).fetchone()
+        except psycopg.Error as error:
+            raise self._failure(error, "looking for another instance") from None
+        return None if row is None else int(row[0])
 
     def require_past(self, seen: str | None) -> None:
         """See `Database.require_past`: the database was set back to an earlier time."""

@@ -68,6 +68,7 @@ class QuerySettings:
     table: (schema, table) -> how it is read. once: end after one pass over all tables. queue_bytes: budget for what is
     read and not yet taken. statement_timeout: seconds. rows_per_second: at most so many, None: no limit. keys: the file
     that remembers published keys, None: one that does not stay. look_around: seconds between two looks for new tables.
+    alone: nobody else reads under this name meanwhile, where the database can keep them apart.
     """
 
     url: str
@@ -78,6 +79,7 @@ class QuerySettings:
     exact: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     queried: Sequence[tuple[str, str]] = ()
     once: bool = False
+    alone: bool = False
     queue_bytes: int = 32 * 1024 * 1024
     statement_timeout: float = 600.0
     rows_per_second: float | None = None

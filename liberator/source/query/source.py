@@ -141,6 +141,8 @@ class _Session:
     def open(self, resume: State) -> None:
         """Connect, and find out what would go wrong later."""
         self.database.open()
+        if self._settings.alone:
+            self.database.claim(self._settings.name)
         self._identity = self.database.identity()
         saved = positions_of(resume)
         relations = self._relations()

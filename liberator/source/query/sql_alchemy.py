@@ -21,6 +21,7 @@ from sqlalchemy import exc
 from liberator.errors import LiberatorError, PreconditionError, SourceError
 from liberator.source.query import dialects
 from liberator.source.query.advice import TableSeen
+from liberator.source.query.claim import PATIENCE, in_use, lock_name
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
 from liberator.source.query.engine import make_engine
 from liberator.source.query.packing import at_least, pack, unpack
@@ -103,6 +104,21 @@ class SqlAlchemyDatabase:
         return "/".join(
             [self.kind, *sorted(answers), str(Path(place).resolve()) if self.kind == "sqlite" else place]
         )
+
+    def claim(self, name: str) -> None:
+        """See `Database.claim`: a lock of the session, where the database has such a thing."""
+        questions = dialects.claim(self.kind, lock_name(self.name, name).hex(), PATIENCE)
+        if questions is None:
+            return
+        take, holder = questions
+
+        def ask(question: str) -> Any:
+            return self._guarded(
+                lambda: self._live.exec_driver_sql(question).scalar(), "looking for another instance"
+            )
+
+        if ask(take) != 1:
+            raise in_use(name, self.name, ask(holder))
 
     def require_past(self, seen: str | None) -> None:
         """See `Database.require_past`: nobody can tell."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,3 +102,29 @@ def session(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """An application's session, in autocommit."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         yield connection
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for it. what: went wrong if it does not come."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+class Running:
+    """A connector in a thread."""
+
+    def __init__(self, connector: QueryConnector) -> None:
+        self.connector = connector
+        self._thread = threading.Thread(target=connector.capture.run)
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connector.capture.stop()
+        self._thread.join(20)
+        self.connector.close()
+        assert not self._thread.is_alive()

@@ -11,35 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from liberator.build.query import QueryConnector
 from liberator.testing.publisher import MemoryPublisher
 from tests.integration.query.conftest import MakeLooks, Session
-from tests.integration.query.reading import keys, seen
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
-class Running:
-    """A connector in a thread."""
-
-    def __init__(self, connector: QueryConnector) -> None:
-        self.connector = connector
-        self._thread = threading.Thread(target=connector.capture.run)
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connector.capture.stop()
-        self._thread.join(20)
-        self.connector.close()
-        assert not self._thread.is_alive()
+from tests.integration.query.reading import Running, keys, seen, until
 
 
 def test_a_stalled_publisher_holds_nothing_open_in_the_database(looks: MakeLooks, db: Session) -> None:
