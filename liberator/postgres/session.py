@@ -53,6 +53,7 @@ _FIXES = {
     "28000": "allow this user in pg_hba.conf (for mode log also with database 'replication' or all), or check source.url:"
     " its user, and its sslmode if the server admits nobody without encryption",
     "3D000": "check the database name of source.url",
+    "42710": "another instance that was started at the same moment made it; this one looks again",
     "42501": "grant what the message names; for the log: ALTER ROLE ... REPLICATION",
     "53300": "raise max_connections or max_wal_senders, or end a connection that is no longer used",
     "55P03": "another session has a table locked, for DDL or VACUUM FULL; this one waits (SELECT * FROM pg_locks)",
@@ -141,7 +142,7 @@ def source_error(error: psycopg.Error, doing: str) -> LiberatorError:
     if state is None:
         state = _state_of_refusal(text)
     what = f"{doing}: {text}" if doing else text
-    if state in {"53300", "53400", "55006", "55P03"}:
+    if state in {"42710", "53300", "53400", "55006", "55P03"}:
         return PreconditionError(
             what,
             code=f"postgres.{state}",

@@ -106,3 +106,9 @@ def test_the_servers_own_code_decides(kind: type[psycopg.Error], retryable: bool
     error = source_error(kind("what the server said"), "reading")
     assert (error.retryable, error.exit_code) == (retryable, exit_code)
     assert error.code == f"postgres.{kind.sqlstate}"
+
+
+def test_what_another_instance_has_made_meanwhile_is_looked_at_again() -> None:
+    """Two that are started at once both make slot and publication: one finds them there."""
+    error = source_error(psycopg.errors.DuplicateObject('replication slot "x" already exists'), "making")
+    assert (error.code, error.retryable) == ("postgres.42710", True)
