@@ -6,12 +6,17 @@ Enters: a checked `SinkConfig`. Leaves: invocations. What a kind needs is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
+from liberator.config.document import KeyPath
+from liberator.config.function import StepSettings
 from liberator.errors import ConfigError
+from liberator.function.calls import Calls
 from liberator.function.environment import clean_environment
 from liberator.function.state import StateSettings, open_store
 from liberator.function.threads import Callee, ThreadInvocations
@@ -19,33 +24,44 @@ from liberator.protocols import Invocations
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
-    from liberator.config.function import (
-        CalledSettings,
-        HttpSettings,
-        LambdaSettings,
-        OpenFaasSettings,
-        StepSettings,
-    )
-    from liberator.function.process import WorkerWatch
+    from liberator.config.function import CalledSettings, HttpSettings, LambdaSettings, OpenFaasSettings
+    from liberator.function.process import WorkerSettings, WorkerWatch
     from liberator.function.steps import Step
     from liberator.function.table.writer import TableInvocations
 
 
-def make_invocations(config: SinkConfig, watch: WorkerWatch | None = None) -> Invocations:
-    """What calls the function. watch: of worker processes; None: nobody's. Raises `ConfigError`, `FunctionError`."""
+def make_invocations(
+    config: SinkConfig,
+    watch: WorkerWatch | None = None,
+    *,
+    ends: bool = False,
+    stubs: Mapping[str, Step] | None = None,
+) -> Invocations:
+    """What calls the function. watch: of worker processes; None: nobody's. ends: a function that fails every time is not
+    waited for. stubs: what stands for functions that are called by name. Raises `ConfigError`, `FunctionError`."""
+    if not config.functions:
+        return _invocations(config, watch, None)
+    from liberator.build.callees import make_callees
+    from liberator.function.named import CallingInvocations
+
+    with ExitStack() as stack:
+        named = make_callees(config, ends=ends, stubs=stubs or {})
+        stack.callback(named.close)
+        made = CallingInvocations(_invocations(config, watch, named), named)
+        stack.pop_all()
+    return made
+
+
+def _invocations(config: SinkConfig, watch: WorkerWatch | None, calls: Calls | None) -> Invocations:
     function, workers = config.function, config.scale.workers
     if function.python is not None and not function.in_process:
-        from liberator.function.process import ProcessInvocations, WorkerSettings
+        from liberator.function.process import ProcessInvocations
 
-        _require_module(config, function.python)
-        settings = WorkerSettings(
-            timeout=config.policy.timeout,
+        require_module(config, function.python, ("function", "python"))
+        settings = replace(
+            worker_settings(config, function, calls),
             least=workers.min,
             most=1 if config.state else workers.max,
-            lag_per_worker=config.scale.lag_per_worker,
-            idle=config.scale.idle_timeout,
-            memory=config.scale.memory,
-            environment={**clean_environment(), **function.env},
             state=state_settings(config),
         )
         return ProcessInvocations(function.python, config.folder, settings, watch)
@@ -55,16 +71,35 @@ def make_invocations(config: SinkConfig, watch: WorkerWatch | None = None) -> In
     one = config.state or (function.in_process and "max" not in workers.model_fields_set)
     state = state_settings(config)
     if function.steps:
+        from liberator.build.steps import Steps
         from liberator.function.steps import StepsFunction
 
-        callee: Callee = StepsFunction(_steps(config, function.steps))
+        callee: Callee = StepsFunction(Steps(config, calls).all_of(function.steps))
     else:
-        callee = _callee(config, function, answers=config.wants_answers)
+        callee = make_callee(config, function, answers=config.wants_answers, calls=calls)
     return ThreadInvocations(
         callee,
         most=1 if one else workers.max,
         timeout=config.policy.timeout,
         reader=None if state is None else open_store(state),
+    )
+
+
+def worker_settings(
+    config: SinkConfig, function: CalledSettings, calls: Calls | None, timeout: float | None = None
+) -> WorkerSettings:
+    """Of worker processes of a function, as many as `scale` says. timeout: seconds; None: as the policy says."""
+    from liberator.function.process import WorkerSettings
+
+    scale = config.scale
+    return WorkerSettings(
+        timeout=min(config.policy.timeout, timeout or config.policy.timeout),
+        most=scale.workers.max,
+        lag_per_worker=scale.lag_per_worker,
+        idle=scale.idle_timeout,
+        memory=scale.memory,
+        environment={**clean_environment(), **function.env},
+        calls=calls,
     )
 
 
@@ -111,12 +146,23 @@ def _contract(config: SinkConfig) -> Mapping[str, Any] | None:
     return next((found[1] for found in held if found is not None), None)
 
 
-def _callee(config: SinkConfig, function: CalledSettings, *, answers: bool) -> Callee:
-    """answers: is what it answers of use to anybody?"""
+def make_callee(
+    config: SinkConfig, function: CalledSettings, *, answers: bool, calls: Calls | None = None
+) -> Callee:
+    """What a thread calls. answers: is what it answers of use to anybody? calls: what it may call itself. Raises
+    `ConfigError`, `FunctionError`."""
+    timeout = function.timeout if isinstance(function, StepSettings) else None
+    if function.python is not None and not function.in_process:
+        from liberator.function.aside import AsideFunction
+
+        require_module(config, function.python, ("function",))
+        return AsideFunction(
+            function.python, config.folder, worker_settings(config, function, calls, timeout)
+        )
     if function.python is not None:
         from liberator.function.python import PythonFunction
 
-        return PythonFunction(function.python, config.folder)
+        return PythonFunction(function.python, config.folder, calls)
     if function.command is not None:
         from liberator.function.command import CommandFunction
 
@@ -126,43 +172,7 @@ def _callee(config: SinkConfig, function: CalledSettings, *, answers: bool) -> C
     if function.openfaas is not None:
         return _openfaas(config, function.openfaas, answers)
     assert function.aws_lambda is not None
-    return _aws_lambda(config, function.aws_lambda)
-
-
-def _steps(config: SinkConfig, settings: Sequence[StepSettings], above: str = "") -> Step:
-    """above: what the names of steps without one begin with."""
-    from liberator.function.steps import OneByOne
-
-    made = [_step(config, step, f"{above}{number}") for number, step in enumerate(settings, 1)]
-    return made[0] if len(made) == 1 else OneByOne(made)
-
-
-def _step(config: SinkConfig, settings: StepSettings, place: str) -> Step:
-    from liberator.function.steps import Calling, Catching, Choosing, SideBySide
-
-    name = settings.name or place
-    step: Step
-    if settings.steps:
-        step = _steps(config, settings.steps, f"{name}.")
-    elif settings.parallel:
-        step = SideBySide([(one.name or "", _step(config, one, "")) for one in settings.parallel])
-    elif settings.choice:
-        branches = enumerate(settings.choice, 1)
-        step = Choosing(
-            name, [(one.when, _steps(config, one.steps, f"{name}.{number}.")) for number, one in branches]
-        )
-    else:
-        retry = settings.retry
-        step = Calling(
-            name=name,
-            function=_callee(config, settings, answers=True),
-            timeout=settings.timeout,
-            attempts=retry.attempts,
-            initial=retry.initial,
-            longest=retry.max,
-            factor=retry.factor,
-        )
-    return Catching(step, _steps(config, settings.catch, f"{name}.catch.")) if settings.catch else step
+    return _aws_lambda(config, function.aws_lambda, timeout or config.policy.timeout)
 
 
 def _http(config: SinkConfig, settings: HttpSettings, answers: bool) -> Callee:
@@ -203,7 +213,7 @@ def _openfaas(config: SinkConfig, settings: OpenFaasSettings, answers: bool) -> 
     )
 
 
-def _aws_lambda(config: SinkConfig, settings: LambdaSettings) -> Callee:
+def _aws_lambda(config: SinkConfig, settings: LambdaSettings, timeout: float) -> Callee:
     try:
         from liberator.function import aws_lambda
     except ImportError:
@@ -220,12 +230,12 @@ def _aws_lambda(config: SinkConfig, settings: LambdaSettings) -> Callee:
             invocation=settings.invocation,
             endpoint=settings.endpoint,
             bootstrap_servers=config.stream.url.removeprefix("kafka://") if config.stream else "",
-            timeout=config.policy.timeout,
+            timeout=min(timeout, config.policy.timeout),
         )
     )
 
 
-def _require_module(config: SinkConfig, target: str) -> None:
+def require_module(config: SinkConfig, target: str, key: KeyPath) -> None:
     """A typing error is found now, not when the first event starts a worker. Imports nothing."""
     package = target.partition(":")[0].partition(".")[0]
     if package in sys.builtin_module_names or PathFinder.find_spec(package, [str(config.folder), *sys.path]):
@@ -233,6 +243,6 @@ def _require_module(config: SinkConfig, target: str) -> None:
     raise ConfigError(
         f"there is no module {package}",
         code="function.python",
-        where=config.where("function", "python"),
+        where=config.where(*key),
         fix=f"write MODULE:FUNCTION; modules are looked for in {config.folder} first",
     )

@@ -9,14 +9,13 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from liberator.build.lineage import CAUSATION, CORRELATION, MOST, lineage
 from liberator.change import EncodedBatch, Event, Headers
 from liberator.contract.payload import PayloadGate
 from liberator.contract.store import ContractStore
 from liberator.errors import FunctionError
+from liberator.lineage import CAUSATION, CORRELATION, MOST, lineage, origin
 from liberator.protocols import Output
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Outputs:
             headers = tuple(header for header in output.headers if header[0] != "id")
             own = next((value for name, value in output.headers if name == "id"), None)
             causes = events if output.event is None else [events[output.event]]
-            source = _name(causes)
+            source = origin(causes)
             id = own or f"{source}/{self._config.name}/{counts[source]}".encode()
             counts[source] += own is None
             assert output.topic is not None, "checked"
@@ -116,14 +115,6 @@ class Outputs:
             held = self._contracts.load(self._config.without_stage(topic))
             self._gates[topic] = None if held is None else PayloadGate(held[1])
         return self._gates[topic]
-
-
-def _name(events: Sequence[Event]) -> str:
-    """Of one event its id; of several that of the first, with a digest of all."""
-    if len(events) == 1:
-        return events[0].id
-    digest = blake2b("\0".join(event.id for event in events).encode(), digest_size=8).hexdigest()
-    return f"{events[0].id}+{digest}"
 
 
 def _failure(output: Output, what: str, code: str) -> FunctionError:

@@ -143,4 +143,5 @@ class SinkConnector:
         self.telemetry.circuit(report.state, code, report.pause)
 
     def _invocations(self) -> Invocations:
-        return make_invocations(self.config, self.telemetry)
+        ends = self._until.once or self._until.replay is not None
+        return make_invocations(self.config, self.telemetry, ends=ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -76,6 +77,14 @@ def function() -> None:
     envvar="LIBERATE_FUNCTION_TWICE",
     help="Give it the same events again, and tell what it did otherwise.",
 )
+@option(
+    "--stub",
+    "stubs",
+    multiple=True,
+    metavar="NAME=JSON",
+    envvar="LIBERATE_FUNCTION_STUB",
+    help="What stands for a function that it calls by name; the others are really called. Repeatable.",
+)
 @option("--name", metavar="NAME", help="Which connector, when FILE holds several.")
 @stage_option
 @json_option
@@ -91,6 +100,7 @@ def try_out(
     ids: Sequence[str],
     limit: int,
     twice: bool,
+    stubs: Sequence[str],
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -105,10 +115,11 @@ def try_out(
       liberate function test connectors/sink-python.yaml --events events.ndjson --twice
       liberate function test connectors/sink-python.yaml --events stream --from 0:100 --to 0:120
       liberate function test connectors/sink-python.yaml --events dead-letters --id 0:17 --json
+      liberate function test connectors/sink-calls.yaml --events events.ndjson --stub 'stock={"left": 3}'
     """
     config = one_sink(context, file, options)
     begins, ends = place("--from", begin), place("--to", end) if end else None
-    letters = _letters(ids)
+    letters, instead = _letters(ids), _stubs(stubs)
     context.ensure_object(Session).start_logging()
     from contextlib import closing, redirect_stdout
 
@@ -118,7 +129,7 @@ def try_out(
     if more:
         click.echo(f"there are more than {limit} events: the rest is left out (--limit)", err=True)
     # What a function prints in this very process is for people.
-    with redirect_stdout(sys.stderr), closing(Rehearsal(config)) as rehearsal:
+    with redirect_stdout(sys.stderr), closing(Rehearsal(config, stubs=instead)) as rehearsal:
         run = rehearsal.run(events)
         different = list(differences(run, rehearsal.run(events))) if twice else []
     _tell(run, different, as_json)
@@ -127,6 +138,18 @@ def try_out(
         click.echo(f"none of these events is of the stream's topics: they are of {topics}", err=True)
         return _DIFFERENT
     return 0 if run.ok and not different else _DIFFERENT
+
+
+def _stubs(given: Sequence[str]) -> dict[str, Any]:
+    found = {}
+    for one in given:
+        name, _, text = one.partition("=")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            what = f"--stub {name}: what follows = is no JSON; write {name}='{{\"left\": 3}}'"
+            raise click.UsageError(what, click.get_current_context()) from None
+    return found
 
 
 def _letters(ids: Sequence[str]) -> Filters:

@@ -56,8 +56,11 @@ class Fields:
             path = (*above, info.alias or name)
             yield path, info
             inner = _section_in(info.annotation)
-            if inner and inner in around:
-                self._same[path] = around[inner]
+            same = next(
+                (known for outer, known in around.items() if inner and issubclass(outer, inner)), None
+            )
+            if same is not None:
+                self._same[path] = same
             elif inner:
                 yield from self._walk(inner, path, {**around, inner: path})
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
-from liberator.config.function import FunctionSettings
+from liberator.config.function import CalledSettings, FunctionSettings
 from liberator.config.models import SourceConfig
 from liberator.config.sidecar import SidecarConfig
 from liberator.config.sink import SinkConfig
@@ -78,7 +79,11 @@ def circles(sinks: Sequence[SinkConfig]) -> Iterator[list[SinkConfig]]:
     that is the first of one."""
     brokers = _Brokers()
     starts = {
-        id(sink): [other for other in sinks if _feeds(sink, other, brokers) and other is not sink]
+        id(sink): [
+            other
+            for other in sinks
+            if calls_webhook(sink, other) or (_feeds(sink, other, brokers) and other is not sink)
+        ]
         for sink in sinks
     }
     seen: set[int] = set()
@@ -96,6 +101,32 @@ def _feeds(sink: SinkConfig, other: SinkConfig, brokers: _Brokers) -> bool:
     if topic is None or url is None or other.stream is None:
         return False
     return brokers.same(url, other.stream.url) and other.reads(topic)
+
+
+def calls_webhook(sink: SinkConfig, other: SinkConfig) -> bool:
+    """Is one of its functions an endpoint that starts the other?"""
+    hooks = {
+        (_port(trigger.listen), trigger.path or "/") for trigger in other.trigger if trigger.on == "webhook"
+    }
+    return bool(hooks & {place for _, function in sink.all_functions() for place in _posts_to(function)})
+
+
+def _posts_to(function: CalledSettings) -> Iterator[tuple[object, str]]:
+    if function.http is None:
+        return
+    parts = urlsplit(function.http.url)
+    host, _, _ = (parts.hostname or "").partition("%")
+    local = host in _HERE or host.startswith("127.")
+    yield (local or host, parts.port or {"https": 443}.get(parts.scheme, 80)), parts.path or "/"
+
+
+def _port(listen: str) -> object:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    return (host in _HERE or host.startswith("127.")) or host, int(port)
+
+
+_HERE = ("", "localhost", "::1", "0.0.0.0", "::")  # recognized, not listened at
 
 
 def _way_back(first: SinkConfig, starts: dict[int, list[SinkConfig]]) -> list[SinkConfig]:
@@ -218,6 +249,7 @@ def _sink(flow: Flow, config: SinkConfig, brokers: _Brokers, sinks: Sequence[Sin
     for trigger in config.trigger:
         if start := _start(config, trigger):
             flow.connect(start, _into(config, trigger, brokers) or function)
+    _calls(flow, function, config, sinks)
     url = config.publish_url
     for key, topic_name in config.own_topics().items() if url else ():
         is_read = any(
@@ -259,7 +291,27 @@ def _into(config: SinkConfig, trigger: TriggerSettings, brokers: _Brokers) -> No
     return brokers.topic(config.stream.url, config.intake_topic)
 
 
-def _called(function: FunctionSettings) -> str:
+def _calls(flow: Flow, function: Node, config: SinkConfig, sinks: Sequence[SinkConfig]) -> None:
+    """What it calls by name, what these call, and webhooks that requests go to."""
+    named = {
+        one.name or "": Node(
+            "function", f"{config.name}/{one.name}", f"{one.name}: {_called(one)}", config.context
+        )
+        for one in config.functions
+    }
+    for node in named.values():
+        flow.connect(function, node, "calls")
+    for one in config.functions:
+        for called in one.calls:
+            flow.connect(named[one.name or ""], named[called], "calls")
+    for other in sinks:
+        for trigger in other.trigger:
+            start = _start(other, trigger)
+            if start is not None and trigger.on == "webhook" and calls_webhook(config, other):
+                flow.connect(function, start, "calls")
+
+
+def _called(function: CalledSettings) -> str:
     if function.python is not None:
         return f"python {function.python}"
     if function.http is not None:
@@ -268,9 +320,10 @@ def _called(function: FunctionSettings) -> str:
         return f"openfaas {function.openfaas.function}"
     if function.aws_lambda is not None:
         return f"lambda {function.aws_lambda.name}"
-    if function.table is not None:
-        return f"table {function.table.table}"
-    return function.kind if function.command is None else f"command {function.command[0]}"
+    if function.command is not None:
+        return f"command {function.command[0]}"
+    table = function.table if isinstance(function, FunctionSettings) else None
+    return "steps" if table is None else f"table {table.table}"
 
 
 def _host(url: str) -> str:

@@ -5,10 +5,12 @@ Enters: plain data. Leaves: frozen objects, as in `models`. Called by `sink`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from liberator.config.document import KeyPath
 from liberator.config.section import Section, without_default
 from liberator.config.sink_values import (
     AllowPrivate,
@@ -196,11 +198,6 @@ class StepSettings(CalledSettings):
         if given[0] in several and self.model_fields_set & {"timeout", "retry"}:
             what = "timeout and retry belong to a step that calls a function"
             raise refusal("config.function", what, "write them beside the functions")
-        if self.python is not None and not self.in_process:
-            what = "a Python step runs in the connector's own process, where its time-out can't be enforced"
-            raise refusal(
-                "config.function", what, "write in_process: true beside it if the code is trusted to end"
-            )
         if self.asynchronous is not None:
             what = "the next step needs what this one gives, and an asynchronous call gives nothing"
             raise refusal("config.function", what, f"write {self.asynchronous}")
@@ -239,3 +236,22 @@ class FunctionSettings(CalledSettings):
             raise refusal("config.function", what, f"write one of {', '.join(KINDS)}")
         self.check_process()
         return self
+
+
+def parts_of(
+    function: CalledSettings, path: KeyPath = ("function",)
+) -> Iterator[tuple[KeyPath, CalledSettings]]:
+    """It, and all steps in it, each with its place. path: of the function."""
+    yield path, function
+    if isinstance(function, FunctionSettings | StepSettings):
+        yield from _parts(function.steps, (*path, "steps"))
+    if isinstance(function, StepSettings):
+        yield from _parts(function.parallel, (*path, "parallel"))
+        for number, branch in enumerate(function.choice):
+            yield from _parts(branch.steps, (*path, "choice", number, "steps"))
+        yield from _parts(function.catch, (*path, "catch"))
+
+
+def _parts(steps: tuple[StepSettings, ...], path: KeyPath) -> Iterator[tuple[KeyPath, CalledSettings]]:
+    for number, step in enumerate(steps):
+        yield from parts_of(step, (*path, number))

@@ -68,7 +68,7 @@ def load_together(
         found, wrong = _read(Path(path), os.environ if env is None else env, stage)
         configs += found
         faults += wrong
-    if len(configs) > 1:
+    if len(configs) > 1 or not all(isinstance(config, SourceConfig) for config in configs):
         from liberator.config.together import contradictions, fed_by_itself
 
         faults += contradictions(configs, one_machine=one_machine)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from liberator.config.function import CalledSettings, FunctionSettings, StepSettings
+from liberator.config.document import KeyPath
 from liberator.config.models import SourceConfig
 from liberator.config.sidecar import SidecarConfig
 from liberator.config.sink import SinkConfig
 from liberator.errors import ConfigError
 
 _Any = SourceConfig | SinkConfig | SidecarConfig
-_Path = tuple[str | int, ...]
-_Place = tuple[str, _Path]
+_Place = tuple[str, KeyPath]
 """HOST:PORT, and the key that says it."""
 
 _EVERYWHERE = ("0.0.0.0", "::", "")  # recognized, not listened at
@@ -50,30 +49,16 @@ def _listens(config: _Any) -> Iterator[_Place]:
         return
     for number, trigger in enumerate(config.trigger):
         if trigger.on == "webhook":
-            place = (number,) if len(config.trigger) > 1 else ()
+            place: KeyPath = (number,) if len(config.trigger) > 1 else ()
             yield trigger.listen, ("trigger", *place, "listen")
-    yield from _callbacks(config.function, ("function",))
+    yield from _callbacks(config)
 
 
-def _callbacks(function: CalledSettings, path: _Path) -> Iterator[_Place]:
-    """Where results of queued calls are posted; steps have functions in them."""
-    if function.openfaas is not None and function.openfaas.callback is not None:
-        yield function.openfaas.callback.listen, (*path, "openfaas", "callback", "listen")
-    if not isinstance(function, FunctionSettings | StepSettings):
-        return
-    for index, step in enumerate(function.steps):
-        yield from _callbacks(step, (*path, "steps", index))
-    if isinstance(function, StepSettings):
-        yield from _of_step(function, path)
-
-
-def _of_step(step: StepSettings, path: _Path) -> Iterator[_Place]:
-    for key, inner in (("parallel", step.parallel), ("catch", step.catch)):
-        for index, one in enumerate(inner):
-            yield from _callbacks(one, (*path, key, index))
-    for number, branch in enumerate(step.choice):
-        for index, one in enumerate(branch.steps):
-            yield from _callbacks(one, (*path, "choice", number, "steps", index))
+def _callbacks(config: SinkConfig) -> Iterator[_Place]:
+    """Where results of queued calls are posted."""
+    for path, function in config.all_functions():
+        if function.openfaas is not None and function.openfaas.callback is not None:
+            yield function.openfaas.callback.listen, (*path, "openfaas", "callback", "listen")
 
 
 def _meet(one: str, other: str) -> bool:

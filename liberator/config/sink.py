@@ -7,14 +7,16 @@ and what of it goes together in `sink_triggers`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
+from liberator.config.callees import CalleeSettings, check_functions
+from liberator.config.document import KeyPath
 from liberator.config.exactly_once import check_exactly_once
-from liberator.config.function import FunctionSettings
+from liberator.config.function import CalledSettings, FunctionSettings, parts_of
 from liberator.config.section import (
     MIB,
     ConnectorConfig,
@@ -125,6 +127,10 @@ class SinkConfig(ConnectorConfig):
     """When the function starts: one trigger, or a list of which any starts it. Default: on stream."""
     function: FunctionSettings
     """What is called."""
+    functions: tuple[CalleeSettings, ...] = Field(
+        default=(), validate_default=False, json_schema_extra=without_default
+    )
+    """Functions that its Python code calls by name: context.call(NAME, ...). Default: none."""
     output: OutputSettings = OutputSettings()
     """Where events go that come of the function."""
     policy: PolicySettings = PolicySettings()
@@ -155,6 +161,8 @@ class SinkConfig(ConnectorConfig):
         self._folder = Path((info.context or {}).get(FOLDER) or Path.cwd())
         if self.function.table is not None:
             check_table(self)
+        if self.functions:
+            check_functions(self)
         if self.state is not None:
             check_state(self)
         if self.output.delivery == "exactly_once":
@@ -173,6 +181,12 @@ class SinkConfig(ConnectorConfig):
                 what = f"{key} is a topic that the stream reads: the function would feed itself"
                 raise refusal("config.cycle", what, "publish to another topic")
         return self
+
+    def all_functions(self) -> Iterator[tuple[KeyPath, CalledSettings]]:
+        """All that it may call, steps too, each with its place."""
+        yield from parts_of(self.function)
+        for number, function in enumerate(self.functions):
+            yield from parts_of(function, ("functions", number))
 
     @property
     def webhook(self) -> TriggerSettings | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-from liberator.config.flow import circles
+from liberator.config.flow import calls_webhook, circles
 from liberator.config.models import SourceConfig
 from liberator.config.patterns import TablePattern
 from liberator.config.sink import SinkConfig
@@ -131,12 +131,16 @@ def _captures(config: SourceConfig, table: TablePattern) -> bool:
 def fed_by_itself(configs: Sequence[_Any]) -> Iterator[ConfigError]:
     """A fault for every circle of functions, each of which publishes what starts the next one."""
     for circle in circles([config for config in configs if isinstance(config, SinkConfig)]):
-        way = " -> ".join(f"{sink.name} -> {sink.output.topic}" for sink in circle)
+        following = [*circle[1:], circle[0]]
+        ways = [
+            f"{sink.name} calls" if calls_webhook(sink, other) else f"{sink.name} -> {sink.output.topic} ->"
+            for sink, other in zip(circle, following, strict=True)
+        ]
         yield ConfigError(
-            f"functions start each other in a circle: {way} -> {circle[0].name}",
+            f"functions start each other in a circle: {' '.join(ways)} {circle[0].name}",
             code="config.cycle",
-            where=circle[0].where("output", "topic"),
-            fix="publish what one of them gives to a topic that none of the others reads",
+            where=circle[0].where(*(("function",) if ways[0].endswith("calls") else ("output", "topic"))),
+            fix="publish what one of them gives to a topic that none of the others reads, or call none of their webhooks",
         )
 
 

@@ -47,13 +47,14 @@ OPEN = "function.circuit_open"
 @dataclass(frozen=True, slots=True)
 class CircuitSettings:
     """failures: calls in a row that open it. pause, longest: seconds that it stays open, the first time and at most.
-    attempts: how often an event is tried. ends: opening it ends the connector."""
+    attempts: how often an event is tried. ends: opening it ends the connector. name: of the function, for the log."""
 
     failures: int = 5
     pause: float = 1.0
     longest: float = 60.0
     attempts: int = 5
     ends: bool = False
+    name: str = "the function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +133,24 @@ class Circuit:
             self._open(error, away)
         return False
 
-    @property
-    def again_after(self) -> float:
-        """Seconds after which what failed may be tried again."""
-        return max(0.0, self._until - self._tick()) * _BEHIND_OTHERS
-
-    @property
-    def ends(self) -> bool:
-        """Does opening it end the connector?"""
-        return self._settings.ends
+    def held(self, error: FunctionError | None = None) -> FunctionError:
+        """A failure as one that does not count; or, for who is not to wait, as the end. error: default: what opened it."""
+        error = error or self._error
+        assert error is not None, "it is open, or was"
+        if self._settings.ends:
+            what = f"it failed every time: {error}"
+            fix = "when it works again, start again: nothing was given up"
+            return FunctionError(what, code=OPEN, where=error.where, fix=error.fix or fix)
+        again = max(0.0, self._until - self._tick()) * _BEHIND_OTHERS
+        return FunctionError(
+            error.what,
+            code=error.code,
+            where=error.where,
+            fix=error.fix,
+            retryable=True,
+            retry_after=max(error.retry_after, again),
+            counts=False,
+        )
 
     def _count(self, events: Sequence[Event], errors: Sequence[FunctionError]) -> None:
         """One more failure in a row. Retries and halves of one call are about the same events."""
@@ -155,7 +165,8 @@ class Circuit:
         self._state, self._error, self._away, self._until = "open", error, away, self._tick() + pause
         self._changed(CircuitReport("open", error, pause))
         log.warning(
-            "the function is left alone, after %d calls that failed: %s; next try in %.1f s",
+            "%s is left alone, after %d calls that failed: %s; next try in %.1f s",
+            self._settings.name,
             self._failed,
             error,
             pause,
@@ -163,7 +174,7 @@ class Circuit:
 
     def _close(self) -> None:
         if self._state != "closed":
-            log.info("the function answers again, after %.1f s", self._tick() - self._since)
+            log.info("%s answers again, after %.1f s", self._settings.name, self._tick() - self._since)
             self._state = "closed"
             self._changed(CircuitReport("closed"))
         self._failed, self._suspects, self._others = 0, set(), False
@@ -204,24 +215,7 @@ class CircuitInvocations:
         self._probes -= probe
         if self._circuit.judge(events, outcome, attempt, probe=probe):
             return outcome
-        words = {id(error): self._held(error) for error in outcome.failures.values()}
+        words = {id(error): self._circuit.held(error) for error in outcome.failures.values()}
         return Outcome(
             {index: words[id(error)] for index, error in outcome.failures.items()}, outcome.outputs
-        )
-
-    def _held(self, error: FunctionError) -> FunctionError:
-        """The failure as one that does not count; or, for who is not to wait, as the end."""
-        if self._circuit.ends:
-            what = f"it failed every time: {error}"
-            fix = "when it works again, start again: nothing was given up"
-            return FunctionError(what, code=OPEN, where=error.where, fix=error.fix or fix)
-        after = max(error.retry_after, self._circuit.again_after)
-        return FunctionError(
-            error.what,
-            code=error.code,
-            where=error.where,
-            fix=error.fix,
-            retryable=True,
-            retry_after=after,
-            counts=False,
         )

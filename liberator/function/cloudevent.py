@@ -37,6 +37,8 @@ def attributes(event: Event, source: str) -> dict[str, str]:
     for name in ("correlation", "causation"):
         if name in event.headers:
             made[f"{name}id"] = event.headers[name]  # as CloudEvents' own extension calls them
+    if "calldepth" in event.headers:
+        made["calldepth"] = event.headers["calldepth"]
     if event.raw_key is not None:
         made["subject"] = event.raw_key.decode("utf-8", "replace")
     return {**made, **given}

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from liberator.change import Event
+from liberator.errors import FunctionError
+from liberator.function.calls import Calls, deeper, event_of_call
 from liberator.function.state import NO_STATE, NoState, State
+from liberator.lineage import origin
 from liberator.protocols import Output, StateChanges
 
 
@@ -32,6 +36,12 @@ class Context:
         self._outputs: list[Output] = []
         self._events: Sequence[Event] = ()
         self._places: dict[str, int] | None = None
+        self._calls: Calls | None = None
+        self._called: Counter[tuple[str, str]] = Counter()
+
+    def connect(self, calls: Calls | None) -> None:
+        """These are what the function may call; None: nothing."""
+        self._calls = calls
 
     def given(self, events: Sequence[Event]) -> None:
         """These are what the function is called with."""
@@ -57,11 +67,54 @@ class Context:
         for one that the function was not given."""
         made = output(value, key=key, topic=topic, headers=headers)
         if cause is not None:
-            made = replace(made, event=self._place(cause if isinstance(cause, str) else cause.id))
+            made = replace(made, event=self._place(cause))
         self._outputs.append(made)
 
-    def _place(self, id: str) -> int:
+    def call(
+        self,
+        name: str,
+        given: Any,
+        *,
+        key: Any = None,
+        headers: Mapping[str, str | bytes] | None = None,
+        cause: Event | str | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call another function of the connector (`functions`), and wait for what it gives: a JSON value, a list of several,
+        None for nothing. given: an event, as it is, or a value, of which one is made with `key` and `headers`. cause: the
+        event that the call comes of, or its id; default: all that the function was given. timeout: seconds; never more than
+        are left. Raises `FunctionError` when it failed after its own attempts: what is not caught fails the invocation, for
+        good if the other function says so."""
+        if self._calls is None:
+            raise _no_calls(name)
+        places = [place for place, event in enumerate(self._events) if event.topic]
+        if cause is not None:
+            places = [self._place(cause)]
+        causes = [self._events[place] for place in places]
+        event = given if isinstance(given, Event) else self._event(name, given, causes, key, headers)
+        ends = [seconds for seconds in (self.remaining, timeout) if seconds is not None]
+        answer = self._calls.call(name, deeper(event, causes), min(ends, default=None))
+        whose = places[0] if len(places) == 1 else None
+        self._outputs += (replace(one, event=whose) for one in answer.outputs)
+        return Event(name, 0, 0, 0, None, answer.value).value
+
+    def _event(
+        self,
+        name: str,
+        given: Any,
+        causes: Sequence[Event],
+        key: Any,
+        headers: Mapping[str, str | bytes] | None,
+    ) -> Event:
+        made = output(given, key=key, headers=headers)
+        whose = name, origin(causes) if causes else ""
+        number = self._called[whose]
+        self._called[whose] += 1
+        return event_of_call(name, number, causes, made)
+
+    def _place(self, cause: Event | str) -> int:
         """Where an event is among those that the function was given. Few ask, so their ids are read when one does."""
+        id = cause if isinstance(cause, str) else cause.id
         if self._places is None:
             self._places = {event.id: place for place, event in enumerate(self._events)}
         if id not in self._places:
@@ -87,6 +140,15 @@ def output(
         (name, text.encode() if isinstance(text, str) else text) for name, text in (headers or {}).items()
     )
     return Output(topic, _encoded(key), _encoded(value), pairs)
+
+
+def _no_calls(name: str) -> FunctionError:
+    return FunctionError(
+        f"the function calls {name}, and may call none",
+        code="function.unknown_call",
+        where="functions",
+        fix=f"add functions: [{{name: {name}, ...}}]; one of these that calls another names it: calls: [{name}]",
+    )
 
 
 def _encoded(value: Any) -> bytes | None:

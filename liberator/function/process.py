@@ -18,6 +18,7 @@ from typing import Protocol
 
 from liberator.change import Event
 from liberator.errors import FunctionError, LiberatorError
+from liberator.function.calls import Calls
 from liberator.function.environment import clean_environment
 from liberator.function.state import StateSettings
 from liberator.function.worker_process import WorkerProcess
@@ -40,7 +41,8 @@ class WorkerSettings:
     """timeout: seconds of an invocation. least, most: workers; least 0: none while nothing comes. lag_per_worker: as many
     events that are behind ask for one worker. idle: seconds after which a worker above the least ends. memory: bytes that
     each may take beyond what it has when it is ready, 0: no limit. environment: variables that workers have. state: where
-    the function remembers things; it goes over the connection, so that no list of processes shows it."""
+    the function remembers things; it goes over the connection, so that no list of processes shows it. calls: what the
+    function may call; it is done here, None: nothing."""
 
     timeout: float = 30.0
     least: int = 0
@@ -50,6 +52,7 @@ class WorkerSettings:
     memory: int = 0
     environment: Mapping[str, str] = field(default_factory=clean_environment)
     state: StateSettings | None = None
+    calls: Calls | None = None
 
 
 class WorkerWatch(Protocol):
@@ -144,7 +147,9 @@ class ProcessInvocations:
         self.cold_starts += 1
         self._watch.cold_start()
         settings = self._settings
-        worker = WorkerProcess(self._target, self._folder, settings.memory, settings.environment)
+        worker = WorkerProcess(
+            self._target, self._folder, settings.memory, settings.environment, settings.calls
+        )
         worker.deadline = worker.started + _START_WITHIN
         self._workers.append(worker)
         self._watch.workers(len(self._workers))

@@ -25,6 +25,7 @@ from typing import Any
 
 from liberator.change import Event, of_streams
 from liberator.errors import ConfigError, FunctionError
+from liberator.function.calls import Calls
 from liberator.function.context import Context, output
 from liberator.protocols import Outcome, Output
 
@@ -32,13 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class PythonFunction:
-    """The function that `target` names, or is. folder: where its modules are looked for first.
+    """The function that `target` names, or is. folder: where its modules are looked for first. calls: what it may call.
 
     Raises `ConfigError` (function.python) when it can't be found, `FunctionError` (function.init) when it can't be made
     ready.
     """
 
-    def __init__(self, target: str | Callable[..., Any], folder: Path) -> None:
+    def __init__(self, target: str | Callable[..., Any], folder: Path, calls: Calls | None = None) -> None:
+        self._calls = calls
         if isinstance(target, str):
             self.name = target
             self._module, function = find(target, folder)
@@ -67,6 +69,7 @@ class PythonFunction:
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
         """Call it. Never raises: an error of the function is the outcome of all events."""
         context.given(events)
+        context.connect(self._calls)
         try:
             given = self._finish(self._function(of_streams(events), context))
             return _outcome(given, events, context)

@@ -52,8 +52,8 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """Calls a function. timeout: seconds of an attempt, None: what is left. attempts: in all. initial, longest: seconds
-    between two. factor: by which the delay grows. sleep: waits."""
+    """Calls a function. kind, key: what it is, and where it is said, for errors. timeout: seconds of an attempt, None: what
+    is left. attempts: in all. initial, longest: seconds between two. factor: by which the delay grows. sleep: waits."""
 
     name: str
     function: Callee
@@ -62,6 +62,8 @@ class Calling:
     initial: float = 0.2
     longest: float = 30.0
     factor: float = 2.0
+    kind: str = "step"
+    key: str = "function.steps"
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, event: Event, run: Run) -> Event:
@@ -72,10 +74,13 @@ class Calling:
             except FunctionError as error:
                 delay = max(error.retry_after, min(self.longest, self.initial * self.factor ** (number - 1)))
                 late = run.deadline is not None and time.monotonic() + delay >= run.deadline
-                if not error.retryable or number == self.attempts or late:
-                    raise _of_step(self.name, error) from error
+                if not (error.retryable and error.counts) or number == self.attempts or late:
+                    raise self._told(error) from error
             self.sleep(delay)
         raise AssertionError("unreachable")
+
+    def _told(self, error: FunctionError) -> FunctionError:
+        return _of(f"{self.kind} {self.name}", self.key, error)
 
     def _call(self, event: Event, run: Run) -> Event:
         deadline = run.until(self.timeout)
@@ -144,6 +149,7 @@ class Choosing:
 
     name: str
     branches: Sequence[tuple[Expression | None, Step]]
+    key: str = "function.steps"
 
     def run(self, event: Event, run: Run) -> Event:
         """See `Step`."""
@@ -158,7 +164,8 @@ class Choosing:
             return condition.holds(dict(zip(VARIABLES, told, strict=True)))
         except EvaluationError as error:
             fix = "write has(value.x) where it may be missing"
-            raise _of_step(self.name, FunctionError(str(error), code="function.choice", fix=fix)) from error
+            failure = FunctionError(str(error), code="function.choice", fix=fix)
+            raise _of(f"step {self.name}", self.key, failure) from error
 
     def close(self) -> None:
         """See `Step`."""
@@ -247,12 +254,13 @@ def _json(value: bytes | None) -> bytes:
     return value
 
 
-def _of_step(name: str, error: FunctionError) -> FunctionError:
+def _of(name: str, key: str, error: FunctionError) -> FunctionError:
     return FunctionError(
-        f"step {name}: {error}",
+        f"{name}: {error}",
         code=error.code,
-        where=f"function.steps, step {name}",
+        where=f"{key}, {name}",
         fix=error.fix,
         retryable=error.retryable,
         retry_after=error.retry_after,
+        counts=error.counts,
     )

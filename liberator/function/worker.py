@@ -1,8 +1,8 @@
 """A worker process: one function, called for whatever comes over a connection. The other end is `process`.
 
 Enters: events in memory that is shared with the connector, and over the connection word that they are there. Leaves: pickled
-outcomes. Started as ``python -m liberator.function.worker FD AREA TARGET FOLDER MEMORY PARENT``; ends when the connection
-does, and with the process PARENT, whatever the function does.
+outcomes. Started as ``python -m liberator.function.worker FD AREA TARGET FOLDER MEMORY PARENT CALLS``; ends when the
+connection does, and with the process PARENT, whatever the function does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from liberator.change import ConsumedBatch, Event, events_of
 from liberator.errors import LiberatorError
 from liberator.function.area import Area
+from liberator.function.calls_over import CallsOver
 from liberator.function.context import Context
 from liberator.function.python import PythonFunction
 from liberator.function.state import Reader, State, StateSettings, open_store
@@ -33,16 +34,17 @@ _COLLECT_AFTER = 20_000
 """Objects that are new before the garbage collector looks for cycles among them: more than some batches have."""
 
 
-def main(descriptor: int, area: int, target: str, folder: str, memory: int, parent: int) -> None:
+def main(descriptor: int, area: int, target: str, folder: str, memory: int, parent: int, calls: int) -> None:
     """Serve until the connection ends. descriptor, area: of the connection, and of the `Area` with the events. memory: bytes
-    that the function may take once it is ready, 0: no limit. parent: id of the connector's process."""
+    that the function may take once it is ready, 0: no limit. parent: id of the connector's process. calls: descriptor of the
+    connection that calls of other functions go over, -1: there is none."""
     end_with_parent(parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the connector ends its workers itself
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(name)s  %(message)s")
     connection: Connection[Any, Call] = Connection(descriptor)
     batches = Area(area)
     try:
-        function = PythonFunction(target, Path(folder))
+        function = PythonFunction(target, Path(folder), None if calls < 0 else CallsOver(calls))
     except LiberatorError as error:
         connection.send(error)
         return
@@ -81,4 +83,4 @@ def _taken() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], *map(int, sys.argv[5:]))

@@ -21,27 +21,42 @@ from pathlib import Path
 
 from liberator.change import Event, columns_of
 from liberator.function.area import Area
+from liberator.function.calls import Calls
+from liberator.function.calls_over import serve
 from liberator.function.state import StateSettings
 
 
 class WorkerProcess:
     """ready: it has said that the function can be called. number: of its invocation; None: it is idle. deadline: monotonic
-    seconds at which it is to be ready, or its invocation done. memory: bytes that the function may take, 0: no limit."""
+    seconds at which it is to be ready, or its invocation done. memory: bytes that the function may take, 0: no limit.
+    calls: what it may call, None: nothing."""
 
-    def __init__(self, target: str, folder: Path, memory: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        target: str,
+        folder: Path,
+        memory: int,
+        environment: Mapping[str, str],
+        calls: Calls | None = None,
+    ) -> None:
         ours, theirs = socket.socketpair()
         self._area = Area()
+        served, asking = (None, None) if calls is None else socket.socketpair()
+        asked_at = -1 if asking is None else asking.fileno()
         descriptors = [theirs.fileno(), self._area.descriptor]
         command = [sys.executable, "-m", "liberator.function.worker", *map(str, descriptors)]
         self.process = subprocess.Popen(
-            [*command, target, str(folder), str(memory), str(os.getpid())],
-            pass_fds=descriptors,
+            [*command, target, *map(str, (folder, memory, os.getpid(), asked_at))],
+            pass_fds=[*descriptors, *([] if asking is None else [asked_at])],
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a function prints is for people
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
         theirs.close()
+        if calls is not None and served is not None and asking is not None:
+            asking.close()
+            serve(Connection(served.detach()), calls)
         self.connection: Connection[object, object] = Connection(ours.detach())
         self.ready = False
         self.number: int | None = None

@@ -252,6 +252,31 @@ def test_the_steps_sample_goes_the_way_that_each_order_asks_for(sample: Callable
     assert sink.broker.committed("fulfil-orders", ORDERS) == 4
 
 
+class Stock(BaseHTTPRequestHandler):
+    """Has nothing of item 3."""
+
+    def do_POST(self) -> None:
+        item = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["item"]
+        answer = b'{"left": %d}' % (0 if item == 3 else 5)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def test_the_calls_sample_asks_others(sample: Callable[[str], Sink], monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Stock) as url:
+        monkeypatch.setenv("STOCK_URL", f"{url}/stock")
+        sink = sample("sink-calls.yaml")
+        sink.run()
+    published = [json.loads(record.value or b"") for record in sink.broker.read("shop.orders.promised")]
+    assert published == [{"order": 1, "price": 11}]
+
+
 def test_the_table_sample_makes_a_table_and_fills_it(
     sample: Callable[[str], Sink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ from liberator.function.checked import CheckedInvocations
 from liberator.protocols import Invocations, Outcome, Output
 from liberator.testing.functions.consumer import RecordedConsumer
 from liberator.testing.functions.recorded import placed
+from liberator.testing.functions.stubs import stubs_of
 from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.watch import MemoryDispatchWatch
 
@@ -124,9 +125,16 @@ class FunctionRun:
 
 class Rehearsal:
     """A function, made ready once and run as often as wanted: what it keeps in memory it keeps. function: what runs it;
-    None: what the configuration says. Raises `ConfigError`, `FunctionError`."""
+    None: what the configuration says. stubs: what stands for functions that it calls by name: values, or what makes them
+    of an event. Raises `ConfigError`, `FunctionError`."""
 
-    def __init__(self, config: SinkConfig, function: Callable[[], Invocations] | None = None) -> None:
+    def __init__(
+        self,
+        config: SinkConfig,
+        function: Callable[[], Invocations] | None = None,
+        stubs: Mapping[str, Any] | None = None,
+    ) -> None:
+        _require_known(config, stubs or {})
         if config.function.table is not None:
             raise ConfigError(
                 "a table would be written to, and its offsets too: there is no function to try out",
@@ -141,7 +149,7 @@ class Rehearsal:
             config = config.model_copy(update={"state": state})
         self._config = config
         self._outputs = Outputs(config)
-        run = function or (lambda: make_invocations(config))
+        run = function or (lambda: make_invocations(config, ends=True, stubs=stubs_of(stubs or {})))
         checked = CheckedInvocations(run(), self._outputs.check)
         self._stateful = None if config.state is None else make_stateful(config, checked)
         self._function: Invocations = self._stateful or checked
@@ -217,6 +225,19 @@ class Rehearsal:
             remember=self._stateful.save if self._stateful is not None else lambda events: None,
         )
         dispatch.run()
+
+
+def _require_known(config: SinkConfig, stubs: Mapping[str, Any]) -> None:
+    """A typing error would call the function that was to be left alone."""
+    known = [one.name for one in config.functions]
+    for name in stubs:
+        if name not in known:
+            raise ConfigError(
+                f"there is no function {name} to stand for",
+                code="function.stub",
+                where=config.where("functions"),
+                fix=f"the functions are {', '.join(map(str, known)) or 'none'}",
+            )
 
 
 class _Noting:

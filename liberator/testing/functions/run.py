@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liberator.change import Event
 from liberator.errors import ConfigError
+from liberator.function.named import NamedFunctions
 from liberator.function.python import PythonFunction
 from liberator.function.threads import ThreadInvocations
 from liberator.testing.functions.events import TOPIC
 from liberator.testing.functions.rehearsal import FunctionRun, Rehearsal
 from liberator.testing.functions.sources import events_from
+from liberator.testing.functions.stubs import stubs_of
 
 if TYPE_CHECKING:
     from liberator.config import SinkConfig
@@ -31,6 +33,7 @@ def run_function(
     batch_size: int = 100,
     attempts: int = 1,
     contracts: str | Path | None = None,
+    calls: Mapping[str, Any] | None = None,
 ) -> FunctionRun:
     """Run a function on events, and tell what became of each of them.
 
@@ -41,15 +44,18 @@ def run_function(
     events: themselves, or where they are recorded: a file, ``stream``, ``dead-letters``, ``kafka://...``, ``local:...``, of
     which the first 1,000 are taken. Those of topic ``test``, as `event` and `change` make them, are given to a sink as if
     they were of the first topic of its stream.
+    calls: what stands for functions that it calls by name (``context.call``): values, or what makes one of an event, as
+    ``{"stock": {"left": 3}}`` or ``{"stock": lambda event: ...}``. Of a sink's file the others are really called.
 
     Raises `ConfigError`, and `FunctionError` for what ends a connector whatever the event.
     """
     if isinstance(target, str | Path) and str(target).endswith((".yaml", ".yml")):
         config = _sink(Path(target), name)
-        with closing(Rehearsal(config)) as rehearsal:
+        with closing(Rehearsal(config, stubs=calls)) as rehearsal:
             return rehearsal.run(_of_the_stream(config, _given(config, events)))
     base = Path(folder or Path.cwd()).resolve()
-    function = PythonFunction(str(target) if isinstance(target, Path) else target, base)
+    named = None if calls is None else NamedFunctions(stubs_of(calls))
+    function = PythonFunction(str(target) if isinstance(target, Path) else target, base, named)
     given = _given(_made(base, [TOPIC]), events)
     topics = list(dict.fromkeys(event.topic for event in given)) or [TOPIC]
     config = _made(base, topics, batch_size=batch_size, attempts=attempts, contracts=contracts)

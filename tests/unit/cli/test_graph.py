@@ -178,3 +178,68 @@ def test_functions_that_start_each_other_in_a_circle_are_refused(
 def test_functions_in_no_circle_are_not(liberate: Liberate, tmp_path: Path, sinks: list[str]) -> None:
     (tmp_path / "all.yaml").write_text("---\n".join(sinks))
     assert liberate("validate", tmp_path / "all.yaml").code == 0
+
+
+CALLER = """
+connector: sink
+name: promise
+context: sales
+stream: {url: 'kafka://b', topics: [orders]}
+function: {python: 'm:promise'}
+functions:
+  - {name: stock, http: {url: 'http://localhost:8080/stock?key=geheim12345', allow_private: true}}
+  - {name: quote, python: 'm:quote', calls: [rate]}
+  - {name: rate, command: ['./rate.sh']}
+"""
+STOCK = """
+connector: sink
+name: stock-keeper
+trigger: {on: webhook, listen: '127.0.0.1:8080', path: /stock}
+"""
+
+
+def test_what_a_function_calls_is_drawn(liberate: Liberate, tmp_path: Path) -> None:
+    (tmp_path / "caller.yaml").write_text(CALLER)
+    (tmp_path / "stock.yaml").write_text(STOCK + "function: {python: 'm:stock'}\n")
+    result = liberate("graph", tmp_path / "caller.yaml", tmp_path / "stock.yaml", "--format", "text")
+    assert result.out.splitlines() == [
+        "topic orders",
+        "  function promise: python m:promise [sales]",
+        "    (calls) function stock: http localhost:8080 [sales]",
+        "    (calls) function quote: python m:quote [sales]",
+        "      (calls) function rate: command ./rate.sh [sales]",
+        "    (calls) function rate: command ./rate.sh [sales] (see above)",
+        "    (calls) start POST /stock",
+        "      function stock-keeper: python m:stock",
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/back", "http://10.0.0.1:8080/stock"])
+def test_functions_that_call_only_one_way_are_no_circle(liberate: Liberate, tmp_path: Path, url: str) -> None:
+    (tmp_path / "caller.yaml").write_text(CALLER)
+    (tmp_path / "stock.yaml").write_text(
+        STOCK + f"function: {{http: {{url: '{url}', allow_private: true}}}}\n"
+    )
+    assert liberate("validate", tmp_path / "caller.yaml", tmp_path / "stock.yaml").code == 0
+
+
+def test_webhooks_that_call_each_other_are_refused(liberate: Liberate, tmp_path: Path) -> None:
+    back = "function: {python: 'm:f'}\nfunctions: [{name: b, http: {url: 'http://localhost:8081/b', allow_private: true}}]\n"
+    (tmp_path / "a.yaml").write_text(STOCK + back)
+    (tmp_path / "b.yaml").write_text(
+        STOCK.replace("stock-keeper", "b").replace("8080", "8081").replace("/stock", "/b")
+        + "function: {http: {url: 'http://127.0.0.1:8080/stock', allow_private: true}}\n"
+    )
+    result = liberate("validate", tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert result.code == 2
+    assert "functions start each other in a circle: stock-keeper calls b calls stock-keeper" in result.err
+
+
+def test_a_webhook_that_calls_itself_is_refused(liberate: Liberate, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        STOCK + "function: {http: {url: 'http://localhost:8080/stock', allow_private: true}}\n"
+    )
+    (tmp_path / "b.yaml").write_text(sink("b", "t"))
+    result = liberate("validate", tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert result.code == 2
+    assert "stock-keeper calls stock-keeper" in result.err

@@ -53,6 +53,7 @@ def test_there_are_sample_connectors() -> None:
         "postgres-log.yaml",
         "postgres-query.yaml",
         "sidecar.yaml",
+        "sink-calls.yaml",
         "sink-command.yaml",
         "sink-file.yaml",
         "sink-http.yaml",

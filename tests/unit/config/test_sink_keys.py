@@ -76,6 +76,61 @@ def test_a_stream_and_a_function_are_enough(sink: Callable[..., SinkConfig], tmp
     assert config.folder == tmp_path
 
 
+@pytest.mark.parametrize(
+    ("functions", "code", "where"),
+    [
+        ("[{command: [x]}]", "config.missing", "functions[0]"),
+        ("[{name: a}]", "config.function", "functions[0]"),
+        ("[{name: a, command: [x], calls: [b]}]", "config.function", "functions[0]"),
+        ("[{name: a, command: [x]}, {name: a, command: [y]}]", "config.function", ""),
+        ("[{name: a, python: 'a:b', calls: [c]}]", "config.function", ""),
+        ("[{name: a, python: 'a:b', calls: [a]}]", "config.cycle", ""),
+        ("[{name: a, python: 'a:b', calls: [b]}, {name: b, python: 'a:c', calls: [a]}]", "config.cycle", ""),
+        (
+            "[{name: a, http: {url: 'https://h', formt: raw}}]",
+            "config.unknown_key",
+            "functions[0].http.formt",
+        ),
+        (
+            "[{name: a, steps: [{http: {formt: raw}}]}]",
+            "config.unknown_key",
+            "functions[0].steps[0].http.formt",
+        ),
+    ],
+)
+def test_functions_that_nobody_could_call_are_refused(
+    wrong: Callable[..., list[ConfigError]], functions: str, code: str, where: str
+) -> None:
+    fault = wrong(f"functions: {functions}\n")[-1]
+    assert fault.code == code
+    assert str(fault.where).endswith(where)
+
+
+def test_a_circle_of_calls_is_told_with_its_way(wrong: Callable[..., list[ConfigError]]) -> None:
+    ab = "{name: a, python: 'm:a', calls: [b, c]}, {name: b, python: 'm:b'}"
+    (fault,) = wrong(f"functions: [{ab}, {{name: c, parallel: [{{name: x, python: 'm:x'}}], calls: [a]}}]\n")
+    assert fault.what == "functions call each other in a circle: a -> c -> a"
+
+
+def test_only_python_calls_functions(wrong: Callable[..., list[ConfigError]]) -> None:
+    (fault,) = wrong("functions: [{name: a, command: [x]}]\n", function="{command: [y]}")
+    assert fault.what == "functions are called by Python code, and there is none"
+
+
+def test_what_is_called_elsewhere_has_a_circuit_of_its_own(sink: Callable[..., SinkConfig]) -> None:
+    here, there, asked, off = sink(
+        "functions:\n"
+        "  - {name: here, command: [x]}\n"
+        "  - {name: there, http: {url: 'https://h'}}\n"
+        "  - {name: asked, python: 'a:b', circuit_breaker: {failures: 2}}\n"
+        "  - {name: off, http: {url: 'https://h'}, circuit_breaker: false}\n"
+    ).functions
+    assert (here.breaker, off.breaker) == (None, None)
+    assert there.breaker is not None
+    assert asked.breaker is not None
+    assert (there.breaker.failures, asked.breaker.failures) == (5, 2)
+
+
 @pytest.mark.parametrize("trigger", ["{batch_size: 7}", "[{on: stream, batch_size: 7}]"])
 def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger: str) -> None:
     assert [one.batch_size for one in sink(f"trigger: {trigger}").trigger] == [7]
@@ -86,7 +141,6 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
     [
         ("[{}]", "config.function", "function.steps[0]"),
         ("[{command: [x], http: {url: 'https://h'}}]", "config.function", "function.steps[0]"),
-        ("[{command: [x]}, {python: 'a:b'}]", "config.function", "function.steps[1]"),
         (
             "[{openfaas: {gateway: 'http://g', function: f, async: true}}]",
             "config.function",

@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
+from liberator.change import Event
 from liberator.config import SinkConfig, load_together
-from liberator.errors import ConfigError, PermanentError
+from liberator.errors import ConfigError, FunctionError, PermanentError
 from liberator.testing.functions import FunctionRun, change, differences, event, run_function
 from liberator.testing.functions.rehearsal import Rehearsal
+
+CALLING = """
+def ask(events, context):
+    return [context.call("stock", {"item": event.value["id"]}, cause=event) for event in events]
+"""
 
 SINK = """
 connector: sink
@@ -210,3 +216,41 @@ def ship(events, context):
     finally:
         rehearsal.close()
     assert not (tmp_path / "real.db").exists()
+
+
+def test_what_it_calls_can_be_stubbed(tmp_path: Path) -> None:
+    (tmp_path / "calling_under_test.py").write_text(CALLING)
+    asked = []
+
+    def stock(given: Event) -> Any:
+        asked.append(given.value)
+        return {"left": given.value["item"]}
+
+    run = run_function(
+        "calling_under_test:ask",
+        [event({"id": 1}), event({"id": 2})],
+        folder=tmp_path,
+        calls={"stock": stock},
+    )
+    assert run.values == [{"left": 1}, {"left": 2}]
+    assert asked == [{"item": 1}, {"item": 2}]
+
+
+def test_a_stub_may_be_a_value_or_fail(tmp_path: Path) -> None:
+    (tmp_path / "calling_under_test.py").write_text(CALLING)
+
+    def bad(given: Event) -> Any:
+        raise PermanentError("sold out")
+
+    ask, events = "calling_under_test:ask", [event({"id": 1})]
+    assert run_function(ask, events, folder=tmp_path, calls={"stock": 3}).values == [3]
+    run = run_function(ask, events, folder=tmp_path, calls={"stock": bad})
+    assert run.fates() == ["permanent"]
+
+
+def test_a_function_that_is_not_there_ends_it_in_front_of_the_event(tmp_path: Path) -> None:
+    (tmp_path / "calling_under_test.py").write_text(CALLING)
+    for calls in ({"other": 1}, None):
+        with pytest.raises(FunctionError) as caught:
+            run_function("calling_under_test:ask", [event({"id": 1})], folder=tmp_path, calls=calls)
+        assert caught.value.code == "function.unknown_call"

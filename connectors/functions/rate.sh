@@ -1,0 +1,4 @@
+#!/bin/sh
+# What a price is multiplied by.
+cat > /dev/null
+echo '{"value": {"percent": 119}}'
