@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -207,7 +206,7 @@ class Capture:
         if state is not None:
             merge(self._handed, state)
         if len(events):
-            self._watch.published(Counter(events.topics), events.size())
+            self._watch.published(events.counts(), events.size())
 
     def _state_of(self, batch: Batch, encoder: Encoder) -> State | None:
         if batch.state is None:

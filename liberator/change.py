@@ -7,6 +7,7 @@ single records. `Change` objects exist only where a person, a test or Python cod
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
@@ -103,7 +104,28 @@ class PlacedRecord:
     headers: ReadHeaders = ()
 
 
-@dataclass(slots=True)
+Columns = tuple[list[str], list[bytes | None], list[bytes | None], list[bytes], list[Headers | None]]
+"""Of an `EncodedBatch`: topics, keys, values, ids, headers."""
+
+
+class Packed(Protocol):
+    """Events that were made together, and are still in one piece of memory: no object stands for one of them."""
+
+    def __len__(self) -> int: ...
+
+    def size(self) -> int:
+        """Bytes of keys and values."""
+
+    def counts(self) -> Mapping[str, int]:
+        """How many of them go to each topic."""
+
+    def lines(self) -> bytes | None:
+        """All of them as lines of JSON (see `liberator.publish.ndjson`); None: some need more care than that."""
+
+    def give(self, columns: Columns) -> None:
+        """Append them to columns."""
+
+
 class EncodedBatch:
     """Events ready to send, as columns: index i of every list is one event, in publishing order.
 
@@ -114,19 +136,62 @@ class EncodedBatch:
     timestamps: when events happened, milliseconds since the Unix epoch, 1 or more; None in the place of one, or of all (the
     usual case): the time at which it is published. Neither standard output nor a file shows them.
     string_keys: keys are plain UTF-8 text instead of JSON (outbox aggregate ids).
+
+    What is given `packed` becomes columns when somebody looks at one of them.
     """
 
-    topics: list[str] = field(default_factory=list)
-    keys: list[bytes | None] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
-    ids: list[bytes] = field(default_factory=list)
-    headers: list[Headers | None] = field(default_factory=list)
-    control: list[Record] = field(default_factory=list)
-    string_keys: bool = False
-    timestamps: list[int | None] | None = None
+    __slots__ = ("_columns", "_packed", "control", "string_keys", "timestamps")
+
+    def __init__(
+        self,
+        *,
+        control: list[Record] | None = None,
+        string_keys: bool = False,
+        timestamps: list[int | None] | None = None,
+    ) -> None:
+        self._columns: Columns = ([], [], [], [], [])
+        self._packed: list[Packed] = []
+        self.control: list[Record] = [] if control is None else control
+        self.string_keys = string_keys
+        self.timestamps = timestamps
 
     def __len__(self) -> int:
-        return len(self.ids)
+        count = len(self._columns[0])
+        return count + sum(map(len, self._packed)) if self._packed else count
+
+    @property
+    def topics(self) -> list[str]:
+        """See the class, as of the other columns."""
+        return self._apart()[0]
+
+    @property
+    def keys(self) -> list[bytes | None]:
+        """See the class."""
+        return self._apart()[1]
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """See the class."""
+        return self._apart()[2]
+
+    @property
+    def ids(self) -> list[bytes]:
+        """See the class."""
+        return self._apart()[3]
+
+    @property
+    def headers(self) -> list[Headers | None]:
+        """See the class."""
+        return self._apart()[4]
+
+    def packed(self) -> Sequence[Packed] | None:
+        """All events, as long as none of them had to be taken out; None: some are columns already."""
+        return None if self._columns[0] else self._packed
+
+    def take(self, events: Packed) -> None:
+        """Append events that stay together until somebody looks at a column."""
+        if len(events):
+            self._packed.append(events)
 
     def add(
         self,
@@ -138,29 +203,49 @@ class EncodedBatch:
         timestamp: int | None = None,
     ) -> None:
         """Append one event."""
+        topics, keys, values, ids, all_headers = self._apart()
         if self.timestamps is not None:
             self.timestamps.append(timestamp)
         elif timestamp is not None:
-            self.timestamps = [*[None] * len(self.ids), timestamp]
-        self.topics.append(topic)
-        self.keys.append(key)
-        self.values.append(value)
-        self.ids.append(id)
-        self.headers.append(headers)
+            self.timestamps = [*[None] * len(ids), timestamp]
+        topics.append(topic)
+        keys.append(key)
+        values.append(value)
+        ids.append(id)
+        all_headers.append(headers)
 
     def columns(self) -> Iterator[list[Any]]:
         """Every column, for whoever takes events out of the batch."""
-        yield from (self.topics, self.keys, self.values, self.ids, self.headers)
+        yield from self._apart()
         if self.timestamps is not None:
             yield self.timestamps
 
     def times(self) -> Iterable[int | None]:
         """The timestamp of every event."""
-        return repeat(None, len(self.ids)) if self.timestamps is None else self.timestamps
+        return repeat(None, len(self)) if self.timestamps is None else self.timestamps
 
     def size(self) -> int:
         """Bytes of keys and values, for the memory budget."""
-        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+        _, keys, values, _, _ = self._columns
+        apart = sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys)))
+        return apart + sum(events.size() for events in self._packed)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many events go to each topic."""
+        counts = Counter(self._columns[0])
+        for events in self._packed:
+            counts.update(events.counts())
+        return counts
+
+    def _apart(self) -> Columns:
+        """The columns of all events."""
+        if self._packed:
+            packed, self._packed = self._packed, []
+            for events in packed:
+                events.give(self._columns)
+                if self.timestamps is not None:
+                    self.timestamps += repeat(None, len(events))
+        return self._columns
 
     def with_control(self) -> EncodedBatch:
         """All that a broker gets: the control records at their places among the events. Itself when it has none."""
@@ -173,20 +258,15 @@ class EncodedBatch:
             self.control, key=lambda record: end if record.before is None else record.before
         ):
             place = end if record.before is None else min(record.before, end)
-            whole._take(self, done, place)
+            whole._copy(self, done, place)
             whole.add(record.topic, record.key, record.value, record.id, record.headers or None)
             done = place
-        whole._take(self, done, end)
+        whole._copy(self, done, end)
         return whole
 
-    def _take(self, other: EncodedBatch, first: int, end: int) -> None:
-        self.topics += other.topics[first:end]
-        self.keys += other.keys[first:end]
-        self.values += other.values[first:end]
-        self.ids += other.ids[first:end]
-        self.headers += other.headers[first:end]
-        if self.timestamps is not None and other.timestamps is not None:
-            self.timestamps += other.timestamps[first:end]
+    def _copy(self, other: EncodedBatch, first: int, end: int) -> None:
+        for column, more in zip(self.columns(), other.columns(), strict=True):
+            column += more[first:end]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ try:
 except ImportError:
     liberator_native = None  # type: ignore[assignment]  # it is optional
 
-INTERFACE = 3
+INTERFACE = 4
 """Of the module; see native/src/lib.rs."""
 
 

@@ -14,6 +14,14 @@ _Place = tuple[int, int, bool, int, int, _Transaction]
 _Columns = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
 
 @final
+class Events:
+    def __len__(self) -> int: ...
+    def size(self) -> int: ...
+    def counts(self) -> dict[str, int]: ...
+    def lines(self) -> bytes | None: ...
+    def give(self, columns: _Columns) -> None: ...
+
+@final
 class Executor:
     def __new__(cls, id_place: bytes, tombstones: bool) -> Executor: ...
     def run(
@@ -26,11 +34,10 @@ class Executor:
         now_us: int,
         commits: bool,
         place: _Place,
-        columns: _Columns,
-    ) -> tuple[int, _Place]: ...
+    ) -> tuple[Events, int, _Place]: ...
     def copy(
         self,
-        lines: list[bytes],
+        data: bytes,
         start: int,
         end: int,
         plan: Plan,
@@ -40,8 +47,7 @@ class Executor:
         lsn: int,
         taken_us: int,
         now_us: int,
-        columns: _Columns,
-    ) -> int: ...
+    ) -> Events: ...
 
 @final
 class Converter:

@@ -19,6 +19,7 @@ from liberator.codec.envelope import Transaction
 from liberator.errors import ConfigError
 from liberator.plan.compile import TablePlan
 from liberator.plan.python import Copy, PythonExecutor
+from liberator.postgres.copying import Lines
 from liberator.rust import fits, liberator_native
 
 log = logging.getLogger(__name__)
@@ -90,26 +91,25 @@ class NativeExecutor(PythonExecutor):
     def _run(self, frames: list[bytes], start: int, end: int, out: EncodedBatch) -> int:
         """The events of a run from `start`, never beyond `end`; the index of the first frame that is still to be done."""
         now = self._transaction
-        done, (self._change, self._message, self._inside, self._begun, self.committed_us, then) = (
-            self._native.run(
-                frames,
-                start,
-                end,
-                self._plans,
-                self._tables.padded,
-                self._processed_us,
-                self._context.empty,
-                (
-                    self._change,
-                    self._message,
-                    self._inside,
-                    self._begun,
-                    self.committed_us,
-                    (now.commit_lsn, now.committed_us, now.xid, now.last_commit, now.number),
-                ),
-                (out.topics, out.keys, out.values, out.ids, out.headers),
-            )
+        events, done, place = self._native.run(
+            frames,
+            start,
+            end,
+            self._plans,
+            self._tables.padded,
+            self._processed_us,
+            self._context.empty,
+            (
+                self._change,
+                self._message,
+                self._inside,
+                self._begun,
+                self.committed_us,
+                (now.commit_lsn, now.committed_us, now.xid, now.last_commit, now.number),
+            ),
         )
+        out.take(events)
+        self._change, self._message, self._inside, self._begun, self.committed_us, then = place
         if then[-1] != now.number:
             self._transaction = Transaction(*then)
             self._id_prefix = self._prefix_of(self._transaction.commit_lsn)
@@ -120,7 +120,7 @@ class NativeExecutor(PythonExecutor):
         plan, lines = copy.plan, copy.batch.frames
         if plan.native is None:
             plan.native = native_plan(plan) or False
-        if not plan.native or not isinstance(lines, list):
+        if not plan.native or not isinstance(lines, Lines):
             super()._lines(copy, start, end, out)
             return
         for marked in sorted(number for number in copy.batch.marks if start <= number < end):
@@ -129,7 +129,7 @@ class NativeExecutor(PythonExecutor):
             start = marked + 1
         self._between(copy, lines, start, end, out)
 
-    def _between(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> None:
+    def _between(self, copy: Copy, lines: Lines, start: int, end: int, out: EncodedBatch) -> None:
         in_turns(
             start,
             end,
@@ -137,11 +137,11 @@ class NativeExecutor(PythonExecutor):
             lambda start, end: super(NativeExecutor, self)._lines(copy, start, end, out),
         )
 
-    def _run_of_lines(self, copy: Copy, lines: list[bytes], start: int, end: int, out: EncodedBatch) -> int:
+    def _run_of_lines(self, copy: Copy, lines: Lines, start: int, end: int, out: EncodedBatch) -> int:
         """The events of lines from `start`, never beyond `end`; the index of the first line that is still to be done."""
         plan, batch = copy.plan, copy.batch
-        return self._native.copy(
-            lines,
+        events = self._native.copy(
+            lines.data,
             start,
             end,
             plan.native,
@@ -151,8 +151,9 @@ class NativeExecutor(PythonExecutor):
             batch.lsn,
             batch.taken_us,
             self._processed_us,
-            (out.topics, out.keys, out.values, out.ids, out.headers),
         )
+        out.take(events)
+        return start + len(events)
 
     def _plan(self, oid: int, out: EncodedBatch) -> TablePlan | None:
         plan = super()._plan(oid, out)

@@ -177,11 +177,11 @@ class QueryExecutor:
         form = plan.form.queried(batch.taken_us, _mark(batch.op))
         ops = batch.ops or [batch.op] * count
         values, headers = form.rows(ops, row, cells, made, ids, versions=batch.versions)
-        out.topics += [plan.topic] * count
-        out.keys += [key and plan.before_key + key for key in made] if plan.before_key else made
-        out.values += map(plan.before_value.__add__, values) if plan.before_value else values
-        out.ids += ids
-        out.headers += headers
+        out.topics.extend([plan.topic] * count)
+        out.keys.extend([key and plan.before_key + key for key in made] if plan.before_key else made)
+        out.values.extend(map(plan.before_value.__add__, values) if plan.before_value else values)
+        out.ids.extend(ids)
+        out.headers.extend(headers)
         return True
 
     def _keeps_contract(self, plan: TablePlan, columns: Columns) -> bool:

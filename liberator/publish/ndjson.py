@@ -30,6 +30,10 @@ _DEAD_LETTER = "__connect.errors."
 
 def encode(batch: EncodedBatch) -> bytes:
     """All events of the batch as lines. Control records are left out: they are for brokers only."""
+    if in_use and not batch.string_keys and (packed := batch.packed()):
+        pieces = [events.lines() for events in packed]
+        if None not in pieces:
+            return b"".join(pieces)  # type: ignore[arg-type]  # none of them is None
     if batch.string_keys or batch.headers.count(None) != len(batch):
         return _carefully(batch)
     if in_use:

@@ -30,7 +30,7 @@ from liberator.postgres.catalogue import (
     load_table,
     name_of,
 )
-from liberator.postgres.copying import copy_chunks
+from liberator.postgres.copying import Lines, copy_chunks
 from liberator.postgres.locks import lockers
 from liberator.postgres.model import Table
 from liberator.postgres.session import as_stored, connect, hang_up, source_error
@@ -41,7 +41,7 @@ from liberator.source.start import grants
 
 log = logging.getLogger(__name__)
 
-_CHUNK_LINES = 1000
+_CHUNK_LINES = 2000
 _CHUNK_BYTES = 512 * 1024
 _UNIT_PAGES = 16384
 """Pages of one unit of work: 128 MiB of a table. Larger tables are read by several workers at once."""
@@ -82,8 +82,7 @@ class _Unit:
 class _Chunk:
     unit: _Unit
     table: Table
-    lines: list[bytes]
-    size: int
+    lines: Lines
 
 
 @dataclass(slots=True)
@@ -198,7 +197,7 @@ class Snapshot:
     def _batch(self, chunk: _Chunk) -> SnapshotBatch:
         return SnapshotBatch(
             frames=chunk.lines,
-            size=chunk.size,
+            size=len(chunk.lines.data),
             table=chunk.table,
             lsn=self.lsn,
             taken_us=self._taken_us,
@@ -351,10 +350,8 @@ class Snapshot:
         command = _copy_command(unit, name, table, row_filter, generated=generated, in_order=self._in_order)
         text = command.as_bytes(connection)
         with as_stored(connection):
-            for lines, size in copy_chunks(
-                connection, text, self._stop, lines=_CHUNK_LINES, size=_CHUNK_BYTES
-            ):
-                self._put(_Chunk(unit, table, lines, size))
+            for lines in copy_chunks(connection, text, self._stop, lines=_CHUNK_LINES, size=_CHUNK_BYTES):
+                self._put(_Chunk(unit, table, lines))
 
     def _put(self, item: _Chunk | _Done | LiberatorError) -> None:
         while not self._stop.is_set():

@@ -33,6 +33,17 @@ struct Fields {
     unescaped: Vec<u8>,
 }
 
+/// What stands in `data`, line by line, each with its newline.
+pub fn lines_of(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+        let (line, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 impl<'a> Lines<'a> {
     /// None: rows of this form are Python's.
     pub fn new(
@@ -59,21 +70,25 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// The events of `lines`, appended. How many were done.
-    pub fn run(&self, lines: &[&[u8]], written: &mut Written, events: &mut Vec<Event>) -> usize {
+    /// One event for each of `lines`, appended, up to the first line that can't be done here.
+    pub fn run<'l>(
+        &self,
+        lines: impl Iterator<Item = &'l [u8]>,
+        written: &mut Written,
+        events: &mut Vec<Event>,
+    ) {
         let (mut fields, mut row, mut id) = (Fields::default(), Row::default(), Vec::new());
-        for (number, line) in lines.iter().enumerate() {
+        for line in lines {
             let mark = (written.bytes.len(), written.headers.len());
             match self.line(line, &mut fields, &mut row, &mut id, written) {
                 Some(event) => events.push(event),
                 None => {
                     written.bytes.truncate(mark.0);
                     written.headers.truncate(mark.1);
-                    return number;
+                    return;
                 }
             }
         }
-        lines.len()
     }
 
     fn line(
@@ -214,13 +229,22 @@ mod tests {
     /// How many lines were done, and the values and ids of their events.
     fn read(lines: &[&[u8]]) -> (usize, Vec<(String, String)>) {
         let (plan, mut written, mut events) = (plan(), Written::default(), Vec::new());
-        let lines_of = Lines::new(&plan, b"s/", 0, 7, 0, 0).unwrap();
-        let done = lines_of.run(lines, &mut written, &mut events);
+        let table = Lines::new(&plan, b"s/", 0, 7, 0, 0).unwrap();
+        table.run(lines.iter().copied(), &mut written, &mut events);
+        let done = events.len();
         let text = |piece: Range<usize>| String::from_utf8(written.bytes[piece].to_vec()).unwrap();
         let events = events
             .into_iter()
             .map(|event| (text(event.value.unwrap()), text(event.id)));
         (done, events.collect())
+    }
+
+    #[test]
+    fn lines_end_behind_their_newlines() {
+        let cut = |data| lines_of(data).collect::<Vec<&[u8]>>();
+        assert_eq!(cut(b"1\n\n2\n"), [&b"1\n"[..], b"\n", b"2\n"]);
+        assert_eq!(cut(b"1\n2"), [&b"1\n"[..], b"2"]);
+        assert!(cut(b"").is_empty());
     }
 
     #[test]

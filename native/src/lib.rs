@@ -23,10 +23,10 @@ pub mod values;
 mod liberator_native {
     /// What Python's side must know to use this module: it changes whenever a call or a description changes.
     #[pymodule_export]
-    const INTERFACE: u32 = 3;
+    const INTERFACE: u32 = 4;
 
     #[pymodule_export]
     use crate::probe::{Check, Converter};
     #[pymodule_export]
-    use crate::python::{Executor, Plan, lines};
+    use crate::python::{Events, Executor, Plan, lines};
 }

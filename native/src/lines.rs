@@ -1,5 +1,7 @@
 //! Events as lines of JSON (twin of liberator/publish/ndjson.py), for batches in which nothing needs care.
 
+use std::io::{self, Write};
+
 use crate::values;
 
 /// One event without headers of its own. Key and value: JSON, None for null.
@@ -10,68 +12,101 @@ pub struct Line<'a> {
     pub id: &'a [u8],
 }
 
-/// The lines of `events`. None: one of them has a line break or begins with a byte that no JSON has, or an id needs more than
-/// its quotes escaped; those are Python's.
-pub fn lines(events: &[Line]) -> Option<Vec<u8>> {
-    let room = |line: &Line| {
-        let json = line.key.map_or(4, <[u8]>::len) + line.value.map_or(4, <[u8]>::len);
-        json + 2 * line.id.len() + line.topic.len() + 80
-    };
-    let mut out = Vec::with_capacity(events.iter().map(room).sum());
-    let (mut topic, mut head, mut id) = (None, Vec::new(), Vec::new());
+/// Bytes that the lines of `events` have together. None: one of them has a line break or begins with a byte that no JSON
+/// has, or an id needs more than its quotes escaped; those are Python's.
+pub fn size(events: &[Line]) -> Option<usize> {
+    let (mut head, mut size) = (Head::default(), 0);
     for line in events {
-        if topic != Some(line.topic) {
-            topic = Some(line.topic);
-            head.clear();
-            head.extend_from_slice(b"{\"topic\":");
-            values::plain_string(line.topic, &mut head);
-            head.extend_from_slice(b",\"key\":");
-        }
-        id.clear();
-        escaped(line.id, &mut id)?;
-        let parts: [&[u8]; 8] = [
-            &head,
-            json(line.key)?,
-            b",\"value\":",
-            json(line.value)?,
-            b",\"headers\":{\"id\":\"",
-            &id,
-            b"\"},\"position\":\"",
-            &id,
-        ];
-        for part in parts {
-            out.extend_from_slice(part);
-        }
-        out.extend_from_slice(b"\"}\n");
+        let json = json(line.key)?.len() + json(line.value)?.len();
+        size += head.of(line.topic).len() + json + 2 * escaped_size(line.id)? + BETWEEN;
     }
-    Some(out)
+    Some(size)
+}
+
+/// Write the lines of `events` into `out`, which has their size.
+pub fn write(events: &[Line], mut out: &mut [u8]) -> io::Result<()> {
+    let mut head = Head::default();
+    for line in events {
+        out.write_all(head.of(line.topic))?;
+        out.write_all(line.key.unwrap_or(NULL))?;
+        out.write_all(VALUE)?;
+        out.write_all(line.value.unwrap_or(NULL))?;
+        out.write_all(HEADERS)?;
+        write_escaped(line.id, &mut out)?;
+        out.write_all(POSITION)?;
+        write_escaped(line.id, &mut out)?;
+        out.write_all(END)?;
+    }
+    Ok(())
+}
+
+const NULL: &[u8] = b"null";
+const VALUE: &[u8] = b",\"value\":";
+const HEADERS: &[u8] = b",\"headers\":{\"id\":\"";
+const POSITION: &[u8] = b"\"},\"position\":\"";
+const END: &[u8] = b"\"}\n";
+const BETWEEN: usize = VALUE.len() + HEADERS.len() + POSITION.len() + END.len();
+
+/// What a line of the last topic begins with.
+#[derive(Default)]
+struct Head<'a> {
+    topic: Option<&'a str>,
+    text: Vec<u8>,
+}
+
+impl<'a> Head<'a> {
+    fn of(&mut self, topic: &'a str) -> &[u8] {
+        if self.topic != Some(topic) {
+            self.topic = Some(topic);
+            self.text.clear();
+            self.text.extend_from_slice(b"{\"topic\":");
+            values::plain_string(topic, &mut self.text);
+            self.text.extend_from_slice(b",\"key\":");
+        }
+        &self.text
+    }
 }
 
 /// JSON that fits into a line. NUL begins a registry's binary form.
 fn json(part: Option<&[u8]>) -> Option<&[u8]> {
-    let Some(json) = part else {
-        return Some(b"null");
-    };
+    let json = part.unwrap_or(NULL);
     memchr::memchr2(b'\n', b'\0', json)
         .is_none()
         .then_some(json)
 }
 
-/// Append an id of plain letters, in which quotes are escaped.
-fn escaped(id: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    for byte in id {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b' '..=b'[' | b']'..=0x7f => out.push(*byte),
-            _ => return None,
-        }
+/// Of an id of plain letters, in which quotes are escaped.
+fn escaped_size(id: &[u8]) -> Option<usize> {
+    let plain = id
+        .iter()
+        .all(|byte| matches!(byte, b' '..=b'[' | b']'..=0x7f));
+    plain.then(|| id.len() + memchr::memchr_iter(b'"', id).count())
+}
+
+fn write_escaped(id: &[u8], out: &mut &mut [u8]) -> io::Result<()> {
+    let mut rest = id;
+    while let Some((before, quote)) =
+        memchr::memchr(b'"', rest).and_then(|place| rest.split_at_checked(place))
+    {
+        out.write_all(before)?;
+        out.write_all(b"\\\"")?;
+        rest = quote.get(1..).unwrap_or_default();
     }
-    Some(())
+    out.write_all(rest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lines(events: &[Line]) -> Option<Vec<u8>> {
+        let mut out = vec![0; size(events)? + 1];
+        let (room, behind) = out.split_at_mut(size(events)?);
+        write(events, room).unwrap();
+        assert_eq!(behind, [0]);
+        out.pop();
+        Some(out)
+    }
 
     fn line<'a>(key: Option<&'a str>, value: Option<&'a str>, id: &'a str) -> Line<'a> {
         Line {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::copying::Lines;
+use crate::copying::{Lines, lines_of};
 use crate::envelope::{Piece, Transaction, Written};
 use crate::frames::Kind;
 use crate::lines::Line;
@@ -32,6 +32,88 @@ impl Plan {
 /// (commit_lsn, committed_us, xid, last_commit, number).
 type PlaceTuple = (u64, u64, bool, u64, i128, TransactionTuple);
 type TransactionTuple = (u64, i128, Option<u32>, Option<u64>, i64);
+
+/// What a run has made, in one piece of memory until Python asks for columns: `Packed` in liberator/change.py.
+#[pyclass(frozen)]
+pub struct Events {
+    written: Written,
+    events: Vec<Event>,
+    /// Of each table that events name.
+    topics: Vec<Option<Py<PyString>>>,
+}
+
+#[pymethods]
+impl Events {
+    fn __len__(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Bytes of keys and values.
+    fn size(&self) -> usize {
+        let size = |piece: &Option<Piece>| piece.as_ref().map_or(0, ExactSizeIterator::len);
+        let sizes = self.events.iter().map(|it| size(&it.key) + size(&it.value));
+        sizes.sum()
+    }
+
+    /// How many there are of each topic.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut numbers = vec![0_usize; self.topics.len()];
+        for event in &self.events {
+            if let Some(number) = numbers.get_mut(event.table) {
+                *number += 1;
+            }
+        }
+        let counts = PyDict::new(py);
+        for (topic, number) in self.topics.iter().zip(numbers) {
+            if let (Some(topic), 1..) = (topic, number) {
+                let before = counts.get_item(topic)?;
+                let before = before.map_or(Ok(0), |it| it.extract::<usize>())?;
+                counts.set_item(topic, before + number)?;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// All of them as lines of JSON. None: some of them need the care of Python's.
+    fn lines<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut topics = Vec::with_capacity(self.topics.len());
+        for topic in &self.topics {
+            let text = topic.as_ref().map(|it| it.bind(py).to_cow()).transpose()?;
+            topics.push(text.unwrap_or_default());
+        }
+        let events = py.detach(|| {
+            let piece = |place: &Piece| self.written.bytes.get(place.clone());
+            let line = |event: &Event| {
+                Some(Line {
+                    topic: topics.get(event.table)?,
+                    key: event.key.as_ref().and_then(piece),
+                    value: event.value.as_ref().and_then(piece),
+                    id: piece(&event.id).filter(|_| event.headers.is_none())?,
+                })
+            };
+            self.events.iter().map(line).collect::<Option<Vec<_>>>()
+        });
+        events.map_or(Ok(None), |events| written_lines(py, &events))
+    }
+
+    /// Append them to columns.
+    fn give<'py>(&self, py: Python<'py>, columns: Columns<'py>) -> PyResult<()> {
+        let (topics, keys, values, ids, headers) = columns;
+        let bytes = |piece: &Piece| {
+            let bytes = self.written.bytes.get(piece.clone());
+            PyBytes::new(py, bytes.unwrap_or_default())
+        };
+        for event in &self.events {
+            let topic = self.topics.get(event.table);
+            topics.append(topic.and_then(Option::as_ref))?;
+            keys.append(event.key.as_ref().map(bytes))?;
+            values.append(event.value.as_ref().map(bytes))?;
+            ids.append(bytes(&event.id))?;
+            headers.append(told_headers(py, &self.written, event)?)?;
+        }
+        Ok(())
+    }
+}
 
 /// The columns of an `EncodedBatch`: topics, keys, values, ids, headers.
 type Columns<'py> = (
@@ -59,9 +141,9 @@ impl Executor {
         }
     }
 
-    /// The events of `frames[start:end]` into `columns`, up to the first frame that is Python's. plans: oid -> `TablePlan` or
-    /// None; padded: oid -> bool. commits: may it do Commit messages? Returns (index of the first frame that is not done,
-    /// the place behind the last one that is).
+    /// The events of `frames[start:end]`, up to the first frame that is Python's. plans: oid -> `TablePlan` or None; padded:
+    /// oid -> bool. commits: may it do Commit messages? Returns (the events, index of the first frame that is not done, the
+    /// place behind the last one that is).
     #[allow(clippy::too_many_arguments)]
     fn run<'py>(
         &self,
@@ -74,8 +156,7 @@ impl Executor {
         now_us: i128,
         commits: bool,
         place: PlaceTuple,
-        columns: Columns<'py>,
-    ) -> PyResult<(usize, PlaceTuple)> {
+    ) -> PyResult<(Events, usize, PlaceTuple)> {
         let held = Held::collect(frames, start, end, commits, plans, padded)?;
         let tables = held.tables.iter().map(Announced::table).collect();
         let settings = Settings {
@@ -86,43 +167,46 @@ impl Executor {
         let mut transcoder = Transcoder::new(settings, place_of(place), tables);
         let work = held.work();
         let done = py.detach(|| transcoder.run(&work));
-        let topic = |event: &Event| held.tables.get(event.table)?.topic.as_ref();
-        give(py, &transcoder.written, &transcoder.events, topic, &columns)?;
-        Ok((start + done, tuple_of(transcoder.place)))
+        let topics = held.tables.iter();
+        let events = Events {
+            written: transcoder.written,
+            events: transcoder.events,
+            topics: topics
+                .map(|it| it.topic.clone().map(Bound::unbind))
+                .collect(),
+        };
+        Ok((events, start + done, tuple_of(transcoder.place)))
     }
 
-    /// The events of the COPY lines `lines[start:end]` into `columns`, up to the first one that is Python's; the index of
-    /// that. prefix: of ids; in_front: fields before the table's columns.
+    /// The events of the COPY lines from number `start` of `data`, up to the first one that is Python's, and never beyond
+    /// number `end`: one for each. prefix: of ids; in_front: fields before the table's columns.
     #[allow(clippy::too_many_arguments)]
-    fn copy<'py>(
+    fn copy(
         &self,
-        py: Python<'py>,
-        lines: &Bound<'py, PyList>,
+        py: Python<'_>,
+        data: &[u8],
         start: usize,
         end: usize,
         plan: &Plan,
-        topic: &Bound<'py, PyString>,
+        topic: Py<PyString>,
         prefix: &[u8],
         in_front: usize,
         lsn: u64,
         taken_us: i128,
         now_us: i128,
-        columns: Columns<'py>,
-    ) -> PyResult<usize> {
-        let made = Lines::new(&plan.0, prefix, in_front, lsn, taken_us, now_us);
-        let Some(made) = made else { return Ok(start) };
-        let mut held = Vec::with_capacity(end.min(lines.len()).saturating_sub(start));
-        for index in start..end.min(lines.len()) {
-            let Ok(line) = lines.get_item(index)?.cast_into::<PyBytes>() else {
-                break;
-            };
-            held.push(line);
-        }
-        let work: Vec<&[u8]> = held.iter().map(|line| line.as_bytes()).collect();
+    ) -> Events {
         let (mut written, mut events) = (Written::default(), Vec::new());
-        let done = py.detach(|| made.run(&work, &mut written, &mut events));
-        give(py, &written, &events, |_| Some(topic), &columns)?;
-        Ok(start + done)
+        py.detach(|| {
+            if let Some(table) = Lines::new(&plan.0, prefix, in_front, lsn, taken_us, now_us) {
+                let lines = lines_of(data).skip(start).take(end.saturating_sub(start));
+                table.run(lines, &mut written, &mut events);
+            }
+        });
+        Events {
+            written,
+            events,
+            topics: vec![Some(topic)],
+        }
     }
 }
 
@@ -134,7 +218,7 @@ pub fn lines<'py>(
     keys: Vec<Option<PyBackedBytes>>,
     values: Vec<Option<PyBackedBytes>>,
     ids: Vec<PyBackedBytes>,
-) -> Option<Bound<'py, PyBytes>> {
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let held = topics.iter().zip(&keys).zip(&values).zip(&ids);
     let events: Vec<Line> = held
         .map(|(((topic, key), value), id)| Line {
@@ -144,8 +228,15 @@ pub fn lines<'py>(
             id,
         })
         .collect();
-    let made = py.detach(|| crate::lines::lines(&events))?;
-    Some(PyBytes::new(py, &made))
+    written_lines(py, &events)
+}
+
+fn written_lines<'py>(py: Python<'py>, events: &[Line]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let Some(size) = py.detach(|| crate::lines::size(events)) else {
+        return Ok(None);
+    };
+    let write = |out: &mut [u8]| Ok(py.detach(|| crate::lines::write(events, out))?);
+    PyBytes::new_with(py, size, write).map(Some)
 }
 
 /// A table as the first frame of a run that names it finds it. topic: None for one that is not captured.
@@ -253,29 +344,6 @@ fn announced<'py>(
         topic: Some(plan.getattr(pyo3::intern!(py, "topic"))?.cast_into()?),
         padded,
     }))
-}
-
-/// Append events to the columns. topic: of an event.
-fn give<'a, 'py: 'a>(
-    py: Python<'py>,
-    written: &Written,
-    events: &[Event],
-    topic: impl Fn(&Event) -> Option<&'a Bound<'py, PyString>>,
-    columns: &Columns<'py>,
-) -> PyResult<()> {
-    let (topics, keys, values, ids, headers) = columns;
-    let bytes = |piece: &Piece| {
-        let bytes = written.bytes.get(piece.clone());
-        PyBytes::new(py, bytes.unwrap_or_default())
-    };
-    for event in events {
-        topics.append(topic(event))?;
-        keys.append(event.key.as_ref().map(bytes))?;
-        values.append(event.value.as_ref().map(bytes))?;
-        ids.append(bytes(&event.id))?;
-        headers.append(told_headers(py, written, event)?)?;
-    }
-    Ok(())
 }
 
 fn told_headers<'py>(

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use liberator_native::checks::Check;
-use liberator_native::copying::Lines;
+use liberator_native::copying::{Lines, lines_of};
 use liberator_native::envelope::{Transaction, Written};
 use liberator_native::frames::Kind;
 use liberator_native::plan::Plan;
@@ -234,10 +234,11 @@ proptest! {
         in_front in 0..2_usize,
     ) {
         let plan = plan(envelope, if in_front == 0 { &[0] } else { &[] });
-        let lines: Vec<_> = lines.iter().map(Vec::as_slice).collect();
+        let data = lines.concat();
         let (mut written, mut events) = (Written::default(), Vec::new());
         let reading = Lines::new(&plan, b"s/", in_front, 7, 0, 0).unwrap();
-        prop_assert_eq!(reading.run(&lines, &mut written, &mut events), events.len());
+        reading.run(lines_of(&data), &mut written, &mut events);
+        prop_assert!(events.len() <= lines_of(&data).count());
         prop_assert!(is_whole(&events, &written));
     }
 

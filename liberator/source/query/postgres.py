@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError
-from liberator.postgres.copying import copy_chunks
+from liberator.postgres.copying import Lines, copy_chunks
 from liberator.postgres.replication import identifier
 from liberator.postgres.session import as_stored, connect, hang_up, impatient, source_error
 from liberator.postgres.sql import as_literal, statement
@@ -236,8 +236,8 @@ class PostgresDatabase:
         query = page_query(scan, rows if scan.shape.paged else None, self._ages)
         places = _places(scan)
         try:
-            for lines, size in self._copy(query):
-                yield Chunk(lines, (), _place(lines[-1], places), size)
+            for lines in self._copy(query):
+                yield Chunk(lines, (), _place(lines[-1], places), len(lines.data))
         except psycopg.Error as error:
             raise self._failure(error, f"reading {scan.shape.relation.qualified}") from None
 
@@ -365,14 +365,14 @@ class PostgresDatabase:
     def _ask(self, text: str) -> list[tuple[Any, ...]]:
         return self._guarded(lambda: self._live.execute(as_literal(text)).fetchall(), "")
 
-    def _copy(self, query: sql.Composed) -> Iterator[tuple[list[bytes], int]]:
+    def _copy(self, query: sql.Composed) -> Iterator[Lines]:
         connection = self._live
         text = sql.SQL("COPY ({}) TO STDOUT").format(query).as_bytes(connection)
         with as_stored(connection):
             yield from copy_chunks(connection, text, self._stop, lines=_CHUNK_LINES, size=_CHUNK_BYTES)
 
     def _lines(self, query: sql.Composed, doing: str) -> list[bytes]:
-        return self._guarded(lambda: [line for lines, _ in self._copy(query) for line in lines], doing)
+        return self._guarded(lambda: [line for lines in self._copy(query) for line in lines], doing)
 
     def _guarded(self, ask: Callable[[], _Answer], doing: str) -> _Answer:
         try:

@@ -18,6 +18,7 @@ from liberator.plan.native import NativeExecutor, executor_class, installed, nat
 from liberator.plan.python import PythonExecutor
 from liberator.postgres.model import Identity, Table
 from liberator.postgres.pgoutput import UNCHANGED, Value
+from liberator.publish.ndjson import encode
 from tests.unit.plan.test_envelopes import ENVELOPES
 from tests.unit.plan.test_python_executor import (
     COLUMNS,
@@ -60,12 +61,13 @@ class Both:
 
 
 def outcome_of(it: PythonExecutor, batch: Batch) -> Any:
-    """The events and where the stream is then, or the error."""
+    """The events, whole and then column by column, and where the stream is then; or the error."""
     try:
         out = it.encode(batch)
     except (LiberatorError, CatalogueAsked) as error:
         return error.block() if isinstance(error, LiberatorError) else repr(error)
     return [
+        (len(out), dict(out.counts()), out.size(), encode(out)),
         *map(list, zip(out.topics, out.keys, out.values, out.ids, out.headers, strict=True)),
         out.control,
         it.inside(),
@@ -184,8 +186,8 @@ def test_what_comes_as_no_list_is_done_too() -> None:
     frames = [
         xlog(data) for data in transaction(insert(OID, b"1", b"a", b"b"), insert(OID, b"2", b"a", b"b"))
     ]
-    expected = executor(implementation="python").encode(Batch(frames))
-    assert executor(implementation="native").encode(Batch(tuple(frames))) == expected
+    expected = outcome_of(executor(implementation="python"), Batch(frames))
+    assert outcome_of(executor(implementation="native"), Batch(tuple(frames))) == expected
 
 
 # -- which one is taken

@@ -26,6 +26,7 @@ from liberator.plan.python import PythonExecutor, StreamSettings
 from liberator.plan.shaping import Left, Transforms
 from liberator.plan.tables import column_facts, column_schemas
 from liberator.postgres.catalogue import table_to_json
+from liberator.postgres.copying import Lines
 from liberator.postgres.model import Column, Identity, PgType, Table
 from liberator.postgres.pgoutput import UNCHANGED, Value
 from liberator.postgres.selection import Selection
@@ -317,7 +318,12 @@ def test_an_unchanged_value_satisfies_a_contract_that_requires_it() -> None:
 def copy(*lines: bytes, table: Table | None = None, marks: dict[int, str] | None = None) -> SnapshotBatch:
     table = table or a_table()
     return SnapshotBatch(
-        frames=list(lines), table=table, lsn=77, taken_us=1_000_000, by_ctid=not table.key, marks=marks or {}
+        frames=Lines(b"".join(lines), len(lines)),
+        table=table,
+        lsn=77,
+        taken_us=1_000_000,
+        by_ctid=not table.key,
+        marks=marks or {},
     )
 
 
