@@ -29,6 +29,9 @@ _InTheAir = asyncio.Queue[tuple[float, bytes]]
 """When it arrives, and what."""
 
 _CHUNK = 16 * 1024
+_SEGMENT = 1460
+"""Bytes that one packet of Ethernet carries."""
+
 _IN_THE_AIR = 64
 """Chunks of a connection that are under way before its sender is held up."""
 
@@ -41,6 +44,8 @@ class _Weather:
     latency: float = 0.0
     jitter: float = 0.0
     bandwidth: float = math.inf
+    loss: float = 0.0
+    timeout: float = 0.2
 
 
 class Proxy:
@@ -56,6 +61,8 @@ class Proxy:
         """Connections taken so far."""
         self.carried: dict[Direction, int] = {"to_server": 0, "to_client": 0}
         """Bytes let through so far."""
+        self.lost = 0
+        """Packets lost so far."""
         self._server = (host, port)
         self._chance = random.Random(seed)
         self._weather = _Weather()
@@ -110,6 +117,12 @@ class Proxy:
         """Every byte takes `latency`, give or take `jitter`, one way; `bandwidth`: bytes a second, of each
         connection and direction."""
         self._weather.latency, self._weather.jitter, self._weather.bandwidth = latency, jitter, bandwidth
+
+    def lose(self, share: float, *, timeout: float = 0.2) -> None:
+        """A line that loses this share of all packets, less than 1, as it looks through TCP: nothing is missing, but all
+        that follows on the connection waits until the packet was sent again, after `timeout`, and after twice as long each
+        time that it is lost again."""
+        self._weather.loss, self._weather.timeout = share, timeout
 
     def reset(self) -> int:
         """Reset all connections (RST) now; how many there were."""
@@ -234,7 +247,7 @@ class Proxy:
         due, data = 0.0, b"-"
         while data:
             data = await reader.read(_CHUNK)
-            due = max(due, self._loop.time() + self._delay())
+            due = max(due, self._loop.time() + self._delay() + self._resending(len(data)))
             await in_the_air.put((due, data))
 
     async def _deliver(
@@ -258,6 +271,17 @@ class Proxy:
     def _delay(self) -> float:
         weather = self._weather
         return max(0.0, weather.latency + weather.jitter * self._chance.uniform(-1, 1))
+
+    def _resending(self, size: int) -> float:
+        """Seconds until all packets of so many bytes have got through."""
+        weather, longest = self._weather, 0.0
+        for _ in range(math.ceil(size / _SEGMENT)):
+            waited, timeout = 0.0, weather.timeout
+            while self._chance.random() < weather.loss:
+                self.lost += 1
+                waited, timeout = waited + timeout, 2 * timeout
+            longest = max(longest, waited)
+        return longest
 
     # -- between the threads
 

@@ -56,6 +56,7 @@ def test_it_stops_in_time_while_its_start_waits_for_a_lock(database: str, connec
         running.launch()
         running.wait_for(lambda: "lock timeout" in running.log, "a word about the lock")
         assert "another session has a table locked" in running.log
+        assert f"held up by public.t (pid {holder.info.backend_pid})" in running.log
         running.stop()
         running.launch()
         running.wait_for(lambda: _waits(running, "t"), "the wait for t")

@@ -28,6 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from kafka.admin import KafkaAdminClient
 
 from liberator.testing.certificates import Authority, Certificate
 from liberator.testing.oracle import Replay
@@ -177,42 +178,58 @@ class FarBroker:
 
 
 class Cluster:
-    """Three brokers, the first of them also the controller. Every topic is on all of them, and needs two.
+    """Three brokers, each of which may become the controller. Every topic is on all of them, and needs two, as a controller
+    does: one can be killed at a time.
 
-    Two can be killed in turn; the first one must live. Ports are fixed before it starts: all have to know each other's.
+    Ports are fixed before it starts: all have to know each other's.
     """
 
     def __init__(self) -> None:
-        cluster, controller = new_cluster(), free_port()
+        self._asking: AdminClient | None = None
+        cluster, controllers = new_cluster(), [free_port() for _ in range(3)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
         self.nodes = [KafkaServer(cluster=cluster, heap="192m") for _ in range(3)]
-        for number, node in enumerate(self.nodes, 1):
+        for number, (node, controller) in enumerate(zip(self.nodes, controllers, strict=True), 1):
             address = f"PLAINTEXT://127.0.0.1:{node.port}"
-            also = f",CONTROLLER://127.0.0.1:{controller}" if number == 1 else ""
             node.properties.update(
                 {
                     "node.id": number,
-                    "process.roles": "broker,controller" if number == 1 else "broker",
-                    "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-                    "listeners": address + also,
+                    "controller.quorum.voters": voters,
+                    "listeners": f"{address},CONTROLLER://127.0.0.1:{controller}",
                     "advertised.listeners": address,
                     "default.replication.factor": 3,
                     "min.insync.replicas": 2,
                     "transaction.state.log.replication.factor": 3,
                     "transaction.state.log.min.isr": 2,
                     "replica.lag.time.max.ms": 5_000,
+                    # Three of them on a busy machine must not take each other for dead.
+                    "broker.session.timeout.ms": 6_000,
+                    "controller.quorum.fetch.timeout.ms": 4_000,
+                    "controller.quorum.election.timeout.ms": 2_000,
                 }
             )
 
     @property
     def bootstrap(self) -> str:
-        """All of them, the one that lives first."""
+        """All of them."""
         return ",".join(node.bootstrap for node in self.nodes)
 
     def leaders(self, prefix: str) -> Counter[int]:
         """How many partitions of the topics whose names begin with `prefix` each node leads, by the node's number."""
-        known = AdminClient({"bootstrap.servers": self.nodes[0].bootstrap}).list_topics(timeout=30).topics
+        self._asking = self._asking or AdminClient({"bootstrap.servers": self.bootstrap})
+        known = self._asking.list_topics(timeout=30).topics
         topics = [topic for name, topic in known.items() if name.startswith(prefix)]
         return Counter(partition.leader for topic in topics for partition in topic.partitions.values())
+
+    def controller(self) -> int:
+        """The number of the node that is the active controller now. While all of them live: the client leaves sockets open
+        that it could not connect."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap.split(","))
+        try:
+            quorum = admin.describe_metadata_quorum()
+            return int(quorum["topics"][0]["partitions"][0]["leader_id"])
+        finally:
+            admin.close()
 
     def __enter__(self) -> Cluster:
         with ThreadPoolExecutor() as together:
@@ -221,6 +238,7 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._asking = None
         for node in reversed(self.nodes):
             with suppress(ServerError):  # one that a test has left dead
                 node.kill()

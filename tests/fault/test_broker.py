@@ -29,6 +29,8 @@ Make = Callable[..., KafkaConnector]
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
 OUTAGE = 60.0 if SOAK else 8.0
 TIME_OF_WEATHER = 60.0 if SOAK else 3.0
+LOST = 10
+"""Packets that must have been lost before it counts."""
 MB = 1_000_000
 
 SOON = 10.0
@@ -239,9 +241,24 @@ def test_bad_weather_on_the_way_to_the_broker(
     judge(it, time.monotonic())
 
 
+@EACH_CLIENT
+def test_lost_packets_on_the_way_to_the_broker(
+    client: str, database: str, broker: FarBroker, through: Make
+) -> None:
+    """D66, for Kafka: one of a hundred."""
+    prepare(database, 100)
+    it = through().start()
+    it.settled()
+    before = broker.proxy.lost
+    broker.proxy.lose(0.01)
+    with Writers(database, 66, sessions=2, pause=0.005):
+        it.wait_for(lambda: broker.proxy.lost >= before + LOST, "lost packets")
+    judge(it, time.monotonic())
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Three brokers, two of which may be killed; every test leaves them running."""
+    """Three brokers, one of which may be killed at a time; every test leaves them running."""
     with Cluster() as cluster:
         yield cluster
 
@@ -267,6 +284,28 @@ def test_a_broker_that_leads_partitions_is_killed(
         assert time.monotonic() - gone < BACK
         assert cluster.leaders(f"{it.name}.")[victim] == 0
         judge(it, gone)
+    finally:
+        cluster.nodes[victim - 1].start()
+
+
+@pytest.mark.soak  # as above
+@EACH_CLIENT
+def test_the_node_of_the_controller_is_killed(
+    client: str, database: str, cluster: Cluster, publishing: Make
+) -> None:
+    """D70: another controller is elected first, and then new leaders; nothing is lost, and nothing overtaken."""
+    prepare(database, 100)
+    it = publishing(database, cluster.bootstrap).start()
+    it.settled()
+    victim = cluster.controller()
+    try:
+        with Writers(database, 73, sessions=2, pause=0.005):
+            it.wait_for(lambda: it.walsender() is not None, "a stream")
+            cluster.nodes[victim - 1].kill()
+            it.wait_for(
+                lambda: cluster.leaders(f"{it.name}.")[victim] == 0, "what only another controller can do"
+            )
+        judge(it, time.monotonic())
     finally:
         cluster.nodes[victim - 1].start()
 

@@ -22,6 +22,9 @@ PERIOD = 5.0 if SOAK else 1.0
 """Seconds between two resets."""
 TIMES = 20 if SOAK else 5
 
+LOST = 10
+"""Packets that must have been lost before it counts."""
+
 BACK = 30.0
 """Seconds within which it must go on once the other side is back."""
 
@@ -102,6 +105,16 @@ def test_a_narrow_line(database: str, proxy: Proxy, through: Make) -> None:
     proxy.slow(bandwidth=100_000)
     with Writers(database, 68, sessions=1, pause=0.02):
         time.sleep(5)
+    judge(it)
+
+
+def test_lost_packets(database: str, proxy: Proxy, through: Make) -> None:
+    """D66: one of a hundred, from the first row of the snapshot on."""
+    prepare(database, 2000)
+    proxy.lose(0.01)
+    it = through().start()
+    with Writers(database, 66, sessions=2, pause=0.002):
+        it.wait_for(lambda: it.streams() and proxy.lost >= LOST, "lost packets")
     judge(it)
 
 

@@ -233,3 +233,16 @@ def test_closing_twice_is_closing_once(echo: Echo) -> None:
             connection.recv(1)
     never_started = Proxy("127.0.0.1", echo.port)
     never_started.close()
+
+
+def test_lost_packets_hold_up_what_follows_and_lose_nothing(proxy: Proxy, client: socket.socket) -> None:
+    proxy.lose(0.2, timeout=0.001)
+    sent = bytes(range(256)) * 400
+    began = time.monotonic()
+    assert said(client, sent) == sent
+    assert proxy.lost > 0
+    assert time.monotonic() - began >= 0.001
+    proxy.calm()
+    lost = proxy.lost
+    assert said(client, sent) == sent
+    assert proxy.lost == lost
