@@ -27,7 +27,7 @@ from liberator.plan.outbox_wire import event_subject
 from liberator.plan.wire import event_schemas
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import SidecarConfig, SourceConfig
     from liberator.contract.registry.http import RegistrySettings
 
 log = logging.getLogger(__name__)
@@ -169,23 +169,24 @@ def diff_schemas(
 
 
 def register_schemas(
-    config: SourceConfig, folder: Path, settings: RegistrySettings, strategy: Strategy | None
+    config: SourceConfig | SidecarConfig, folder: Path, settings: RegistrySettings, strategy: Strategy | None
 ) -> Iterator[dict[str, Any]]:
-    """Register the schemas of the values and keys of every captured table, of an outbox those of the values of every event
-    type with a stored contract; one row for each. strategy: None: as connectors do by default.
+    """Register the schemas of the values and keys of every captured table, of an outbox and a sidecar those of the values of
+    every event type with a stored contract; one row for each. strategy: None: as connectors do by default.
 
     Raises `ContractError` for the first that the registry does not take.
     """
     from liberator.contract.registry.client import RegistryClient
 
-    client, envelope = RegistryClient(settings), make_envelope(config, "")
-    if config.source.mode == "outbox":
+    client = RegistryClient(settings)
+    if config.connector == "sidecar" or config.source.mode == "outbox":
         for topic, type, schema in outbox_schemas(config, ContractStore(folder)):
             name = event_subject(strategy or "topic_record_name", topic, type)
             schema_id = client.register(name, schema)
             row = {"connector": config.name, "topic": topic, "part": "value", "subject": name}
             yield {**row, "id": schema_id}
         return
+    envelope = make_envelope(config, "")
     for stream in streams_of(config, ContractStore(folder)):
         row = stream.held if stream.versions else stream.following
         schemas = event_schemas(

@@ -1,8 +1,8 @@
 """The stored contracts of an outbox's events: what `schema check` and `schema diff` say of them.
 
-Enters: a checked `SourceConfig` of mode outbox, and the stored contracts. Leaves: breaks between versions, and differences.
-There is no table that says what events hold, so versions are compared with each other; the application's own events are
-checked when it writes them (`liberator.outbox.add`) and when they are published. Connects to nothing.
+Enters: a checked `SourceConfig` of mode outbox, or of a sidecar, and the stored contracts. Leaves: breaks between versions,
+and differences. There is no table that says what events hold, so versions are compared with each other; the application's
+own events are checked when it writes them (`liberator.outbox.add`) and when they are published. Connects to nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from liberator.errors import ConfigError
 from liberator.plan.outbox_wire import event_schema
 
 if TYPE_CHECKING:
-    from liberator.config import SourceConfig
+    from liberator.config import SidecarConfig, SourceConfig
 
 _PLACE = "0place0"
 
@@ -59,13 +59,16 @@ def diff_events(
                 yield stream, before, after, each
 
 
-def event_schemas(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, str, Contract]]:
+def event_schemas(
+    config: SourceConfig | SidecarConfig, store: ContractStore
+) -> Iterator[tuple[str, str, Contract]]:
     """(topic, type, schema of the values) of every event type with a contract, of which the newest version holds. The topic
     is the one that is published to."""
+    envelope = config.source.outbox.envelope if config.connector == "source" else ()
     for topic, type, published in _types(config, store):
         held = store.load(topic, type)
         if held is not None:
-            yield published, type, event_schema(type, held[1], config.source.outbox.envelope)
+            yield published, type, event_schema(type, held[1], envelope)
 
 
 def _stored(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, dict[int, Contract]]]:
@@ -74,7 +77,7 @@ def _stored(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, d
         yield f"{topic}/{folder_of_type(type)}", store.versions(topic, type)
 
 
-def _types(config: SourceConfig, store: ContractStore) -> Iterator[tuple[str, str, str]]:
+def _types(config: SourceConfig | SidecarConfig, store: ContractStore) -> Iterator[tuple[str, str, str]]:
     """(topic, type, topic with the stage) of everything that is stored under topics of this connector."""
     template = config.publish.topic
     places = dict.fromkeys(("schema", "table", "db", "aggregatetype", "type"), _PLACE)

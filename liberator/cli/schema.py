@@ -11,11 +11,11 @@ import click
 from liberator.cli.listing import show, to_json
 from liberator.cli.options import Decorated, json_option, option, together
 from liberator.cli.session import Session
-from liberator.cli.target import connectors, target_options
+from liberator.cli.target import connectors, publishing, target_options
 
 if TYPE_CHECKING:
     from liberator.build.contracts import Derived
-    from liberator.config import SourceConfig
+    from liberator.config import SidecarConfig, SourceConfig
     from liberator.contract.registry.http import RegistrySettings
     from liberator.contract.registry.subjects import Strategy
 
@@ -176,8 +176,8 @@ def register(
 ) -> None:
     """Register the schemas of the events and keys of each captured table with a schema registry.
 
-    Of a stored contract the version that holds, else the schema that follows the table. Of an outbox: the stored contract
-    of each type of event. Give secrets as variables:
+    Of a stored contract the version that holds, else the schema that follows the table. Of an outbox, or a sidecar: the
+    stored contract of each type of event. Give secrets as variables:
     LIBERATE_REGISTRY, LIBERATE_REGISTRY_TOKEN.
 
     \b
@@ -185,7 +185,8 @@ def register(
       liberate schema register connectors/postgres-log.yaml --registry http://localhost:8081
     """
     settings, strategy = _registry(options)
-    configs = _start(context, file, options)
+    configs = publishing(context, file, options)
+    context.ensure_object(Session).start_logging()
     from liberator.build import register_schemas
 
     rows = (
@@ -221,7 +222,7 @@ def _start(context: click.Context, file: str | None, options: dict[str, Any]) ->
     return configs
 
 
-def _folder(config: SourceConfig, given: str | None) -> Path:
+def _folder(config: SourceConfig | SidecarConfig, given: str | None) -> Path:
     return Path(given) if given else config.schema_.dir
 
 

@@ -6,6 +6,7 @@ Enters: a FILE argument and options. Leaves: `SourceConfig` objects. Never runs 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,9 +22,9 @@ from liberator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from liberator.config import AnyConfig, SinkConfig, SourceConfig
+    from liberator.config import AnyConfig, SidecarConfig, SinkConfig, SourceConfig
 
-_Config = TypeVar("_Config", bound="AnyConfig")
+_Config = TypeVar("_Config", bound="AnyConfig | SidecarConfig")
 
 _BESIDE_A_FILE = ("name", "stage")
 
@@ -46,6 +47,19 @@ def connectors(context: click.Context, /, file: str | None, options: dict[str, A
         return [_described(context, options)]
     stage = _stage_beside_a_file(context, options)
     return pick(load(file, stage=stage), _name_beside_a_file(context, options), stage)
+
+
+def publishing(
+    context: click.Context, /, file: str | None, options: dict[str, Any]
+) -> list[SourceConfig] | list[SidecarConfig]:
+    """As `connectors`, or the sidecar of a file that holds one."""
+    from liberator.config import load_sidecar
+    from liberator.config.document import read_file
+
+    if file and any(document.kind == "sidecar" for document in read_file(Path(file))[0]):
+        stage = _stage_beside_a_file(context, options)
+        return pick([load_sidecar(file, stage=stage)], _name_beside_a_file(context, options), stage)
+    return connectors(context, file, options)
 
 
 def all_connectors(context: click.Context, /, file: str | None, options: dict[str, Any]) -> list[AnyConfig]:

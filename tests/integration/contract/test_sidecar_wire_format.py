@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from liberator.cli import main
 from liberator.testing.proxy import Proxy
 from liberator.testing.servers import Kafka, Registry
 from tests.integration.contract.wire_format import Reader, confluent_reads
@@ -29,6 +30,19 @@ class Sidecars:
         self._folder, self._name, self._kafka, self.registry = folder, name, kafka, registry
         self.topic = f"{name}.order"
         self.running: Running | None = None
+        self.rules: dict[str, Any] = {}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is in its file."""
+        publish = {
+            "url": f"kafka://{self._kafka.bootstrap}",
+            "topic": "{name}.{aggregatetype}",
+            "create_topics": {"partitions": 1, "replication": 1},
+        }
+        rules = {"registry": self.registry, **self.rules}
+        about = {"connector": "sidecar", "name": self._name, "events": {"tombstones": True}}
+        return {**about, "publish": publish, "schema": rules}
 
     def keep(self, version: int, contract: dict[str, Any]) -> None:
         file = self._folder / "schemas" / self.topic / "Paid" / f"{version}.json"
@@ -38,13 +52,7 @@ class Sidecars:
     def start(self) -> Client:
         """A new one, and a connection to it."""
         self.stop()
-        publish = {
-            "url": f"kafka://{self._kafka.bootstrap}",
-            "topic": "{name}.{aggregatetype}",
-            "create_topics": {"partitions": 1, "replication": 1},
-        }
-        config: dict[str, Any] = {"name": self._name, "publish": publish, "events": {"tombstones": True}}
-        self.running = Running(self._folder, **config, schema={"registry": self.registry})
+        self.running = Running(self._folder, **self.document)
         return self.running.until_ready()
 
     def stop(self) -> None:
@@ -100,3 +108,19 @@ def test_without_the_registry_only_types_that_are_new_are_told_to_come_again(
     assert int(refused.headers["retry-after"]) > 0
     weather.up()
     assert send(client, "Sent", "3", "{}") == 202
+
+
+def test_where_schemas_must_be_there_the_command_puts_them_there(
+    sidecars: Sidecars, reader: Reader, tmp_path: Path
+) -> None:
+    sidecars.keep(1, PAID)
+    sidecars.rules["registry_register"] = False
+    client = sidecars.start()
+    paid = "/events/order/Paid"
+    refused = client.post(paid, b'{"amount": "1"}', Event_Id="1")
+    assert (refused.status, refused.body["code"]) == (422, "registry.not_registered")
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(json.dumps(sidecars.document))
+    assert main(["schema", "register", str(file), "--registry", sidecars.registry]) == 0
+    assert reader.versions(f"{sidecars.topic}-Paid") == [1]
+    assert client.post(paid, b'{"amount": "1"}', Event_Id="1").status == 202
