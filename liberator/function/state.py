@@ -10,6 +10,7 @@ that change one key at the same time can't overwrite each other unseen.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,11 +27,44 @@ class StateSettings:
     timeout: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Keys that begin with `prefix` and come behind `after`; None: all of them do."""
+
+    prefix: str = ""
+    after: str | None = None
+
+    def has(self, key: str) -> bool:
+        """Is it one of them?"""
+        return (self.after is None or key > self.after) and key.startswith(self.prefix)
+
+    @property
+    def end(self) -> str | None:
+        """The first key behind all that begin so; None: there is none."""
+        prefix = self.prefix.rstrip(_LAST)
+        if not prefix:
+            return None
+        following = ord(prefix[-1]) + 1
+        return prefix[:-1] + chr(0xE000 if following == 0xD800 else following)  # no text has surrogates
+
+
+_LAST = chr(0x10FFFF)
+
+MOST = 10_000
+"""Keys of a page."""
+
+_PAGE = 500
+"""Keys that are read at a time where somebody wants all."""
+
+
 class Reader(Protocol):
     """The store, as a function sees it."""
 
     def read(self, key: str) -> tuple[str, int] | None:
         """A value as JSON and its number; None: there is none. Raises `LiberatorError`."""
+
+    def scan(self, bounds: Bounds, limit: int) -> Sequence[tuple[str, str, int]]:
+        """Keys with values and numbers, in the order of the keys' code points, `limit` at most. Raises `LiberatorError`."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -61,9 +95,51 @@ class State:
         else:
             if key not in self._known:
                 found = self._store.read(key)
-                self._known[key], self._read[key] = (None, None) if found is None else found
+                self._known[key], number = (None, None) if found is None else found
+                self._read.setdefault(key, number)
             value = self._known[key]
         return default if value is None else json.loads(value)
+
+    def scan(self, prefix: str = "", *, after: str | None = None, limit: int = 100) -> list[tuple[str, Any]]:
+        """Keys that begin with `prefix`, with their values, in the order of their code points, as this invocation sees them:
+        `limit` at most, from the first behind `after` on. Fewer than `limit` mean that these are the last. Raises
+        `ValueError` for a limit that is not within 1 and 10,000."""
+        _require_text(prefix)
+        _require_text("" if after is None else after)
+        if not 1 <= limit <= MOST:
+            raise ValueError(f"a page has 1 to {MOST} keys, not {limit}")
+        found: dict[str, str] = {}
+        rest: Bounds | None = Bounds(prefix, after)
+        while rest is not None and len(found) < limit:
+            rows = self._store.scan(rest, limit)
+            for key, value, number in rows:
+                self._read.setdefault(key, number)
+                found[key] = value
+            end = rows[-1][0] if len(rows) == limit else None
+            self._change(found, rest, end)
+            rest = None if end is None else Bounds(prefix, end)
+        return [(key, json.loads(found[key])) for key in sorted(found)[:limit]]
+
+    def _change(self, found: dict[str, str], bounds: Bounds, end: str | None) -> None:
+        """What this invocation knows better than the store, up to the key `end`."""
+        for changes in (self._known, self._written):
+            for key, value in changes.items():
+                if not bounds.has(key) or (end is not None and key > end):
+                    continue
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """All keys that begin with `prefix`, with their values, in order; read page by page."""
+        after = None
+        while True:
+            page = self.scan(prefix, after=after, limit=_PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
 
     def put(self, key: str, value: Any) -> None:
         """Set the value of a key."""
@@ -83,6 +159,14 @@ class State:
 
 class NoState:
     """`context.state` of a connector that has none configured."""
+
+    def scan(self, prefix: str = "", *, after: str | None = None, limit: int = 100) -> list[tuple[str, Any]]:
+        """Raises `FunctionError` (function.no_state)."""
+        raise _no_state()
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Raises `FunctionError` (function.no_state)."""
+        raise _no_state()
 
     def get(self, key: str, default: Any = None) -> Any:
         """Raises `FunctionError` (function.no_state)."""

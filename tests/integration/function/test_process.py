@@ -9,7 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ import pytest
 
 from liberator.change import Event
 from liberator.errors import ConfigError, FunctionError
+from liberator.function.aside import AsideFunction
+from liberator.function.named import NamedFunctions
 from liberator.function.process import ProcessInvocations, WorkerSettings
+from liberator.function.state import StateSettings
+from liberator.function.state_store import StateStore
+from liberator.function.steps import Calling
 from liberator.protocols import Outcome
 from tests.integration.function.ends import gone
 
@@ -43,6 +48,23 @@ def begets(events, context):
     time.sleep(600)
 def seen(events, context):
     return [[[event.key, len(event.raw_value), sorted(set(event.raw_value)), event.id] for event in events]]
+def scans(events, context):
+    state = context.state
+    seen = [key for key, _ in state.items("k")]
+    state.put(f"k{len(seen)}", 1)
+    return [seen + [key for key, _ in state.scan("k", limit=2)]]
+def asks(events, context):
+    return [[context.call("pid", 1, timeout=20), os.getpid()], {name: os.environ.get(name) for name in ("TOKEN",)}]
+calls = 0
+def twice(events, context):
+    global calls
+    calls += 1
+    if calls == 2: time.sleep(600)
+    return [os.getpid()]
+def hurries(events, context):
+    pid = context.call("twice", 1, timeout=30)
+    with open(os.path.join(os.path.dirname(__file__), "asked"), "w") as file: file.write(str(pid))
+    context.call("twice", 1, timeout=0.5)
 def talk(events, context): print("hello"); return [1]
 """
 HOOKS = """
@@ -347,3 +369,45 @@ def test_the_end_takes_running_workers_along(make: Make) -> None:
     it.close(0.0)
     assert process.poll() is not None
     assert time.monotonic() - began < 5
+
+
+def test_a_worker_scans_the_state(make: Make, tmp_path: Path) -> None:
+    settings = StateSettings(f"sqlite:{tmp_path / 'state.db'}", "count")
+    store = StateStore(settings)
+    store.make()
+    it = make("scans", state=settings)
+    for number, expected in enumerate((["k0"], ["k0", "k0", "k1"], ["k0", "k1", "k0", "k1"])):
+        it.begin(number, EVENTS, 1)
+        outcome = ended(it)[number]
+        assert json.loads(outcome.outputs[0].value or b"") == expected
+        assert outcome.state is not None
+        store.save(outcome.state, {})
+    store.close()
+
+
+def test_a_worker_has_its_calls_done_by_the_connector(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "a secret")
+    other = AsideFunction("workers_under_test:pid", tmp_path, WorkerSettings(most=2))
+    with closing(NamedFunctions({"pid": Calling("pid", other)})) as named:
+        it = make("asks", calls=named)
+        pids = []
+        for number in range(2):
+            it.begin(number, EVENTS, 1)
+            answer, environment = ended(it)[number].outputs
+            pids.append(json.loads(answer.value or b""))
+            assert json.loads(environment.value or b"") == {"TOKEN": None}
+    assert pids[0] == pids[1], "both workers are kept"
+    assert len({*pids[0], os.getpid()}) == 3
+    gone(pids[0][0])
+
+
+def test_a_call_that_hangs_ends_with_its_time_and_its_worker_is_killed(make: Make, tmp_path: Path) -> None:
+    other = AsideFunction("workers_under_test:twice", tmp_path, WorkerSettings(most=1))
+    with closing(NamedFunctions({"twice": Calling("twice", other)})) as named:
+        it = make("hurries", calls=named)
+        it.begin(1, EVENTS, 1)
+        assert codes(ended(it)[1]) == {"function.timeout"}
+        gone(int((tmp_path / "asked").read_text()))
+        assert it.cold_starts == 1, "the caller is not to blame"

@@ -207,3 +207,97 @@ def test_a_store_that_refuses_ends_the_connector_and_no_event_is_given_up(
     assert not caught.value.retryable
     assert "42P01" in str(caught.value) if database else "no such table" in str(caught.value)
     stateful.close(1)
+
+
+KEYS = [
+    "a",
+    "a/",
+    "a/1",
+    "a/10",
+    "a/2",
+    "a0",
+    "b",
+    "Z",
+    "ü",
+    "☃",
+    chr(0xD7FF),
+    chr(0xE000),
+    "\U0001f600",
+    chr(0x10FFFF),
+]
+
+
+def filled(store: Open, keys: list[str] = KEYS) -> StateStore:
+    def act(state: State) -> None:
+        for key in keys:
+            state.put(key, {"key": key})
+
+    invoke(stateful(store(), act), 0)
+    return store()
+
+
+def pages(state: State, prefix: str, limit: int) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    after = None
+    while page := state.scan(prefix, after=after, limit=limit):
+        assert len(page) <= limit
+        found += page
+        after = page[-1][0]
+    return found
+
+
+def test_a_scan_has_all_keys_of_a_prefix_in_order(store: Open) -> None:
+    reader = filled(store)
+    for prefix in ("", "a", "a/", "a/1", "Z", "ü", chr(0xD7FF), chr(0x10FFFF), "none"):
+        expected = [(key, {"key": key}) for key in sorted(KEYS) if key.startswith(prefix)]
+        for limit in (1, 3, 100):
+            assert pages(State(reader), prefix, limit) == expected
+        assert list(State(reader).items(prefix)) == expected
+
+
+def test_a_scan_sees_what_the_invocation_has_changed(store: Open) -> None:
+    state = State(filled(store, ["a1", "a2", "a3", "a4", "b"]))
+    state.put("a0", 0)
+    state.put("a3", "new")
+    state.put("a9", 9)
+    state.delete("a1")
+    state.delete("a2")
+    assert state.scan("a", limit=2) == [("a0", 0), ("a3", "new")]
+    assert state.scan("a", after="a3", limit=2) == [("a4", {"key": "a4"}), ("a9", 9)]
+    assert [key for key, _ in state.items("a")] == ["a0", "a3", "a4", "a9"]
+
+
+def test_many_keys_come_page_by_page(store: Open) -> None:
+    keys = [f"k{number:05}" for number in range(1_201)]
+    assert [key for key, _ in State(filled(store, keys)).items("k")] == keys
+
+
+def test_states_of_others_are_not_scanned(store: Open) -> None:
+    filled(store)
+    assert list(State(store("other")).items()) == []
+
+
+def test_what_was_scanned_and_then_changed_by_another_member_is_a_conflict(store: Open) -> None:
+    filled(store, ["a", "b"])
+
+    def all_of_them(state: State) -> None:
+        state.put("count", len(list(state.items())))
+        invoke(stateful(store(), add_to_b), 7)
+
+    def add_to_b(state: State) -> None:
+        state.put("b", 1)
+
+    function = stateful(store(), all_of_them)
+    function.begin(1, [Event("others", 0, 0, 0, b"k", b"{}")], 1)
+    assert not function.finished(0)[0][1].failures
+    with pytest.raises(FunctionError) as caught:
+        function.save([Event("others", 0, 0, 0, b"k", b"{}")])
+    assert caught.value.code == "function.state_conflict"
+    assert State(store()).get("count") is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001])
+def test_a_page_has_a_bound(tmp_path: Path, limit: int) -> None:
+    state = State(StateStore(StateSettings(f"sqlite:{tmp_path / 'state.db'}", "count")))
+    with pytest.raises(ValueError, match="1 to 10000 keys"):
+        state.scan(limit=limit)
