@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::values;
 
 /// One event without headers of its own. Key and value: JSON, None for null.
+#[derive(Clone, Copy)]
 pub struct Line<'a> {
     pub topic: &'a str,
     pub key: Option<&'a [u8]>,
@@ -13,10 +14,11 @@ pub struct Line<'a> {
 }
 
 /// Bytes that the lines of `events` have together. None: one of them has a line break or begins with a byte that no JSON
-/// has, or an id needs more than its quotes escaped; those are Python's.
-pub fn size(events: &[Line]) -> Option<usize> {
+/// has, or an id needs more than its quotes escaped, or is no line at all; those are Python's.
+pub fn size<'a>(events: impl Iterator<Item = Option<Line<'a>>>) -> Option<usize> {
     let (mut head, mut size) = (Head::default(), 0);
     for line in events {
+        let line = line?;
         let json = json(line.key)?.len() + json(line.value)?.len();
         size += head.of(line.topic).len() + json + 2 * escaped_size(line.id)? + BETWEEN;
     }
@@ -24,9 +26,12 @@ pub fn size(events: &[Line]) -> Option<usize> {
 }
 
 /// Write the lines of `events` into `out`, which has their size.
-pub fn write(events: &[Line], mut out: &mut [u8]) -> io::Result<()> {
+pub fn write<'a>(
+    events: impl Iterator<Item = Option<Line<'a>>>,
+    mut out: &mut [u8],
+) -> io::Result<()> {
     let mut head = Head::default();
-    for line in events {
+    for line in events.flatten() {
         out.write_all(head.of(line.topic))?;
         out.write_all(line.key.unwrap_or(NULL))?;
         out.write_all(VALUE)?;
@@ -100,9 +105,10 @@ mod tests {
     use super::*;
 
     fn lines(events: &[Line]) -> Option<Vec<u8>> {
-        let mut out = vec![0; size(events)? + 1];
-        let (room, behind) = out.split_at_mut(size(events)?);
-        write(events, room).unwrap();
+        let each = || events.iter().copied().map(Some);
+        let mut out = vec![0; size(each())? + 1];
+        let (room, behind) = out.split_at_mut(size(each())?);
+        write(each(), room).unwrap();
         assert_eq!(behind, [0]);
         out.pop();
         Some(out)

@@ -2,6 +2,7 @@
 //! interpreter's lock is released.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -36,29 +37,59 @@ type TransactionTuple = (u64, i128, Option<u32>, Option<u64>, i64);
 /// What a run has made, in one piece of memory until Python asks for columns: `Packed` in liberator/change.py.
 #[pyclass(frozen)]
 pub struct Events {
-    written: Written,
-    events: Vec<Event>,
+    room: Room,
     /// Of each table that events name.
     topics: Vec<Option<Py<PyString>>>,
+    /// Where the room goes back to.
+    spare: Spare,
+}
+
+/// What a run fills.
+#[derive(Default)]
+struct Room {
+    written: Written,
+    events: Vec<Event>,
+}
+
+/// The room of a run whose events are gone, for the next one: to write into fresh memory costs more than to write.
+type Spare = Arc<Mutex<Option<Room>>>;
+
+/// Bytes of a room that is kept at most.
+const KEPT: usize = 4 << 20;
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut room = std::mem::take(&mut self.room);
+        room.events.clear();
+        room.written.bytes.clear();
+        room.written.headers.clear();
+        if let (..=KEPT, Ok(mut spare)) = (room.written.bytes.capacity(), self.spare.lock()) {
+            *spare = Some(room);
+        }
+    }
 }
 
 #[pymethods]
 impl Events {
     fn __len__(&self) -> usize {
-        self.events.len()
+        self.room.events.len()
     }
 
     /// Bytes of keys and values.
     fn size(&self) -> usize {
         let size = |piece: &Option<Piece>| piece.as_ref().map_or(0, ExactSizeIterator::len);
-        let sizes = self.events.iter().map(|it| size(&it.key) + size(&it.value));
+        let sizes = self
+            .room
+            .events
+            .iter()
+            .map(|it| size(&it.key) + size(&it.value));
         sizes.sum()
     }
 
     /// How many there are of each topic.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut numbers = vec![0_usize; self.topics.len()];
-        for event in &self.events {
+        for event in &self.room.events {
             if let Some(number) = numbers.get_mut(event.table) {
                 *number += 1;
             }
@@ -81,35 +112,33 @@ impl Events {
             let text = topic.as_ref().map(|it| it.bind(py).to_cow()).transpose()?;
             topics.push(text.unwrap_or_default());
         }
-        let events = py.detach(|| {
-            let piece = |place: &Piece| self.written.bytes.get(place.clone());
-            let line = |event: &Event| {
-                Some(Line {
-                    topic: topics.get(event.table)?,
-                    key: event.key.as_ref().and_then(piece),
-                    value: event.value.as_ref().and_then(piece),
-                    id: piece(&event.id).filter(|_| event.headers.is_none())?,
-                })
-            };
-            self.events.iter().map(line).collect::<Option<Vec<_>>>()
-        });
-        events.map_or(Ok(None), |events| written_lines(py, &events))
+        let (written, topics) = (&self.room.written, &topics);
+        let piece = |place: &Piece| written.bytes.get(place.clone());
+        let line = |event: &Event| {
+            Some(Line {
+                topic: topics.get(event.table)?,
+                key: event.key.as_ref().and_then(piece),
+                value: event.value.as_ref().and_then(piece),
+                id: piece(&event.id).filter(|_| event.headers.is_none())?,
+            })
+        };
+        written_lines(py, || self.room.events.iter().map(line))
     }
 
     /// Append them to columns.
     fn give<'py>(&self, py: Python<'py>, columns: Columns<'py>) -> PyResult<()> {
         let (topics, keys, values, ids, headers) = columns;
         let bytes = |piece: &Piece| {
-            let bytes = self.written.bytes.get(piece.clone());
+            let bytes = self.room.written.bytes.get(piece.clone());
             PyBytes::new(py, bytes.unwrap_or_default())
         };
-        for event in &self.events {
+        for event in &self.room.events {
             let topic = self.topics.get(event.table);
             topics.append(topic.and_then(Option::as_ref))?;
             keys.append(event.key.as_ref().map(bytes))?;
             values.append(event.value.as_ref().map(bytes))?;
             ids.append(bytes(&event.id))?;
-            headers.append(told_headers(py, &self.written, event)?)?;
+            headers.append(told_headers(py, &self.room.written, event)?)?;
         }
         Ok(())
     }
@@ -129,6 +158,27 @@ type Columns<'py> = (
 pub struct Executor {
     id_place: Vec<u8>,
     tombstones: bool,
+    spare: Spare,
+}
+
+impl Executor {
+    fn room(&self) -> Room {
+        let spare = self.spare.lock().ok().and_then(|mut spare| spare.take());
+        spare.unwrap_or_default()
+    }
+
+    fn events(
+        &self,
+        written: Written,
+        events: Vec<Event>,
+        topics: Vec<Option<Py<PyString>>>,
+    ) -> Events {
+        Events {
+            room: Room { written, events },
+            topics,
+            spare: Arc::clone(&self.spare),
+        }
+    }
 }
 
 #[pymethods]
@@ -138,6 +188,7 @@ impl Executor {
         Executor {
             id_place,
             tombstones,
+            spare: Spare::default(),
         }
     }
 
@@ -165,16 +216,15 @@ impl Executor {
             now_us,
         };
         let mut transcoder = Transcoder::new(settings, place_of(place), tables);
+        Room {
+            written: transcoder.written,
+            events: transcoder.events,
+        } = self.room();
         let work = held.work();
         let done = py.detach(|| transcoder.run(&work));
         let topics = held.tables.iter();
-        let events = Events {
-            written: transcoder.written,
-            events: transcoder.events,
-            topics: topics
-                .map(|it| it.topic.clone().map(Bound::unbind))
-                .collect(),
-        };
+        let topics = topics.map(|it| it.topic.clone().map(Bound::unbind));
+        let events = self.events(transcoder.written, transcoder.events, topics.collect());
         Ok((events, start + done, tuple_of(transcoder.place)))
     }
 
@@ -195,18 +245,17 @@ impl Executor {
         taken_us: i128,
         now_us: i128,
     ) -> Events {
-        let (mut written, mut events) = (Written::default(), Vec::new());
+        let Room {
+            mut written,
+            mut events,
+        } = self.room();
         py.detach(|| {
             if let Some(table) = Lines::new(&plan.0, prefix, in_front, lsn, taken_us, now_us) {
                 let lines = lines_of(data).skip(start).take(end.saturating_sub(start));
                 table.run(lines, &mut written, &mut events);
             }
         });
-        Events {
-            written,
-            events,
-            topics: vec![Some(topic)],
-        }
+        self.events(written, events, vec![Some(topic)])
     }
 }
 
@@ -219,23 +268,30 @@ pub fn lines<'py>(
     values: Vec<Option<PyBackedBytes>>,
     ids: Vec<PyBackedBytes>,
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let held = topics.iter().zip(&keys).zip(&values).zip(&ids);
-    let events: Vec<Line> = held
-        .map(|(((topic, key), value), id)| Line {
-            topic,
-            key: key.as_deref(),
-            value: value.as_deref(),
-            id,
+    written_lines(py, || {
+        let events = topics.iter().zip(&keys).zip(&values).zip(&ids);
+        events.map(|(((topic, key), value), id)| {
+            Some(Line {
+                topic,
+                key: key.as_deref(),
+                value: value.as_deref(),
+                id,
+            })
         })
-        .collect();
-    written_lines(py, &events)
+    })
 }
 
-fn written_lines<'py>(py: Python<'py>, events: &[Line]) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let Some(size) = py.detach(|| crate::lines::size(events)) else {
+fn written_lines<'py, 'a, Events>(
+    py: Python<'py>,
+    events: impl Fn() -> Events + Sync,
+) -> PyResult<Option<Bound<'py, PyBytes>>>
+where
+    Events: Iterator<Item = Option<Line<'a>>>,
+{
+    let Some(size) = py.detach(|| crate::lines::size(events())) else {
         return Ok(None);
     };
-    let write = |out: &mut [u8]| Ok(py.detach(|| crate::lines::write(events, out))?);
+    let write = |out: &mut [u8]| Ok(py.detach(|| crate::lines::write(events(), out))?);
     PyBytes::new_with(py, size, write).map(Some)
 }
 
