@@ -171,7 +171,7 @@ class Capture:
             if not publisher.ready(_READY_SECONDS):
                 self._watch.state("waiting")
                 continue
-            batch = self._source.poll(_POLL_BYTES, _POLL_SECONDS)
+            batch = self._source.poll(_POLL_BYTES, _patience(publisher))
             self._watch.received(batch, encoder.committed_us)
             events = encoder.encode(batch)
             state = self._state_of(batch, encoder)
@@ -340,6 +340,13 @@ class Capture:
         while not self.stopping and (left := end - self._tick()) > 0:
             self._watch.beat()
             self._stopping.wait(min(left, 1.0))
+
+
+def _patience(publisher: Publisher) -> float:
+    """Seconds to wait for the source."""
+    if not publisher.owns_state:
+        return _POLL_SECONDS
+    return cast(OwningPublisher, publisher).soon(_POLL_SECONDS)
 
 
 def cut(events: EncodedBatch, size: int) -> bool:

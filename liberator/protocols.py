@@ -117,6 +117,9 @@ class OwningPublisher(Publisher, Protocol):
     def durable_events(self) -> int:
         """How many more events became durable since the last call."""
 
+    def soon(self, most: float) -> float:
+        """Seconds after which something can be done for what waits here, by any call; `most` when nothing waits."""
+
 
 class ResultsPublisher(Protocol):
     """Publishes what came of events together with their offsets: both, or neither. Readers of committed

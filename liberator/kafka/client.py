@@ -75,6 +75,9 @@ class Transactions(Producer, Protocol):
     def place(self, records: Sequence[PlacedRecord]) -> None:
         """Hand over records as they are, as a part of what was begun. Raises `KafkaFailure`."""
 
+    def pending(self) -> int:
+        """How many events that `send` took are not known to be in their partitions; `serve` learns of them."""
+
     def arrived(self, timeout: float) -> bool:
         """Are all records that were handed over in their partitions? Waits at most `timeout` seconds. Who reads uncommitted
         records sees them then. Raises `KafkaFailure`."""

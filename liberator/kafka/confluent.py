@@ -284,6 +284,10 @@ class ConfluentTransactions(ConfluentProducer):
                 partial(self._client.produce, it.topic, it.value, it.key, it.partition, headers=headers)
             )
 
+    def pending(self) -> int:
+        """What is in the library's queues, reports that nobody has heard yet among it."""
+        return len(self._client)
+
     def arrived(self, timeout: float) -> bool:
         """Are they in their partitions?"""
         left = self._call(lambda: self._client.flush(timeout))

@@ -284,6 +284,7 @@ class KafkaPythonTransactions(KafkaPythonProducer):
     def __init__(self, settings: dict[str, Any], start_within: float) -> None:
         super().__init__(settings)
         self._ending: Any = None
+        self._pending = Tally(0)
         try:
             self._call(lambda: self._client.init_within(start_within))
         except KafkaFailure:
@@ -309,6 +310,21 @@ class KafkaPythonTransactions(KafkaPythonProducer):
             value = _Nullable.NOTHING if it.key is None and it.value is None else it.value
             send = partial(self._client.send, it.topic, value, it.key, _headers(it.headers), it.partition)
             self._call(send).add_errback(self._lost)
+
+    def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
+        """Hand over events, all of them counted in one tally."""
+        self._count(len(batch) - start)
+        end = super().send(batch, start, self._pending)
+        self._count(end - len(batch))
+        return end
+
+    def pending(self) -> int:
+        """Those whose futures are open."""
+        return self._pending.left
+
+    def _count(self, events: int) -> None:
+        with self._counting:
+            self._pending.left += events
 
     def arrived(self, timeout: float) -> bool:
         """Are they in their partitions?"""

@@ -105,6 +105,10 @@ class LocalPublisher:
         count, self._durable_events = self._durable_events, 0
         return count
 
+    def soon(self, most: float) -> float:
+        """Nothing waits: what can be written is."""
+        return most
+
     def flush(self, timeout: float) -> bool:
         """Nothing to wait for: a transaction under way is cut; what can't be cut comes again."""
         if self._held and self._inside is not None:

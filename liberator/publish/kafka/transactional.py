@@ -4,17 +4,20 @@ Enters: encoded batches with their states. Leaves: the states that are committed
 commits are waited for in another. Never publishes an event without the position that covers it, unless the loop says that
 the event may come again.
 
-Theory of operation: batches are sent as they come, into a Kafka transaction that is committed every now and then: by then
-all of its events have a state, or the transaction of the source is too large to wait for and is cut (`Encoder.inside`).
-While one transaction is being committed the batches of the next one wait here. Nothing is ever sent again from here:
+Theory of operation: batches are sent as they come, into a Kafka transaction that is committed the earlier, the less there
+is to do: by then all of its events have a state, or the transaction of the source is too large to wait for and is cut
+(`Encoder.inside`). When it is time the transaction is sealed, with the position; its last events arrive while the next
+batches are encoded; then it is committed, and the batches of the next one wait here. Nothing is ever sent again from here:
 whatever fails ends this publisher, the next one fences it, reads what was committed and goes on from there.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Protocol
@@ -27,16 +30,24 @@ from liberator.publish.kafka.preparing import Preparing, weight_of
 
 log = logging.getLogger(__name__)
 
-_COMMIT_EVERY = 0.1
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 """Seconds between two commits: each costs the brokers a marker in every partition that took part."""
 
-_COMMIT_BYTES = 8 << 20
-"""So much is committed earlier, so that readers get it in pieces that they can hold."""
+_FULL_SPEED = 200 << 20
+"""Bytes a second, as `weight_of` counts them, from which on the pause is the longest."""
 
 _CUT_AFTER = 5.0
 """Seconds after which a transaction of the source is no longer waited for: well below the brokers' time-out."""
 
-_CUT_BYTES = 64 << 20
+_CUT_SHARE = 2
+"""As many times the memory: what a transaction of the source may be before it is no longer waited for either."""
+
+_FEW = 64
+"""So few events may still be under way when the commit is handed to the other thread. It hears of each one's arrival, and
+holds the interpreter for that: among thousands each of them would wait for the thread that encodes."""
+
+_SOON = 0.002
+"""Seconds that the loop waits for the source while it could do something here."""
 
 _SLICE = 0.5
 """Seconds after which a commit that is waited for is asked whether it is still wanted."""
@@ -97,9 +108,10 @@ class _Part:
 
 
 class _Transaction:
-    """What the open Kafka transaction holds. delta: to be saved with it. whole: does it end with a state of the source?"""
+    """What the open Kafka transaction holds. delta: to be saved with it. whole: does it end with a state of the source?
+    sealed: the position is in it, and nothing more comes."""
 
-    __slots__ = ("began", "delta", "events", "topics", "weight", "whole")
+    __slots__ = ("began", "delta", "events", "sealed", "topics", "weight", "whole")
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -108,25 +120,34 @@ class _Transaction:
         self.events = 0
         self.weight = 0
         self.whole = True
+        self.sealed = False
 
 
 class TransactionalPublisher:
     """Publishes exactly once, in order. Made by `liberator.publish.kafka.kafka_publisher`.
 
-    memory: bytes that accepted and not yet committed events may take, here and in the client. Every method but `close`
-    raises `PublishError` once it has failed; `durable` then still tells what had been committed.
+    memory: bytes that accepted events may take, here and in the client, until they are in their partitions. Every method
+    but `close` raises `PublishError` once it has failed; `durable` then still tells what had been committed.
     """
 
     owns_state = True
 
     def __init__(
-        self, driver: Driver, cluster: Cluster, preparing: Preparing, positions: Positions, memory: int
+        self,
+        driver: Driver,
+        cluster: Cluster,
+        preparing: Preparing,
+        positions: Positions,
+        memory: int,
+        *,
+        tick: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._cluster = cluster
         self._preparing = preparing
         self._positions = positions
         self._memory = memory
+        self._tick = tick
         self._client: Transactions | None = None
         self._coming = _Part()
         self._waiting: deque[_Part] = deque()
@@ -136,7 +157,10 @@ class TransactionalPublisher:
         self._wanted = True
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-commit")
         self._weight = 0
-        self._commit_at = 0.0
+        self._under_way: deque[tuple[int, int]] = deque()
+        """Of each part that was sent: which of all events that were sent is its last, and its weight."""
+        self._sent = 0
+        self._committed_at = -_LONGEST_PAUSE
         self._ask_at = 0.0
         self._durable: dict[str, bytes] = {}
         self._durable_events = 0
@@ -163,10 +187,10 @@ class TransactionalPublisher:
 
     def ready(self, timeout: float) -> bool:
         """Is there room for one more batch? Waits at most `timeout` seconds, sending and committing."""
-        deadline = time.monotonic() + timeout
+        deadline = self._tick() + timeout
         self._advance(0)
         while self._weight - self._coming.weight >= self._memory:
-            left = deadline - time.monotonic()
+            left = deadline - self._tick()
             if left <= 0:
                 return False
             self._advance(min(left, _SERVE))
@@ -191,6 +215,14 @@ class TransactionalPublisher:
         self._coming = _Part()
         self._advance(0)
 
+    def soon(self, most: float) -> float:
+        """See `OwningPublisher.soon`."""
+        opened = self._open
+        if opened is not None and opened.whole and not opened.sealed:
+            return min(most, max(_SOON, self._due_at(opened) - self._tick()))
+        waits = opened.sealed if opened is not None else self._committing is not None and bool(self._waiting)
+        return min(most, _SOON) if waits else most
+
     def durable(self) -> State | None:
         """The merged states that were committed since the last call."""
         if self._stopped is None:
@@ -206,10 +238,10 @@ class TransactionalPublisher:
     def flush(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until everything accepted is committed, a source transaction under way cut. What
         can't be cut is not waited for: it comes again."""
-        deadline = time.monotonic() + timeout
+        deadline = self._tick() + timeout
         self._advance(0, hurry=True)
         while self._waiting or self._open or self._committing:
-            left = deadline - time.monotonic()
+            left = deadline - self._tick()
             if left <= 0:
                 return False
             self._advance(min(left, _SERVE), hurry=True)
@@ -229,12 +261,15 @@ class TransactionalPublisher:
         self._cluster.close()
 
     def _advance(self, wait: float, hurry: bool = False) -> None:
-        """One step: see what became of a commit, send, commit when it is time."""
+        """One step: hear what became of a commit or of events, send, commit when it is time."""
         self._raise_if_stopped()
         if self._client is None:
             return
         try:
-            self._settle(wait)
+            if self._committing is not None:
+                self._settle(self._committing, wait)
+            else:
+                self._hear(self._client, wait)
             if self._committing is None:
                 self._send(self._client)
                 self._commit_when_due(self._client, hurry)
@@ -246,25 +281,30 @@ class TransactionalPublisher:
 
     # Sending
 
+    def _hear(self, client: Transactions, wait: float) -> None:
+        """What has arrived takes no memory any more. Events of several partitions overtake each other: it is about right."""
+        client.serve(wait, hurry=self._open is not None and self._open.sealed)
+        self._raise_failure(client)
+        arrived = self._sent - client.pending()
+        while self._under_way and self._under_way[0][0] <= arrived:
+            self._weight -= self._under_way.popleft()[1]
+
     def _send(self, client: Transactions) -> None:
-        while self._waiting:
-            if self._open is not None and self._open.weight >= _COMMIT_BYTES and self._open.whole:
-                return
+        while self._waiting and not (self._open is not None and self._open.sealed):
             if not self._send_part(client, self._waiting[0]):
                 return
             part = self._waiting.popleft()
-            opened = self._open = self._open or _Transaction(time.monotonic())
+            self._under_way.append((self._sent, part.weight))
+            opened = self._open = self._open or _Transaction(self._tick())
             opened.delta.update(part.delta)
             opened.events += part.events
             opened.weight += part.weight
             opened.whole = part.whole
-        client.serve(0)
-        self._raise_failure(client)
 
     def _send_part(self, client: Transactions, part: _Part) -> bool:
         if self._open is None:
             client.begin()
-            self._open = _Transaction(time.monotonic())
+            self._open = _Transaction(self._tick())
         part.begun = bool(part.batches)
         while part.batches:
             ready = self._preparing.prepare(part.batches[0])
@@ -278,6 +318,7 @@ class TransactionalPublisher:
                 return False
             del part.batches[0]
             part.sent = 0
+            self._sent += len(ready)
         return True
 
     def _raise_failure(self, client: Transactions) -> None:
@@ -289,21 +330,34 @@ class TransactionalPublisher:
 
     def _commit_when_due(self, client: Transactions, hurry: bool) -> None:
         opened = self._open
-        if opened is None or (self._waiting and self._waiting[0].begun):
+        if opened is None or not (opened.sealed or self._is_due(opened, hurry)):
             return
-        now = time.monotonic()
-        age = now - opened.began
-        if opened.whole:
-            due = hurry or now >= self._commit_at or opened.weight >= _COMMIT_BYTES
-        else:
-            cut_bytes = min(_CUT_BYTES, self._memory // 2)
-            due = (hurry and not self._waiting) or age >= _CUT_AFTER or opened.weight >= cut_bytes
-        if not due:
+        if not opened.sealed:
+            client.write(self._positions.topic, self._positions.records(opened.delta))
+            opened.sealed = True
+            self._ask_at = self._tick() + _QUIET
+        if client.pending() > _FEW:
+            self._ask_why_when_quiet(opened)
             return
-        client.write(self._positions.topic, self._positions.records(opened.delta))
         self._committing, self._open = opened, None
         self._answer = self._thread.submit(self._commit, client)
-        self._ask_at = now + _QUIET
+
+    def _is_due(self, opened: _Transaction, hurry: bool) -> bool:
+        if self._waiting and self._waiting[0].begun:
+            return False
+        now = self._tick()
+        if opened.whole:
+            return hurry or now >= self._due_at(opened)
+        is_large = opened.weight >= _CUT_SHARE * self._memory
+        return (hurry and not self._waiting) or is_large or now - opened.began >= _CUT_AFTER
+
+    def _due_at(self, opened: _Transaction) -> float:
+        """The pause since the last commit grows with what came in it by the second: p = L * (weight / p) / F. Positions
+        alone are nothing that anybody waits for."""
+        if not opened.events:
+            return self._committed_at + _LONGEST_PAUSE
+        pause = math.sqrt(opened.weight * _LONGEST_PAUSE / _FULL_SPEED)
+        return self._committed_at + min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, pause))
 
     def _commit(self, client: Transactions) -> None:
         """In the other thread."""
@@ -311,29 +365,30 @@ class TransactionalPublisher:
             if not self._wanted:
                 raise KafkaFailure("timeout", "no broker has committed")
 
-    def _settle(self, wait: float) -> None:
+    def _settle(self, committing: _Transaction, wait: float) -> None:
         """See what became of the transaction that is being committed."""
-        if self._answer is None or self._committing is None:
-            if wait:
-                time.sleep(wait)
-            return
+        assert self._answer is not None
         try:
             self._answer.result(wait)
         except FutureTimeout:
-            if time.monotonic() >= self._ask_at:
-                self._ask_why(self._committing)
+            self._ask_why_when_quiet(committing)
             return
-        done, self._committing, self._answer = self._committing, None, None
-        self._weight -= done.weight
-        self._durable.update(done.delta)
-        self._durable_events += done.events
-        self._commit_at = time.monotonic() + _COMMIT_EVERY
+        self._committing = self._answer = None
+        self._weight -= sum(weight for _, weight in self._under_way)
+        self._under_way.clear()
+        self._durable.update(committing.delta)
+        self._durable_events += committing.events
+        self._committed_at = self._tick()
+
+    def _ask_why_when_quiet(self, committing: _Transaction) -> None:
+        if self._tick() >= self._ask_at:
+            self._ask_why(committing)
 
     def _ask_why(self, committing: _Transaction) -> None:
         """No answer for a while: are we still let in, are the topics still there, did somebody take over, is it an
         outage?"""
         log.warning("Kafka does not commit: waiting with %d events", committing.events)
-        self._ask_at = time.monotonic() + _QUIET
+        self._ask_at = self._tick() + _QUIET
         try:
             self._cluster.check(_ASK)
             gone = self._preparing.gone(committing.topics)

@@ -106,7 +106,7 @@ def test_what_a_killed_publisher_left_open_is_never_seen(outlet: ExactlyOnceOutl
     killed = outlet.open()
     publish_all(killed, batch_of(outlet.topic, range(3)), {"slot": b"1"})
     assert killed.flush(PATIENCE)
-    killed._commit_at = float("inf")  # it would commit at once
+    killed._committed_at = float("inf")  # it would commit at once
     publish_all(killed, batch_of(outlet.topic, range(3, 9)), {"slot": b"2"})
     successor = outlet.open(take_over=False)
     assert successor.take_over() == {"slot": b"1"}
