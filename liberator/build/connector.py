@@ -47,7 +47,7 @@ class Connector(Running):
             cancelled=lambda: self.capture.stopping,
         )
         self._wire(
-            Watcher(self.telemetry, self.source, self._topics, config.limits.memory),
+            Watcher(self.telemetry, self.source, self._topics, config.limits.under_way),
             busy_patience=_BUSY_PATIENCE_ONCE if how.once else None,
         )
 

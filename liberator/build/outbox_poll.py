@@ -118,7 +118,7 @@ def polling_settings(config: SourceConfig, *, once: bool = False) -> PollingSett
         order=outbox.order_column,
         mark=column if after == "mark" else None,
     )
-    memory = max(1024 * 1024, config.limits.memory // 8)
+    memory = max(1024 * 1024, config.limits.under_way // 8)
     return PollingSettings(polled, interval=outbox.poll_interval, memory=memory, once=once)
 
 

@@ -75,7 +75,7 @@ def log_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fals
         failover=options.failover,
         trial=trial,
         once=once,
-        queue_bytes=max(1024 * 1024, config.limits.memory // 8),
+        queue_bytes=max(1024 * 1024, config.limits.under_way // 8),
     )
 
 
@@ -300,7 +300,7 @@ def _kafka_settings(config: SourceConfig) -> dict[str, Any]:
     return {
         "options": publish.options,
         "create_topics": kafka_topics(publish.create_topics),
-        "memory": config.limits.memory // 2,
+        "memory": config.limits.under_way // 2,
         "name": config.name,
         "dead_letter_topic": publish.dead_letter_topic.render(name=config.name, db=""),
     }
@@ -315,7 +315,7 @@ def _local_publisher(config: SourceConfig) -> Publisher:
         **local_topics(publish.create_topics),
         dead_letter_topic=publish.dead_letter_topic.render(name=config.name, db=""),
         exactly_once=config.name if publish.delivery == "exactly_once" else None,
-        memory=config.limits.memory // 2,
+        memory=config.limits.under_way // 2,
     )
 
 

@@ -53,7 +53,7 @@ class QueryConnector(Running):
             progress=self.telemetry,
             approve=self._approve,
         )
-        self._wire(QueryWatcher(self.telemetry, self.source, self._topics, config.limits.memory))
+        self._wire(QueryWatcher(self.telemetry, self.source, self._topics, config.limits.under_way))
 
     def _approve(self, database: Database, shapes: Sequence[Shape]) -> None:
         if self._executor is None:
@@ -109,7 +109,7 @@ def query_settings(config: SourceConfig, *, once: bool = False, trial: bool = Fa
         ],
         once=once,
         alone=not trial,
-        queue_bytes=max(1024 * 1024, config.limits.memory // 8),
+        queue_bytes=max(1024 * 1024, config.limits.under_way // 8),
         statement_timeout=query.statement_timeout,
         look_around=query.discovery_interval,
         rows_per_second=query.rows_per_second,

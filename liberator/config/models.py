@@ -401,11 +401,20 @@ class CheckpointSettings(Section):
     else file:.liberator/<name>.db."""
 
 
+_PLENTY = 64 * MIB
+"""What keeps a broker busy. More under way makes nothing faster, only the process larger, and the memory stays with it."""
+
+
 class LimitSettings(Section):
     """What the connector may use."""
 
     memory: Size = Field(default=256 * MIB, ge=MIB, json_schema_extra={"default": "256MiB"})
-    """Budget for what is read and not yet durable. Beyond it reading waits."""
+    """Budget for what is read and not yet durable. Beyond 64 MiB, or a quarter of it where that is more, reading waits."""
+
+    @property
+    def under_way(self) -> int:
+        """Bytes of the budget from which on reading waits."""
+        return min(self.memory, max(_PLENTY, self.memory // 4))
 
 
 class SourceConfig(ConnectorConfig):
