@@ -74,6 +74,7 @@ def test_the_second_instance_stands_by_and_goes_on_behind_what_the_first_saved(
         with Running(it.connector(second, once=False)):
             until(lambda: "runs already" in caplog.text, "the second does not stand by")
             working.connector.capture.stop()
+            until(lambda: first.closed, "the first does not end")  # until then it may read what comes now
             db.execute("insert into t values (3)")
             until(lambda: len(second.events) > 0, "the second does not take over")
     assert keys([seen(event) for event in second.events]) == [3]
