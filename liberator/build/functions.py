@@ -166,7 +166,8 @@ def make_callee(
     if function.command is not None:
         from liberator.function.command import CommandFunction
 
-        return CommandFunction(function.command, config.folder, {**clean_environment(), **function.env})
+        environment = {**clean_environment(), **function.env}
+        return CommandFunction(function.command, config.folder, environment, keep=function.keep)
     if function.http is not None:
         return _http(config, function.http, answers)
     if function.openfaas is not None:

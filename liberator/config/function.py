@@ -117,6 +117,9 @@ class CalledSettings(Section):
     command: Command | None = Field(default=None, json_schema_extra=without_default)
     """A program with its arguments, run for each invocation in the folder of this file: events as lines of JSON on its
     standard input, outputs on its standard output."""
+    keep: bool = False
+    """Keep the program from one invocation to the next: an empty line ends the events of one, and what the program writes
+    for them. As many are kept as there are calls at a time."""
     env: Environment = Field(default={}, repr=False)
     """Variables that a worker process or a program gets, as {API_TOKEN: "${API_TOKEN}"}. Beside what programs need to run at
     all, as PATH, it gets no others."""
@@ -143,6 +146,8 @@ class CalledSettings(Section):
             raise refusal(
                 "config.function", "only a Python function can run in_process", "leave in_process out"
             )
+        if self.keep and self.command is None:
+            raise refusal("config.function", "only a program of command can be kept", "leave keep out")
         if self.env and (self.in_process or (self.python is None and self.command is None)):
             what = "env is for a process of its own: a Python function in worker processes, or a command"
             raise refusal("config.function", what, "leave env out")

@@ -35,9 +35,12 @@ class Said:
     errors: bytes
 
 
-def converse(process: subprocess.Popen[bytes], told: bytes, *, most: int, timeout: float | None) -> Said:
-    """Until it closes both of its outputs, and ends. most: bytes of output. timeout: seconds, None: it has all the time.
-    Raises `TooLate`, `TooMuch`; the process lives on then."""
+def converse(
+    process: subprocess.Popen[bytes], told: bytes, *, most: int, timeout: float | None, goes_on: bool = False
+) -> Said:
+    """Until it closes both of its outputs, and ends; goes_on: or until an empty line, after which it waits to be told more.
+    most: bytes of output. timeout: seconds, None: it has all the time. Raises `TooLate`, `TooMuch`; the process lives on
+    then."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -65,11 +68,13 @@ def converse(process: subprocess.Popen[bytes], told: bytes, *, most: int, timeou
                     open_still = bool(part)
                 if not open_still:
                     ready.unregister(key.fileobj)
-                    if key.fileobj is process.stdin:
+                    if key.fileobj is process.stdin and not goes_on:
                         process.stdin.close()  # it hears that this is all
             if len(output) > most:
                 raise TooMuch
             del errors[:-_KEPT]
+            if goes_on and (output.endswith(b"\n\n") or output == b"\n"):
+                return Said(bytes(output), bytes(errors))
     try:
         process.wait(_left(end))
     except subprocess.TimeoutExpired:

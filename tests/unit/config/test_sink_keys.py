@@ -141,6 +141,7 @@ def test_a_trigger_may_be_one_or_a_list(sink: Callable[..., SinkConfig], trigger
     [
         ("[{}]", "config.function", "function.steps[0]"),
         ("[{command: [x], http: {url: 'https://h'}}]", "config.function", "function.steps[0]"),
+        ("[{http: {url: 'https://h'}, keep: true}]", "config.function", "function.steps[0]"),
         (
             "[{openfaas: {gateway: 'http://g', function: f, async: true}}]",
             "config.function",

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -173,3 +174,71 @@ def test_does_not_have_to_read_what_it_is_told(tmp_path: Path) -> None:
     with closing(CommandFunction([sys.executable, "program.py"], tmp_path)) as it:
         outcome = it.call(large, Context("program", 1, None))
     assert [output.value for output in outcome.outputs] == [b"1"]
+
+
+KEPT = """
+import json, os, sys, time
+said = []
+for line in sys.stdin:
+    if line == "\\n":
+        if "hang" in said: time.sleep(600)
+        if "die" in said: sys.exit(65)
+        if "flood" in said: print("x" * 2_000_000)
+        print(json.dumps({"value": [os.getpid(), said]}))
+        print(flush=True)
+        said = []
+    else:
+        said.append(json.loads(line)["value"])
+open("ended", "w").write("by itself")
+"""
+
+
+def one(value: str) -> list[Event]:
+    return [Event("t", 0, 0, 0, None, json.dumps(value).encode())]
+
+
+def kept(tmp_path: Path, *values: str, timeout: float = 60) -> list[Outcome]:
+    (tmp_path / "program.py").write_text(KEPT)
+    command = CommandFunction([sys.executable, "program.py"], tmp_path, most=1_000_000, keep=True)
+    with closing(command) as it:
+        return [it.call(one(value), Context("program", 1, time.monotonic() + timeout)) for value in values]
+
+
+def test_one_that_is_kept_does_one_invocation_after_the_other(tmp_path: Path) -> None:
+    answers = [json.loads(outcome.outputs[0].value or b"") for outcome in kept(tmp_path, "a", "b", "c")]
+    assert [said for _, said in answers] == [["a"], ["b"], ["c"]]
+    assert len({pid for pid, _ in answers}) == 1
+    assert (tmp_path / "ended").read_text() == "by itself"
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "retryable"),
+    [("die", "function.command", False), ("flood", "function.output_too_large", False)],
+)
+def test_in_place_of_one_that_fails_there_is_a_new_one(
+    tmp_path: Path, bad: str, code: str, retryable: bool
+) -> None:
+    first, failed, third = kept(tmp_path, "a", bad, "b")
+    assert (failed.failures[0].code, failed.failures[0].retryable) == (code, retryable)
+    pids = [json.loads(outcome.outputs[0].value or b"")[0] for outcome in (first, third)]
+    assert pids[0] != pids[1]
+
+
+def test_one_that_is_kept_and_hangs_is_killed(tmp_path: Path) -> None:
+    [outcome] = kept(tmp_path, "hang", timeout=1)
+    assert outcome.failures[0].code == "function.timeout"
+    assert not (tmp_path / "ended").exists()
+
+
+def test_several_calls_have_a_kept_program_each(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(KEPT)
+    with closing(CommandFunction([sys.executable, "program.py"], tmp_path, keep=True)) as it:
+
+        def call(value: str) -> Outcome:
+            return it.call(one(value), Context("program", 1, None))
+
+        with ThreadPoolExecutor(4) as threads:
+            outcomes = list(threads.map(call, map(str, range(40))))
+    said = [json.loads(outcome.outputs[0].value or b"") for outcome in outcomes]
+    assert [values for _, values in said] == [[str(number)] for number in range(40)]
+    assert len({pid for pid, _ in said}) <= 4
