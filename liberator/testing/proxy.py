@@ -14,6 +14,7 @@ import random
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
@@ -48,6 +49,15 @@ class _Weather:
     timeout: float = 0.2
 
 
+class _Ration:
+    """What each connection may carry in one direction, in bytes, and what it has. Made in the proxy's thread."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.passed: Counter[_Link] = Counter()
+        self.replaced = asyncio.Event()
+
+
 class Proxy:
     """Leads from a port of 127.0.0.1 to ``host:port``. All that is said of time is in seconds.
 
@@ -67,6 +77,7 @@ class Proxy:
         self._chance = random.Random(seed)
         self._weather = _Weather()
         self._passing: dict[Direction, asyncio.Event] = {}
+        self._rations: dict[Direction, _Ration] = {}
         self._swallowed: set[Direction] = set()
         self._links: set[_Link] = set()
         self._listener: asyncio.AbstractServer | None = None
@@ -137,6 +148,11 @@ class Proxy:
         for direction in directions or self._passing:
             self._call(self._passing[direction].clear)
 
+    def let_through(self, size: int, direction: Direction) -> None:
+        """Every connection carries `size` more bytes in that direction, give or take a chunk (16 KiB): what comes after them
+        comes after `calm`, or another `let_through`, however fast or slow everybody is."""
+        self._call(lambda: self._ration(_Ration(size), direction))
+
     def swallow(self, *directions: Direction) -> None:
         """A black hole: what comes is taken and thrown away, on new connections too, and nobody is told. A connection
         that lost something never carries anything again. No direction named: both."""
@@ -206,6 +222,8 @@ class Proxy:
     async def _calm(self) -> None:
         self._drop_plan()
         self._weather = _Weather()
+        for direction in tuple(self._rations):
+            self._ration(None, direction)
         self._swallowed.clear()
         for link in [link for link in self._links if link.harmed]:
             link.reset()
@@ -213,6 +231,12 @@ class Proxy:
         for passing in self._passing.values():
             passing.set()
         await self._up()
+
+    def _ration(self, ration: _Ration | None, direction: Direction) -> None:
+        if direction in self._rations:
+            self._rations.pop(direction).replaced.set()
+        if ration is not None:
+            self._rations[direction] = ration
 
     def _drop_plan(self) -> None:
         if self._plan is not None:
@@ -258,12 +282,16 @@ class Proxy:
             due, data = await in_the_air.get()
             await asyncio.sleep(max(0.0, due - self._loop.time()))
             await self._passing[direction].wait()
+            while (ration := self._rations.get(direction)) and ration.passed[link] >= ration.size:
+                await ration.replaced.wait()
             if link.harmed or direction in self._swallowed:
                 link.harmed = True
             elif data:
                 writer.write(data)
                 await writer.drain()
                 self.carried[direction] += len(data)
+                if direction in self._rations:
+                    self._rations[direction].passed[link] += len(data)
                 await asyncio.sleep(len(data) / self._weather.bandwidth)
             else:
                 writer.write_eof()
@@ -286,7 +314,7 @@ class Proxy:
     # -- between the threads
 
     def _do(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def _call(self, work: Callable[[], object]) -> None:
         async def call() -> None:

@@ -3,18 +3,33 @@ longer than the reading of one table takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 
+from liberator.testing.proxy import Proxy
 from tests.acceptance.connector import Connector
 from tests.acceptance.events import created
 from tests.acceptance.stream import Stream
 
 Make = Callable[..., Connector]
 
-SLOWLY = ("--set", "source.log.snapshot_workers=1", "--set", "limits.memory=8MiB")
+ONE_BY_ONE = ("--set", "source.log.snapshot_workers=1", "--set", "limits.memory=8MiB")
 """One table after the other, and never far ahead of what is published."""
+
+LARGE = "insert into a select g, repeat('a', 200) from generate_series(1, 20000) g"
+A_PART = 1_000_000
+"""Bytes, of the four million that it has: who may have no more is still reading."""
+
+
+@pytest.fixture
+def line(database: str) -> Iterator[Proxy]:
+    """The way to the server of `database`."""
+    parts = urlsplit(database)
+    with Proxy(parts.hostname or "", parts.port or 0) as line:
+        yield line
 
 
 def test_the_stream_flows_while_the_application_holds_a_table_locked(stream: Stream) -> None:
@@ -63,50 +78,48 @@ def test_it_stops_in_time_while_its_start_waits_for_a_lock(database: str, connec
     running.wait_for(running.streams, "a stream")
 
 
-def test_ddl_waits_for_the_reading_of_its_own_table_only(database: str, connector: Make) -> None:
+def test_ddl_waits_for_the_reading_of_its_own_table_only(database: str, connector: Make, line: Proxy) -> None:
     """A snapshot gives the lock of a table back when it has read it, and never waits for itself behind the application."""
-    running = connector(database, *SLOWLY)
+    running = connector(database, "--source", line.url(database), *ONE_BY_ONE)
     running.execute(
-        "create table a (id int primary key)",
+        "create table a (id int primary key, v text)",
         "create table b (id int primary key)",
-        "insert into a select generate_series(1, 50000)",
+        LARGE,
         "insert into b values (1)",
     )
     with psycopg.connect(database) as holder, psycopg.connect(database) as impatient:
+        line.let_through(A_PART, "to_client")
         running.launch()
-        running.wait_for(lambda: running.streams() and _is_read(running, "a"), "the reading of a")
+        running.wait_for(lambda: running.streams() and bool(running.all_events()), "the reading of a")
         holder.execute("lock table b in access exclusive mode")
-        impatient.execute("set lock_timeout = '20s'")
+        line.calm()
+        impatient.execute("set lock_timeout = '100s'")
         impatient.execute("truncate a")
         impatient.rollback()
         holder.rollback()
         running.wait_for(running.streams, "a stream")
-        assert len(running.events().of("a")) == 50000
+        assert len(running.events().of("a")) == 20000
         assert running.events().of("b").keys == [{"id": 1}]
 
 
-def test_it_stops_in_time_while_its_snapshot_waits_for_a_lock(database: str, connector: Make) -> None:
+def test_it_stops_in_time_while_its_snapshot_waits_for_a_lock(
+    database: str, connector: Make, line: Proxy
+) -> None:
     """Reading gives up when it is told to, though the server would let it wait for ever."""
-    running = connector(database, *SLOWLY)
+    running = connector(database, "--source", line.url(database), *ONE_BY_ONE)
     running.execute(
-        "create table a (id int primary key)",
-        "create table b (id int primary key)",
-        "insert into a select generate_series(1, 50000)",
+        "create table a (id int primary key, v text)", "create table b (id int primary key)", LARGE
     )
     with psycopg.connect(database) as holder:
+        line.let_through(A_PART, "to_client")
         running.launch()
-        running.wait_for(lambda: running.streams() and _is_read(running, "a"), "the reading of a")
+        running.wait_for(lambda: running.streams() and bool(running.all_events()), "the reading of a")
         holder.execute("lock table b in access exclusive mode")
+        line.calm()
         running.wait_for(lambda: _waits(running, "b"), "the wait for b")
         running.wait_for(lambda: "the snapshot waits for public.b" in running.log, "a word about the lock")
         assert str(holder.info.backend_pid) in running.log
         running.stop()
-
-
-def _is_read(connector: Connector, table: str) -> bool:
-    """Does somebody hold the lock of who reads `table`?"""
-    locks = "select from pg_locks where relation = %s::regclass and mode = 'AccessShareLock' and granted"
-    return bool(connector.connection.execute(locks, (table,)).fetchall())
 
 
 def _waits(connector: Connector, table: str) -> bool:

@@ -75,7 +75,7 @@ class Topics:
 
     def names(self) -> dict[str, int]:
         """The topics and how many partitions they have."""
-        known = AdminClient({"bootstrap.servers": self._bootstrap}).list_topics(timeout=30).topics
+        known = AdminClient({"bootstrap.servers": self._bootstrap}).list_topics(timeout=120).topics
         return {name: len(known[name].partitions) for name in sorted(known) if name.startswith(self._prefix)}
 
     def create(self, name: str, partitions: int = 1, **config: str) -> str:
@@ -83,7 +83,7 @@ class Topics:
         admin = AdminClient({"bootstrap.servers": self._bootstrap})
         settings = {key.replace("_", "."): value for key, value in config.items()}
         topic = self._prefix + name
-        admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(30)
+        admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(120)
         return topic
 
     def records(self) -> list[Record]:
@@ -117,7 +117,7 @@ class Topics:
             consumer.assign(places)
             left = len(places)
             while left:
-                message = consumer.poll(30)
+                message = consumer.poll(120)
                 assert message is not None, "the broker does not answer"
                 error = message.error()
                 if error is None:
@@ -217,7 +217,7 @@ class Cluster:
     def leaders(self, prefix: str) -> Counter[int]:
         """How many partitions of the topics whose names begin with `prefix` each node leads, by the node's number."""
         self._asking = self._asking or AdminClient({"bootstrap.servers": self.bootstrap})
-        known = self._asking.list_topics(timeout=30).topics
+        known = self._asking.list_topics(timeout=120).topics
         topics = [topic for name, topic in known.items() if name.startswith(prefix)]
         return Counter(partition.leader for topic in topics for partition in topic.partitions.values())
 
@@ -289,7 +289,7 @@ class Fortress:
         admin = AdminClient({"bootstrap.servers": self.server.bootstrap})
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         made = UserScramCredentialUpsertion(name, scram, password.encode())
-        admin.alter_user_scram_credentials([made])[name].result(30)
+        admin.alter_user_scram_credentials([made])[name].result(120)
 
     def allow(
         self, user: str, prefix: str, *operations: AclOperation, kind: ResourceType = ResourceType.TOPIC
@@ -302,7 +302,7 @@ class Fortress:
             for operation in operations
         ]
         for answer in admin.create_acls(bindings).values():
-            answer.result(30)
+            answer.result(120)
 
     def allow_publishing(self, user: str, name: str) -> None:
         """Grant what the connector `name` needs, and no more."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,9 +19,6 @@ from liberator.testing.proxy import Proxy
 from tests.acceptance.connector import Connector
 from tests.acceptance.events import Event, Order
 from tests.fault.brokers import Fortress, Topics
-
-_SLOW = 2_000_000
-"""Bytes a second."""
 
 
 class _AnyOrder(Order):
@@ -108,36 +105,42 @@ class FaultConnector(Connector):
         assert self._process is not None
         return library in Path(f"/proc/{self._process.pid}/maps").read_text()
 
-    def cpu_seconds(self) -> float:
-        """What the running process has used."""
-        assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def is_quiet(self, cpu: float, seconds: float) -> None:
+        """Wait for a time of `seconds` in which it uses less than `cpu` seconds of a processor: the first one, or a later
+        one on a machine on which everything takes longer. What is in a hurry never has one."""
+        used = [self.cpu_seconds()]
+
+        def was_quiet() -> bool:
+            time.sleep(seconds)
+            used.append(self.cpu_seconds())
+            return used[-1] - used[-2] < cpu
+
+        self.wait_for(was_quiet, f"{seconds:g} s with less than {cpu:g} s of a processor")
 
 
 class SlowedConnector(FaultConnector):
-    """Reads its tables one after the other, through a narrow line, so that a test can act while it reads."""
+    """Reads its tables one after the other, and no further than the test lets it: so that it can act while it reads."""
 
     def __init__(self, dsn: str, folder: Path, name: str, line: Proxy, *options: str) -> None:
         one = ("--set", "source.log.snapshot_workers=1")
         super().__init__(dsn, folder, name, "--source", line.url(dsn), *one, *options)
-        line.slow(bandwidth=_SLOW)
         self._line = line
 
-    def reads(self, rows: int, *more: str) -> subprocess.Popen[bytes]:
-        """Start it; returns once so many rows are published, and holds back the rest of them until `goes_on`."""
+    def reads(self, size: int, rows: int, *more: str) -> subprocess.Popen[bytes]:
+        """Start it, and let it have `size` bytes of its tables; returns once more than `rows` rows are published. The rest
+        comes when it `goes_on`."""
+        self._line.let_through(size, "to_client")
         process = self.launch(*more)
         self.wait_for(lambda: self.published_lines() > rows, "a part of the snapshot")
-        self._line.hold("to_client")
         return process
 
     def goes_on(self) -> None:
-        """Let everything through, as fast as it can."""
+        """Let everything through."""
         self._line.calm()
 
-    def is_killed_after(self, rows: int) -> None:
-        """Start it, and kill it once so many rows are published."""
-        process = self.reads(rows)
+    def is_killed_after(self, size: int, rows: int) -> None:
+        """Start it, let it have `size` bytes of its tables, and kill it once more than `rows` rows are published."""
+        process = self.reads(size, rows)
         process.kill()
         process.wait()
         self.goes_on()

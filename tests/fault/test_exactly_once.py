@@ -16,6 +16,7 @@ import pytest
 from liberator.locallog import LocalLog
 from liberator.testing.oracle import Replay, assert_complete
 from liberator.testing.proxy import Proxy
+from tests.acceptance.connector import PATIENCE
 from tests.fault.brokers import FarBroker, Record
 from tests.fault.conftest import FaultConnector, KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
@@ -26,9 +27,6 @@ Make = Callable[..., KafkaConnector]
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
 KILLS = 100 if SOAK else 15
 """For each of the two clients."""
-
-_SLOW = 2_000_000
-"""Bytes a second."""
 
 EXACTLY_ONCE = ("--set", "publish.delivery=exactly_once", "--set", "source.log.heartbeat=200ms")
 
@@ -105,14 +103,15 @@ def test_a_transaction_too_large_for_one_of_kafka_is_cut_and_goes_on_in_the_midd
 ) -> None:
     """Its first part is there while the rest is still to come; after a kill the rest comes, and no more."""
     prepare(database, 0)
-    with narrow(database) as line:
+    with Proxy(*address(database)) as line:
         it = through("--source", line.url(database), "--set", "limits.memory=4MiB").start()
         it.settled()
-        it.execute("insert into ledger select 1, g, g, repeat('m', 200) from generate_series(1, 80000) g")
         parts = [0]
+        line.let_through(6_000_000, "to_client")
+        it.execute("insert into ledger select 1, g, g, repeat('m', 200) from generate_series(1, 80000) g")
         for _ in range(2):
-            parts.append(killed_after(it, line, parts[-1]))
-            line.slow(bandwidth=_SLOW)
+            parts.append(killed_after(it, parts[-1]))
+            line.let_through(12_000_000, "to_client")
             it.launch()
         line.calm()
         it.settled()
@@ -121,30 +120,22 @@ def test_a_transaction_too_large_for_one_of_kafka_is_cut_and_goes_on_in_the_midd
     assert_once(it)
 
 
-@contextlib.contextmanager
-def narrow(database: str) -> Iterator[Proxy]:
-    """A way to the database that carries so little that a test can act in the middle."""
-    with Proxy(*address(database)) as line:
-        line.slow(bandwidth=_SLOW)
-        yield line
-
-
-def killed_after(it: KafkaConnector, line: Proxy, records: int) -> int:
-    """Kill it once more than so many records are there, and none can follow; how many there are. The line is open again."""
+def killed_after(it: KafkaConnector, records: int) -> int:
+    """Kill it once more than so many records are there; how many there are."""
     it.wait_for(lambda: len(it.topics.records()) > records, "a part of all")
-    line.hold("to_client")
     kill(it)
-    line.calm()
     return len(it.topics.records())
 
 
 def test_an_interrupted_snapshot_repeats_and_says_so(database: str, broker: FarBroker, through: Make) -> None:
     prepare(database, 30_000)
-    with narrow(database) as line:
+    with Proxy(*address(database)) as line:
         it = through("--source", line.url(database), "--set", "limits.memory=4MiB")
+        line.let_through(4_000_000, "to_client")
         it.launch()
-        assert killed_after(it, line, 0) < 60_000
-        assert it.launch("--once").wait(60) == 0
+        assert killed_after(it, 0) < 60_000
+        line.calm()
+        assert it.launch("--once").wait(PATIENCE) == 0
     assert "rows that an interrupted snapshot has published come again" in it.log
     assert_once(it, but=b"/snapshot/")
 
@@ -188,11 +179,12 @@ def test_a_zombie_that_wakes_up_is_fenced(database: str, broker: FarBroker, thro
         finally:
             first.launched().send_signal(signal.SIGCONT)
         time.sleep(2)
-    first.settled()
+    [[end]] = first.execute("select pg_current_wal_flush_lsn()")
+    second.wait_for(lambda: first.confirmed_up_to(end), "the acknowledgement of all")
     first.launched().terminate()
-    first.launched().wait(15)
+    first.launched().wait(PATIENCE)
     second.launched().terminate()
-    assert second.launched().wait(15) == 0, second.log
+    assert second.launched().wait(PATIENCE) == 0, second.log
     assert_once(first)
 
 
@@ -203,7 +195,7 @@ def test_into_a_local_log_through_kills(
     prepare(database, 500)
     chance = random.Random(8)
     it = connector(database, "--publish", f"local:{tmp_path / 'log'}", *EXACTLY_ONCE)
-    assert it.launch("--once").wait(60) == 0
+    assert it.launch("--once").wait(PATIENCE) == 0
     with Writers(database, 8, sessions=2, pause=0.004):
         for _ in range(max(KILLS // 2, 5)):
             process = it.launch()
@@ -211,7 +203,7 @@ def test_into_a_local_log_through_kills(
             assert process.poll() is None, it.log[-3000:]
             process.kill()
             process.wait()
-    assert it.launch("--once").wait(60) == 0
+    assert it.launch("--once").wait(PATIENCE) == 0
     records = sorted(local_records(tmp_path / "log", it.name), key=lambda record: record.place)
     seen = Counter((record.topic, record.id) for record in records)
     twice = [entry for entry, count in seen.items() if count > 1]

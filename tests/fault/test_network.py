@@ -10,6 +10,7 @@ import pytest
 
 from liberator.testing.oracle import assert_complete
 from liberator.testing.proxy import Proxy
+from tests.acceptance.connector import PATIENCE
 from tests.fault.conftest import FaultConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 
@@ -25,8 +26,8 @@ TIMES = 20 if SOAK else 5
 LOST = 10
 """Packets that must have been lost before it counts."""
 
-BACK = 30.0
-"""Seconds within which it must go on once the other side is back."""
+BACK = 30.0 if SOAK else PATIENCE
+"""Seconds within which it must go on once the other side is back; a machine that is busy takes its time."""
 
 
 @pytest.fixture
@@ -60,8 +61,7 @@ def test_connections_reset_again_and_again(database: str, proxy: Proxy, through:
     it.events()
     proxy.reset_every(PERIOD)
     with Writers(database, 66, sessions=2, pause=0.002):
-        time.sleep(PERIOD * TIMES)
-    assert proxy.connections >= 3 * TIMES
+        it.wait_for(lambda: proxy.connections >= 3 * TIMES, "one connection after the other")
     proxy.calm()
     judge(it)
 
@@ -137,10 +137,8 @@ def test_an_outage_costs_little_and_ends_by_itself(database: str, proxy: Proxy, 
     it = through().start()
     it.events()
     proxy.down()
-    before = it.cpu_seconds()
     with Writers(database, 70, sessions=2, pause=0.01):
-        time.sleep(60 if SOAK else 6)
-    assert it.cpu_seconds() - before < 1.0
+        it.is_quiet(1.0, 60 if SOAK else 6)
     assert it.running
     proxy.up()
     back = time.monotonic()

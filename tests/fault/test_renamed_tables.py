@@ -10,11 +10,14 @@ import psycopg
 import pytest
 
 from liberator.testing.oracle import assert_complete
+from tests.acceptance.connector import PATIENCE
 from tests.fault.conftest import FaultConnector, SlowedConnector
 
 Make = Callable[..., SlowedConnector]
 
 ROWS = 2_000
+A_PART = 1_000_000
+"""Bytes, of the 6 MB of the table that is read first."""
 KEYED = "id int primary key, v text"
 FILLED = "select g, '{0} ' || g from generate_series(1, {1}) g"
 
@@ -29,7 +32,7 @@ def interrupted(it: SlowedConnector, *waiting: str) -> Iterator[None]:
     """Its first snapshot is killed while it reads the table `a_first`, with others still waiting; then what is inside
     happens."""
     fill_first(it)
-    it.is_killed_after(1000)
+    it.is_killed_after(A_PART, 1000)
     assert not {*waiting, "a_first"} & {*it.finished_tables()}
     yield
 
@@ -141,10 +144,10 @@ def test_a_table_renamed_while_the_snapshot_runs_comes_under_the_name_of_its_pla
     it = slowed(each_database)
     fill_first(it)
     it.execute(*made("t", rows=10))
-    process = it.reads(1000, "--once")
+    process = it.reads(A_PART, 1000, "--once")
     it.execute("alter table t rename to u", "update u set v = 't now' where id = 1")
     it.goes_on()
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE) == 0
     it.run_once()
     events = [event for event in it.all_events() if event.source["table"] in "tu"]
     assert [(event.op, event.source["table"]) for event in events] == [("r", "t")] * 10 + [("u", "u")]
@@ -154,10 +157,10 @@ def test_a_column_that_comes_while_the_snapshot_runs_is_in_its_rows(each_databas
     it = slowed(each_database)
     fill_first(it)
     it.execute(*made("t", rows=10))
-    process = it.reads(1000, "--once")
+    process = it.reads(A_PART, 1000, "--once")
     it.execute("alter table t rename v to w", "alter table t add column n int default 7")
     it.goes_on()
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE) == 0
     assert_complete(it.lines(), each_database, ["public.t", "public.a_first"])
     with psycopg.connect(each_database) as connection:
         assert connection.execute("select sum(n) from t").fetchone() == (70,)

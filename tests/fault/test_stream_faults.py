@@ -7,11 +7,13 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from liberator.testing.oracle import assert_complete
 from liberator.testing.servers import PostgresServer
+from tests.acceptance.connector import PATIENCE
 from tests.fault.conftest import FaultConnector
 from tests.fault.writers import TABLES, Writers, prepare
 
@@ -50,7 +52,7 @@ def test_a_transaction_cut_in_the_middle_comes_whole_after_a_restart(database: s
     it = connector(database)
     it.run_once()
     it.execute("insert into ledger select 1, g, g, null from generate_series(1, 50) g")
-    assert it.launch("--max-events", "20").wait(30) == 0
+    assert it.launch("--max-events", "20").wait(PATIENCE) == 0
     assert len(it.all_events()) == 20
     it.run_once()
     assert {event.key["nr"] for event in it.all_events()} == set(range(1, 51))
@@ -107,7 +109,7 @@ def test_a_catalogue_connection_that_is_lost_when_it_is_needed(database: str, co
         "alter table account add column extra int", "insert into account values (777, 'new', 1, null, 7)"
     )
     ended = it.execute(
-        "select pg_terminate_backend(pid, 1000) from pg_stat_activity"
+        "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
         f" where application_name = '{it.name}' and backend_type = 'client backend' and query ilike 'select%'"
     )
     assert ended == [(True,)]
@@ -124,6 +126,7 @@ def test_sigterm_drains_saves_and_leaves_with_0(database: str, connector: Make) 
         time.sleep(1)
         it.stop()
     published = len(it.all_events())
+    it.execute("insert into account values (777, 'after', 1, null)")
     it.run_once()
     assert_complete(it.lines(), database, TABLES)
     ids = [event.id for event in it.all_events()]
@@ -137,29 +140,32 @@ def test_a_second_signal_ends_at_once(database: str, connector: Make) -> None:
     it = connector(database, "--publish", "-")
     process = it.launch_into_a_full_pipe()
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    assert process.poll() is None
+    it.wait_for(lambda: is_restored(process.pid, signal.SIGTERM), "the first one's effect")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(2) == -signal.SIGTERM
+    assert process.wait(PATIENCE) == -signal.SIGTERM
     assert process.stdout is not None
     process.stdout.close()
+
+
+def is_restored(pid: int, number: signal.Signals) -> bool:
+    """Would this signal do what it does to a process that takes no care of it?"""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return not caught & 1 << (number - 1)
 
 
 def test_an_idle_database_stays_idle(database: str, connector: Make) -> None:
     """Idle CPU is at most a few per cent: nothing polls in a hurry."""
     prepare(database, 0)
     it = connector(database).start()
-    time.sleep(1)
-    before = it.cpu_seconds()
-    time.sleep(3)
-    assert it.cpu_seconds() - before < 0.15
+    it.is_quiet(0.15, 3.0)
 
 
 def test_a_stalled_reader_does_not_keep_the_server_from_shutting_down(
     own_postgres: Callable[..., PostgresServer], connector: Make
 ) -> None:
     """Invariant 8: a walsender waits for its reader at a fast shutdown, so the stream is closed."""
-    server = own_postgres(18)
+    server = own_postgres(18, wal_sender_timeout="1h")  # by then the server would shut down without it
     dsn = server.database()
     prepare(dsn, 100_000)
     it = connector(dsn, "--publish", "-")
@@ -167,9 +173,7 @@ def test_a_stalled_reader_does_not_keep_the_server_from_shutting_down(
     it.execute("insert into ledger select 9, g, g, repeat('m', 1000) from generate_series(1, 50000) g")
     it.close_connection()
     time.sleep(1)
-    started = time.monotonic()
-    server.restart("fast")
-    assert time.monotonic() - started < 10
+    server.restart("fast", PATIENCE)
     assert process.poll() is None, it.log[-2000:]
     process.kill()
     process.wait()

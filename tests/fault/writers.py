@@ -63,7 +63,7 @@ class Writers:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join()
 
     def _write(self, chance: random.Random, number: int) -> None:
         fresh = 1_000_000 * (number + 1)
