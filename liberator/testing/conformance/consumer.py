@@ -124,7 +124,7 @@ class ConsumerConformance:
         turns([consumer], lambda: bool(consumer.assigned()))
         started = time.monotonic()
         assert len(consumer.poll(100, 0.2)) == 0
-        assert 0.1 < time.monotonic() - started < 5
+        assert 0.1 < time.monotonic() - started < PATIENCE
         consumer.close()
 
     def test_aborted_events_are_never_seen(self, stream: Stream) -> None:
@@ -399,6 +399,7 @@ class ConsumerConformance:
     def test_paused_partitions_stay_beyond_the_poll_interval_and_go_on_where_they_were(
         self, stream: Stream
     ) -> None:
+        stream.hasten()
         stream.create(stream.topic, 2)
         for partition in range(2):
             stream.append(stream.topic, partition, numbered(range(partition * 10, partition * 10 + 10)))
@@ -433,6 +434,7 @@ class ConsumerConformance:
         consumer.close()
 
     def test_who_does_not_poll_loses_its_partitions_and_its_commits_are_refused(self, stream: Stream) -> None:
+        stream.hasten()
         stream.create(stream.topic)
         stream.append(stream.topic, 0, numbered(range(10)))
         watcher = Watcher()
@@ -480,6 +482,7 @@ class DurableConformance(ConsumerConformance):
         raise NotImplementedError("give the suite a `stream` fixture")
 
     def test_after_kill_9_the_others_take_over_and_nothing_is_lost(self, stream: DurableStream) -> None:
+        stream.hasten()
         stream.create(stream.topic, 2)
         survivor = self.join(stream)
         turns([survivor], lambda: len(survivor.assigned()) == 2)
@@ -497,7 +500,6 @@ class DurableConformance(ConsumerConformance):
             told += [int(number) for line in other.stdout for number in line.split()]
         killed_at = time.monotonic()
         seen = turns([survivor], lambda: len(survivor.assigned()) == 2)
-        assert time.monotonic() - killed_at < stream.session_timeout + 10
         while len({*told, *numbers(seen)}) < 400:
             assert time.monotonic() - killed_at < PATIENCE
             seen = joined([seen, survivor.poll(100, 0.2)])

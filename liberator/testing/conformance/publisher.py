@@ -22,7 +22,7 @@ from liberator.errors import PublishError
 from liberator.protocols import OwningPublisher, Publisher
 from liberator.testing.publisher import Published
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for what must happen in the end."""
 
 
@@ -82,7 +82,7 @@ def numbers(events: Iterable[Published]) -> list[int]:
 
 def publish_all(publisher: Publisher, batch: EncodedBatch, state: State | None) -> None:
     """Publish one batch as the capture loop does: when there is room."""
-    assert publisher.ready(PATIENCE), "no room for a batch within a minute"
+    assert publisher.ready(PATIENCE), "no room for a batch in time"
     publisher.publish(batch, state)
 
 
@@ -378,7 +378,7 @@ class OwningConformance(PublisherConformance):
         places = []
         for start in range(0, 4_000, 100):
             place = {"transaction": b"%d" % (start + 100)}
-            assert publisher.ready(PATIENCE), "no room for a batch within a minute"
+            assert publisher.ready(PATIENCE), "no room for a batch in time"
             publisher.publish(batch_of(outlet.topic, range(start, start + 100), padding=1_000), None, place)
             places.append((publisher.durable() or {}).get("transaction"))
         assert len(set(places)) > 2, "nothing was cut"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from liberator.change import ConsumedBatch, ReadHeaders, TopicPartition
 from liberator.protocols import Consumer, Start
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds for what must happen in the end."""
 
 QUIET = 0.3
@@ -34,12 +34,18 @@ class Event(NamedTuple):
 class Stream(ABC):
     """A broker under test. topic: a name that nobody else uses; further topics and groups are called after it.
 
-    session_timeout, poll_interval: of the consumers it opens, seconds; as short as the broker allows.
+    session_timeout, poll_interval: of the consumers it opens, seconds; such that nobody is given up because the machine is
+    busy. shortest: both, as short as the broker allows.
     """
 
     topic: str
-    session_timeout: float
-    poll_interval: float
+    session_timeout: float = 30.0
+    poll_interval: float = 30.0
+    shortest: tuple[float, float]
+
+    def hasten(self) -> None:
+        """Whoever is opened from now on is given up as soon as the broker allows, if it dies or does not poll."""
+        self.session_timeout, self.poll_interval = self.shortest
 
     @abstractmethod
     def create(self, topic: str, partitions: int = 1) -> None:

@@ -30,8 +30,7 @@ class Aborted(Exception):
 
 class LocalStream(DurableStream):
     topic = "shop.public.orders"
-    session_timeout = 1.0
-    poll_interval = 1.0
+    shortest = (1.0, 1.0)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -15,10 +15,14 @@ from liberator.testing.consumer import MemoryStream
 
 class InMemory(Stream):
     topic = "shop.public.orders"
-    session_timeout = poll_interval = 0.3
+    shortest = (0.3, 0.3)
 
     def __init__(self) -> None:
         self.stream = MemoryStream(self.poll_interval)
+
+    def hasten(self) -> None:
+        super().hasten()
+        self.stream.poll_interval = self.poll_interval
 
     def create(self, topic: str, partitions: int = 1) -> None:
         self.stream.create(topic, partitions)
