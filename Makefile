@@ -20,7 +20,9 @@ setup: $(INSTALLED)-dev $(INSTALLED)-native ## make .venv with all extras, insta
 demo: $(INSTALLED)-demo ## legacy database -> events -> broker -> function, on embedded parts, in about a minute
 	$(BIN)/liberate demo
 
+# Compiled first: where PYTHONDONTWRITEBYTECODE is set, as in many images, each of a thousand commands would do it anew.
 test: setup ## unit, integration, acceptance and fault tests, on real servers
+	@$(BIN)/python -m compileall -q liberator
 	$(PYTEST) $(TESTS) -m "not soak and not alone" -n $(WORKERS) --dist loadfile --durations=10
 	$(PYTEST) tests/fault -m "alone and not soak" --durations=10
 
