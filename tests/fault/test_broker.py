@@ -18,6 +18,7 @@ from liberator.testing.oracle import assert_complete
 from liberator.testing.proxy import Proxy
 from liberator.testing.servers import Kafka
 from liberator.testing.servers.process import free_port
+from tests.acceptance.connector import PATIENCE
 from tests.fault.brokers import Cluster, FarBroker, Fortress
 from tests.fault.conftest import KafkaConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
@@ -27,16 +28,14 @@ pytestmark = pytest.mark.alone
 Make = Callable[..., KafkaConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
-OUTAGE = 60.0 if SOAK else 8.0
+OUTAGE = 60.0 if SOAK else 10.0
 TIME_OF_WEATHER = 60.0 if SOAK else 3.0
 LOST = 10
 """Packets that must have been lost before it counts."""
 MB = 1_000_000
 
-SOON = 10.0
-"""Seconds within which a permanent error must end the run."""
-BACK = 30.0
-"""Seconds within which it must go on once the broker is back."""
+BACK = 30.0 if SOAK else PATIENCE
+"""Seconds within which it must go on once the broker is back; a machine that is busy with other things takes its time."""
 
 KEPT_HERE = ("--set", "checkpoint.url=file:positions.db")
 """The position is kept apart from the broker: so what must not move could."""
@@ -81,18 +80,17 @@ def test_a_frozen_broker_neither_loses_the_walsender_nor_moves_the_position(
     """D45: Invariants 1 and 8, for longer than wal_sender_timeout."""
     prepare(database, 100)
     it = through(*KEPT_HERE)
-    it.execute(f"alter database {database.rpartition('/')[2]} set wal_sender_timeout = '2s'")
+    it.execute(f"alter database {database.rpartition('/')[2]} set wal_sender_timeout = '5s'")
     it.start()
     it.settled()
     broker.server.pause()
     try:
-        time.sleep(1)
-        walsender, before = it.walsender(), it.confirmed()
+        walsender, end = it.walsender(), written(it)
         with Writers(database, 45, sessions=2, pause=0.01):
             time.sleep(OUTAGE)
         assert it.walsender() == walsender
         assert walsender is not None
-        assert it.confirmed() == before
+        assert not it.confirmed_up_to(end)
     finally:
         broker.server.resume()
     judge(it, time.monotonic())
@@ -109,25 +107,30 @@ def test_a_broker_killed_under_load(client: str, database: str, broker: FarBroke
     it.settled()
     broker.server.kill()
     try:
-        time.sleep(1)
-        before = it.confirmed()
+        end = written(it)
         with Writers(database, 69, sessions=2, pause=0.002):
             it.execute("insert into ledger select 9, g, g, repeat('m', 500) from generate_series(1, 30000) g")
             time.sleep(OUTAGE)
-        assert it.confirmed() == before
+        it.wait_for(lambda: status(port)["state"] == "waiting", "the word that it waits")
+        it.wait_for(lambda: bool(status(port)["lag"]["bytes"] > MB), "a lag")
+        assert not it.confirmed_up_to(end)
         assert it.running
-        told = status(port)
-        assert told["state"] == "waiting"
-        assert told["lag"]["bytes"] > MB
         assert it.memory_peak() < 256 * MB
     finally:
         broker.server.start()
     judge(it, time.monotonic())
 
 
+def written(it: KafkaConnector) -> str:
+    """Write what the broker must take; the position after it."""
+    it.execute("insert into ledger values (8, 1, 1, 'not taken')")
+    [[end]] = it.execute("select pg_current_wal_flush_lsn()")
+    return str(end)
+
+
 def status(port: int) -> dict[str, Any]:
     """What the connector tells of itself."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=PATIENCE) as answer:
         told: dict[str, Any] = json.load(answer)
     return told
 
@@ -199,7 +202,7 @@ def test_a_kill_after_the_database_came_back_loses_nothing_that_the_broker_did_n
         it.close()
     finally:
         broker.server.resume()
-    assert it.launch("--once").wait(60) == 0, it.log
+    assert it.launch("--once").wait(PATIENCE) == 0, it.log
     assert_complete(it.topics.replay(), database, TABLES)
 
 
@@ -314,7 +317,7 @@ def test_partitions_are_those_that_java_would_choose(database: str, kafka: Kafka
     """D71: with Kafka's hash, as another client knows it."""
     prepare(database, 300)
     it = publishing(database, kafka.bootstrap, "--set", "publish.create_topics.partitions=12")
-    assert it.launch("--once").wait(60) == 0, it.log
+    assert it.launch("--once").wait(PATIENCE) == 0, it.log
     records = it.topics.records()
     assert len(records) == 600
     for record in records:
@@ -324,11 +327,10 @@ def test_partitions_are_those_that_java_would_choose(database: str, kafka: Kafka
 
 
 def refused(it: KafkaConnector) -> str:
-    """Run it; it must give up in time and tell what to do. Its last words."""
-    started = time.monotonic()
-    ended = it.launch("--once").wait(30)
+    """Run it; it must give up at once and tell what to do. Its last words."""
+    ended = it.launch("--once").wait(PATIENCE)
     assert ended in (1, 3), it.log
-    assert time.monotonic() - started < SOON
+    assert "trying again" not in it.log
     assert "fix:" in it.last_words
     return it.last_words
 
@@ -362,5 +364,5 @@ def test_a_denied_topic_stops_and_goes_on_when_it_is_granted(
     assert "publish.topic_denied" in words or "publish.cluster_denied" in words
     assert "kafka-acls" in words
     fortress.allow_publishing(user, it.name)
-    assert it.launch("--once").wait(30) == 0, it.log
+    assert it.launch("--once").wait(PATIENCE) == 0, it.log
     assert_complete(it.topics.replay(), database, TABLES)

@@ -18,7 +18,7 @@ from liberator.testing.servers import Kafka
 from tests.fault.brokers import Record, Topics
 
 ROWS = 3000
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 _WITHOUT_CONFLUENT = "import sys; sys.modules['confluent_kafka'] = None; "
 _RUN = "import sys; from liberator.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -128,7 +128,7 @@ def ids(records: list[Record]) -> dict[bytes, set[bytes]]:
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize("client", ["confluent", "kafka-python"])
 def test_a_pass_that_is_killed_goes_on_with_the_same_ids(make: Make, client: str, delivery: str) -> None:
-    it, topics = make(client, delivery, rows_per_second=200)
+    it, topics = make(client, delivery, rows_per_second=100)
     first = it.start("--once")
     wait_for(lambda: len(topics.names()) > 0 and len(topics.records()) >= 300, lambda: it.log(0))
     first.kill()

@@ -62,7 +62,7 @@ class Sidecar:
     def stop(self) -> None:
         assert self.process is not None
         self.process.terminate()
-        assert self.process.wait(10) == 0, self.log()
+        assert self.process.wait(PATIENCE) == 0, self.log()
 
     def log(self) -> str:
         return self._log.read_text()[-3000:]
@@ -181,4 +181,4 @@ def test_a_signal_ends_it_cleanly_also_when_there_is_no_broker(tmp_path: Path, n
     assert status == 503
     sender.disconnect()
     sidecar.process.send_signal(number)
-    assert sidecar.process.wait(10) == 0, sidecar.log()
+    assert sidecar.process.wait(PATIENCE) == 0, sidecar.log()
