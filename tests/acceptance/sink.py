@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from liberator.locallog import LocalLog
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until something that must happen counts as missing."""
 
 RECORDING = '''
@@ -124,29 +124,29 @@ class KafkaBroker(Broker):
         self._producer = Producer({**self._servers, "enable.idempotence": True})
 
     def create(self, topic: str, partitions: int) -> None:
-        self._admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        self._admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(PATIENCE)
 
     def append(self, topic: str, records: Sequence[Record], partition: int = 0) -> None:
         for record in records:
             self._producer.produce(topic, record.value, record.key, partition, headers=list(record.headers))
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(PATIENCE) == 0
 
     def append_in_transactions(self, topic: str, transactions: Sequence[Sequence[Record]]) -> None:
         """Add records, each group of them in a transaction: its end takes an offset, too."""
         producer = Producer({**self._servers, "transactional.id": f"{topic}.writer"})
-        producer.init_transactions(30)
+        producer.init_transactions(PATIENCE)
         for records in transactions:
             producer.begin_transaction()
             for record in records:
                 producer.produce(topic, record.value, record.key, 0, headers=list(record.headers))
-            producer.commit_transaction(30)
+            producer.commit_transaction(PATIENCE)
 
     def read(self, topic: str, partitions: int = 1) -> list[Record]:
         consumer = Consumer({**self._servers, "group.id": "onlooker", "enable.auto.commit": False})
         try:
-            known = consumer.list_topics(timeout=30).topics.get(topic)
+            known = consumer.list_topics(timeout=PATIENCE).topics.get(topic)
             places = [TopicPartition(topic, number, 0) for number in (known.partitions if known else ())]
-            count = sum(consumer.get_watermark_offsets(place, timeout=30)[1] for place in places)
+            count = sum(consumer.get_watermark_offsets(place, timeout=PATIENCE)[1] for place in places)
             if not count:
                 return []
             consumer.assign(places)
@@ -163,7 +163,7 @@ class KafkaBroker(Broker):
         consumer = Consumer({**self._servers, "group.id": group, "enable.auto.commit": False})
         try:
             places = [TopicPartition(topic, number) for number in range(partitions)]
-            return sum(max(0, place.offset) for place in consumer.committed(places, timeout=30))
+            return sum(max(0, place.offset) for place in consumer.committed(places, timeout=PATIENCE))
         finally:
             consumer.close()
 
@@ -223,9 +223,9 @@ class Sink:
         return report
 
     def stop(self, process: subprocess.Popen[bytes], code: int = 0) -> None:
-        """Ask it to end, as a supervisor does: in ten seconds it has."""
+        """Ask it to end, as a supervisor does."""
         process.terminate()
-        assert process.wait(10.5) == code, self.log
+        assert process.wait(PATIENCE) == code, self.log
 
     def close(self) -> None:
         """End what still runs."""
@@ -235,7 +235,7 @@ class Sink:
 
     def page(self, port: int, path: str) -> str:
         """A page of its endpoint."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     def calls(self) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ def test_the_connector_publishes_the_shop(
         env=environment,
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr.decode()
     assert b"events=1100" in done.stderr, done.stderr.decode()

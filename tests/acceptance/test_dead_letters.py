@@ -60,7 +60,7 @@ class Shop:
         command = [sys.executable, "-m", "liberator", *words[:head], str(self._file), *words[head:]]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, cwd=self._folder, env=environ, check=False
+            command, capture_output=True, text=True, timeout=240, cwd=self._folder, env=environ, check=False
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -257,7 +257,7 @@ class Dlq:
         whole = [sys.executable, "-m", "liberator", "dlq", command, str(self._sink.path), *words, "--json"]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
         environ["PYTHONPATH"] = os.pathsep.join(self._sink._import_path())
-        done = subprocess.run(whole, capture_output=True, text=True, timeout=120, env=environ, check=False)
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=240, env=environ, check=False)
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -279,7 +279,7 @@ def test_wrong_usage_is_found_before_anything_is_connected_to(tmp_path: Path, wo
         "name: shop\nsource: {url: 'postgresql://localhost/x'}\npublish: {url: 'kafka://127.0.0.1:9'}\n"
     )
     command = [sys.executable, "-m", "liberator", "dlq", words[0], str(file), *words[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error [")
 
@@ -290,6 +290,6 @@ def test_a_destination_that_keeps_no_topics_says_where_its_dead_letters_are(tmp_
         "name: shop\nsource: {url: 'postgresql://localhost/x'}\npublish: {url: 'file:events.ndjson'}\n"
     )
     command = [sys.executable, "-m", "liberator", "dlq", "list", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "lines among its events" in done.stderr

@@ -152,7 +152,7 @@ def liberate(folder: Path, *words: str, module: str = "liberator", code: int = 0
         capture_output=True,
         text=True,
         env=environ,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout

@@ -19,7 +19,7 @@ import pytest
 from liberator.consume.local import LocalConsumer
 from liberator.testing.conformance.stream import Watcher, read
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Querying:

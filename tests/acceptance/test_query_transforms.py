@@ -37,7 +37,7 @@ def liberate(folder: Path, *steps: dict[str, Any], **query: Any) -> subprocess.C
     document = {"name": "legacy", "source": source, "transform": steps}
     (folder / "legacy.yaml").write_text(json.dumps(document))
     command = [sys.executable, "-m", "liberator", "run", "legacy.yaml", "--once"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
 
 
 def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

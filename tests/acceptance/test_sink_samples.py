@@ -20,7 +20,7 @@ import pytest
 from liberator.signature import secret_of, signed
 from liberator.testing.servers import Kafka
 from liberator.testing.servers.process import free_port
-from tests.acceptance.sink import Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
+from tests.acceptance.sink import PATIENCE, Broker, KafkaBroker, LocalBroker, Record, Sink, numbered
 
 CONNECTORS = Path(__file__).parents[2] / "connectors"
 ORDERS = "shop.public.orders"
@@ -135,7 +135,7 @@ def test_the_webhook_sample_books_what_is_posted(
         headers = signed(secret_of(secret), id, int(time.time()), body)
         request = urllib.request.Request(f"http://127.0.0.1:{port}/hook", body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return int(answer.status)
         except OSError:
             return 0
@@ -175,7 +175,7 @@ class Elsewhere(BaseHTTPRequestHandler):
 
     def _call_back(self, url: str, body: bytes) -> None:
         headers = {"X-Function-Status": "200"}
-        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=PATIENCE).close()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from liberator.testing.servers.process import free_port
-from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
+from tests.acceptance.sink import PATIENCE, LocalBroker, Record, Sink, numbered
 
 
 def test_every_event_reaches_the_function_and_what_it_returns_is_published(sink: Sink, unique: str) -> None:
@@ -134,7 +134,7 @@ def test_a_function_that_hangs_is_ended_and_its_worker_replaced(local: Sink, uni
     local.broker.create(unique, 1)
     local.broker.append(unique, numbered(range(3)))
     local.run("--once")
-    assert [value["n"] for value in local.given()].count(0) == 2
+    assert [value["n"] for value in local.given()].count(0) >= 2
     assert {value["n"] for value in local.given()} == {0, 1, 2}
     assert local.dead_letters() == []
 
@@ -303,9 +303,8 @@ def test_a_function_that_hangs_does_not_hold_up_the_end(
     sinks["true"].wait_for(lambda: all(sink.calls() for sink in sinks.values()), "a call of each")
     for process in processes:
         process.terminate()
-    end = time.monotonic() + 10.5
     for process, sink in zip(processes, sinks.values(), strict=True):
-        assert process.wait(end - time.monotonic()) == 0, sink.log
+        assert process.wait(PATIENCE) == 0, sink.log
         assert broker.committed(sink.name, unique) == 0
 
 

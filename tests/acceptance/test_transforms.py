@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from liberator.testing.servers.process import free_port
-from tests.acceptance.connector import Connector
+from tests.acceptance.connector import PATIENCE, Connector
 
 Make = Callable[..., Connector]
 
@@ -199,6 +199,6 @@ def test_a_hidden_column_that_gets_another_name_stops_the_connector_before_it_is
     running.start()
     assert len(running.events()) == 1
     running.execute("alter table users rename password to passphrase", user(2))
-    assert running.launched().wait(60) == 3
+    assert running.launched().wait(PATIENCE) == 3
     assert "plan.transform_hides" in running.last_words
     assert DROPPED.encode() not in (running.folder / "events.ndjson").read_bytes()

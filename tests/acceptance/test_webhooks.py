@@ -162,7 +162,7 @@ def test_the_answer_says_how_the_function_failed_and_nothing_of_what_it_said(hoo
             if event.value == "die":
                 os._exit(3)
         """,
-        more="policy: {timeout: 2s}",
+        more="policy: {timeout: 5s}",
     )
     answers = {
         word: hook.post(json.dumps(word).encode(), word) for word in ("raise", "never", "die", "hang", "fine")
@@ -194,7 +194,7 @@ def test_requests_do_not_wait_for_each_other_and_each_gets_its_own_answer(hook: 
         together = threading.Barrier(4)
 
         def meet(events, context):
-            together.wait(30)
+            together.wait(120)
             return {"mine": events[0].value}
         """,
         more="scale: {workers: {max: 4}}",
