@@ -33,7 +33,7 @@ class GatedCheckpoint(MemoryCheckpoint):
 
     def save(self, delta: State, epoch: int) -> None:
         self.begun.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(120)
         if self.failure is not None:
             raise self.failure
         super().save(delta, epoch)
@@ -54,7 +54,7 @@ def test_nothing_is_said_to_be_saved_before_it_is() -> None:
     checkpoint = GatedCheckpoint()
     with ledger_of(checkpoint) as ledger:
         ledger.begin_saving(position(1))
-        assert checkpoint.begun.wait(30)
+        assert checkpoint.begun.wait(120)
         assert ledger.saved() is None
         assert ledger.state == {}
         checkpoint.gate.set()

@@ -91,7 +91,7 @@ class ApicurioServer(Registry):
             environ=os.environ,
             death_signal=signal.SIGKILL,
         )
-        if not wait_until(lambda: process.poll() is not None or _answers(self.port), timeout=120, pause=0.1):
+        if not wait_until(lambda: process.poll() is not None or _answers(self.port), timeout=240, pause=0.1):
             kill_hard(process)
         if process.poll() is not None:
             raise ServerError(f"Apicurio did not start:\n{tail(self.log)}", where=self.url)

@@ -236,7 +236,7 @@ class KafkaServer(Kafka):
             environ=os.environ,
             death_signal=signal.SIGKILL,
         )
-        if not wait_until(lambda: process.poll() is not None or answers(self.port), timeout=90, pause=0.05):
+        if not wait_until(lambda: process.poll() is not None or answers(self.port), timeout=240, pause=0.05):
             kill_hard(process)
         if process.poll() is not None:
             raise ServerError(f"Kafka did not start:\n{tail(self.log)}", where=self.bootstrap)

@@ -115,7 +115,7 @@ class MariaDbServer(MariaDb):
             death_signal=signal.SIGKILL,
             user=self._user,
         )
-        if not wait_until(lambda: process.poll() is not None or self._connects(), timeout=60, pause=0.05):
+        if not wait_until(lambda: process.poll() is not None or self._connects(), timeout=180, pause=0.05):
             kill_hard(process)
         if process.poll() is not None:
             raise ServerError(f"MariaDB did not start:\n{tail(self.log)}", where=str(self._program))

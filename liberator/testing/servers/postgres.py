@@ -224,7 +224,7 @@ class PostgresServer(Postgres):
             death_signal=signal.SIGQUIT,
             user=self._user,
         )
-        if not wait_until(lambda: process.poll() is not None or self._ready(process.pid), timeout=60):
+        if not wait_until(lambda: process.poll() is not None or self._ready(process.pid), timeout=180):
             kill_hard(process)
         if process.poll() is not None:
             raise ServerError(

@@ -103,7 +103,7 @@ def test_what_was_registered_once_starts_without_the_registry(
     own_registry: ApicurioServer, tmp_path: Path, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def client() -> RegistryClient:
-        settings = RegistrySettings(own_registry.url, attempts=2, timeout=2)
+        settings = RegistrySettings(own_registry.url, attempts=2, timeout=120)
         return RegistryClient(settings, tmp_path)
 
     running = client()

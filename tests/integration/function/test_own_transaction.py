@@ -133,11 +133,11 @@ def test_of_two_workers_with_one_event_the_second_waits_and_leaves_it_out(databa
     def work(name: str, wait: bool) -> None:
         with psycopg.connect(database) as connection:
             if wait:
-                assert began.wait(30)
+                assert began.wait(120)
             found[name] = [each.id for each in claim(connection, numbered(1), "booking")]
             if not wait:
                 began.set()
-                assert go_on.wait(30)
+                assert go_on.wait(120)
 
     with psycopg.connect(database) as connection:
         claim(connection, [], "booking")  # the table is there
@@ -150,7 +150,7 @@ def test_of_two_workers_with_one_event_the_second_waits_and_leaves_it_out(databa
             assert "second" not in found
     go_on.set()
     for worker in workers:
-        worker.join(30)
+        worker.join(120)
     assert found == {"first": ["e1"], "second": []}
 
 

@@ -44,7 +44,8 @@ def remaining(events, context): return [context.remaining]
 def variables(events, context): return [dict(os.environ)]
 def begets(events, context):
     child = subprocess.Popen(["sleep", "600"])
-    with open("child", "w") as file: file.write(str(child.pid))
+    with open("new", "w") as file: file.write(str(child.pid))
+    os.rename("new", "child")
     time.sleep(600)
 def seen(events, context):
     return [[[event.key, len(event.raw_value), sorted(set(event.raw_value)), event.id] for event in events]]
@@ -122,7 +123,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         yield made
 
 
-def ended(it: ProcessInvocations, count: int = 1, patience: float = 20.0) -> dict[int, Outcome]:
+def ended(it: ProcessInvocations, count: int = 1, patience: float = 120.0) -> dict[int, Outcome]:
     found: dict[int, Outcome] = {}
     end = time.monotonic() + patience
     while len(found) < count:
@@ -180,7 +181,7 @@ def test_a_function_that_hangs_is_killed_in_time(make: Make, name: str) -> None:
     it.begin(1, EVENTS, 1)
     began = time.monotonic()
     assert codes(ended(it)[1]) == {"function.timeout"}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert it.free() == 1
 
 
@@ -207,7 +208,7 @@ def test_idle_workers_end_down_to_the_least(make: Make) -> None:
     for number in range(3):
         it.begin(number, EVENTS, 1)
     ended(it, 3)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while len(it._workers) > 1:
         assert time.monotonic() < end
         it.finished(0.05)
@@ -232,7 +233,7 @@ def test_what_is_asked_for_grows_and_shrinks_with_what_is_behind(make: Make) -> 
     watch.events = 0
     ended(it, 2)
     assert it.free() == 1
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while watch.running[-1]:
         assert time.monotonic() < end, watch.running
         it.finished(0.05)
@@ -260,7 +261,7 @@ def test_of_warm_workers_another_takes_the_place_of_one_that_died(
     it = make("pid", watch=watch, least=1)
     first = it._workers[0].process
     first.kill()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not watch.ready:
         assert time.monotonic() < end, "no other worker came"
         it.finished(0.05)
@@ -283,8 +284,13 @@ def test_what_a_function_has_started_is_killed_with_it(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    it = make("begets", timeout=1)
+    it = make("begets", timeout=600)
     it.begin(1, EVENTS, 1)
+    end = time.monotonic() + 120
+    while not (tmp_path / "child").exists():
+        assert time.monotonic() < end, "it did not begin"
+        it.finished(0.05)
+    it._workers[0].deadline = time.monotonic()
     assert codes(ended(it)[1]) == {"function.timeout"}
     gone(int((tmp_path / "child").read_text()))
 
@@ -313,10 +319,10 @@ def test_a_busy_worker_does_not_outlive_a_connector_that_is_killed(make: Make, t
 
 
 def test_a_function_knows_how_much_time_it_has(make: Make) -> None:
-    it = make("remaining", timeout=7)
+    it = make("remaining", timeout=600)
     it.begin(1, EVENTS, 1)
     [output] = ended(it)[1].outputs
-    assert 5 < float(output.value or b"0") <= 7
+    assert 300 < float(output.value or b"0") <= 600
 
 
 def test_what_a_function_prints_does_not_disturb(make: Make) -> None:
@@ -361,14 +367,14 @@ def test_an_init_that_fails_is_told(make: Make) -> None:
 def test_the_end_takes_running_workers_along(make: Make) -> None:
     it = make("hang", most=2)
     it.begin(1, EVENTS, 1)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while not it._workers[0].ready and time.monotonic() < end:
         it.finished(0.05)
     process = it._workers[0].process
     began = time.monotonic()
     it.close(0.0)
     assert process.poll() is not None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_worker_scans_the_state(make: Make, tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_several_processes_write_at_once_and_each_in_its_order(outlet: LocalOutl
         )
         for topic in topics
     ]
-    longest = [float(writer.communicate(timeout=60)[0]) for writer in writers]
+    longest = [float(writer.communicate(timeout=240)[0]) for writer in writers]
     for topic in topics:
         assert_ordered_by_key(outlet.published(topic), 1_000)
-    assert max(longest) < 5
+    assert max(longest) < 60

@@ -11,8 +11,10 @@ import threading
 
 import pytest
 
+from liberator.testing.servers.process import wait_until
+
 PROGRAM = """
-import logging, sys, time
+import logging, sys
 from liberator.observe.logs import configure
 from liberator.observe.progress import Progress
 from liberator.observe.telemetry import Telemetry
@@ -23,7 +25,7 @@ telemetry.state("snapshot")
 telemetry.snapshot_started("public.orders", 1000)
 telemetry.snapshot_rows("public.orders", 250)
 with Progress(telemetry, plain="--plain" in sys.argv):
-    time.sleep(0.6)
+    sys.stdin.read()
     print('{"topic": "shop.public.orders"}', flush=True)
     logging.getLogger("liberator.capture").warning("table %s is odd [bold]", "public.x")
     telemetry.snapshot_done("public.orders")
@@ -33,8 +35,9 @@ with Progress(telemetry, plain="--plain" in sys.argv):
 """
 
 
-def on_a_terminal(*arguments: str, term: str = "xterm-256color") -> tuple[str, str]:
-    """Run the program: what standard output got, and what the terminal got."""
+def on_a_terminal(*arguments: str, term: str = "xterm-256color", until: bytes = b"") -> tuple[str, str]:
+    """Run the program, which goes on once the terminal has got `until`: what standard output got, and what the terminal
+    got."""
     ours, theirs = pty.openpty()
     seen = bytearray()
 
@@ -52,15 +55,16 @@ def on_a_terminal(*arguments: str, term: str = "xterm-256color") -> tuple[str, s
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=theirs,
             env={**os.environ, "TERM": term, "COLUMNS": "120", "LINES": "40"},
         )
         os.close(theirs)
         reader.start()
-        output, _ = process.communicate(timeout=60)
-        reader.join(10)
+        assert wait_until(lambda: until in seen, timeout=120), seen.decode(errors="replace")
+        output, _ = process.communicate(timeout=120)
+        reader.join(120)
         assert process.returncode == 0, seen.decode(errors="replace")
         return output.decode(), seen.decode()
     finally:
@@ -68,7 +72,7 @@ def on_a_terminal(*arguments: str, term: str = "xterm-256color") -> tuple[str, s
 
 
 def test_bars_and_logs_share_the_terminal_and_data_stays_on_standard_output() -> None:
-    output, terminal = on_a_terminal()
+    output, terminal = on_a_terminal(until=b"250 rows")
     assert json.loads(output) == {"topic": "shop.public.orders"}
     assert "250 rows" in terminal
     assert "table public.x is odd [bold]" in terminal
@@ -77,7 +81,7 @@ def test_bars_and_logs_share_the_terminal_and_data_stays_on_standard_output() ->
 
 
 def test_the_cursor_is_visible_at_all_times() -> None:
-    _, terminal = on_a_terminal()
+    _, terminal = on_a_terminal(until=b"250 rows")
     hidden = terminal.find("\x1b[?25l")
     assert hidden >= 0
     assert terminal.startswith("\x1b[?25h", hidden + len("\x1b[?25l"))
@@ -92,7 +96,8 @@ def test_a_plain_display_draws_nothing(arguments: list[str], term: str) -> None:
 
 
 def test_without_a_terminal_there_are_only_log_lines() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    run = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"topic": "shop.public.orders"}
     first, last = done.stderr.splitlines()
     assert first.endswith("WARNING capture  table public.x is odd [bold]")

@@ -186,9 +186,14 @@ def test_what_is_committed_late_is_published(db: Db, polling: Polling) -> None:
 def keep(polling: Polling, db: Db, **outbox: Any) -> Running:
     """A connector that leaves rows where they are."""
     kept = polling(db, after_publish="keep", order_column="position", **outbox)
-    if db.url.startswith("mysql"):
-        kept.config(source={"query": {"delay": "4s"}})
+    expect_late_rows(kept, db, "1ms")
     return kept
+
+
+def expect_late_rows(running: Running, db: Db, delay: str) -> None:
+    """From now on, where the database does not tell who may still commit."""
+    if db.url.startswith("mysql"):
+        running.config(source={"query": {"delay": delay}})
 
 
 def test_rows_can_be_kept(db: Db, polling: Polling) -> None:
@@ -216,6 +221,7 @@ def test_rows_that_are_kept_and_committed_late_are_published(db: Db, polling: Po
     running = keep(polling, db)
     db.add("0")
     running.run()
+    expect_late_rows(running, db, "1h")
     with db.engine.connect() as late:
         late.begin()
         [first] = db.add("1", connection=late)

@@ -69,7 +69,7 @@ class SecuredKafka:
             for operation in operations
         ]
         for answer in admin.create_acls(bindings).values():
-            answer.result(30)
+            answer.result(120)
 
     def _properties(self, folder: Path, controller: int) -> dict[str, object]:
         plain = self._server.port

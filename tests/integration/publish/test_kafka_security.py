@@ -23,7 +23,7 @@ from liberator.testing.conformance.publisher import PATIENCE, assert_ordered_by_
 from tests.integration.publish import topics
 from tests.integration.publish.secured import SecuredKafka
 
-QUICKLY = 10.0
+QUICKLY = 60.0
 """Seconds in which a permanent error must be reported."""
 
 LOGIN = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}

@@ -63,7 +63,7 @@ def _published(message: Message) -> Published:
 
 def partitions_of(bootstrap: str, topic: str) -> int:
     """How many partitions a topic has; 0: it does not exist."""
-    known = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=30).topics
+    known = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=120).topics
     return len(known[topic].partitions) if topic in known else 0
 
 
@@ -71,13 +71,13 @@ def create(bootstrap: str, topic: str, partitions: int = 1, **config: str) -> No
     """Make a topic; settings with _ for the dots."""
     settings = {name.replace("_", "."): value for name, value in config.items()}
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(120)
 
 
 def delete(bootstrap: str, topic: str) -> None:
     """Delete a topic."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.delete_topics([topic])[topic].result(30)
+    admin.delete_topics([topic])[topic].result(120)
 
 
 def settings_of(bootstrap: str, topic: str) -> dict[str, str]:
@@ -85,7 +85,7 @@ def settings_of(bootstrap: str, topic: str) -> dict[str, str]:
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     admin = AdminClient({"bootstrap.servers": bootstrap})  # must live as long as what it has promised
     return {
-        name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(30).items()
+        name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(120).items()
     }
 
 
@@ -94,4 +94,4 @@ def alter(bootstrap: str, topic: str, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.incremental_alter_configs([resource])[resource].result(30)
+    admin.incremental_alter_configs([resource])[resource].result(120)

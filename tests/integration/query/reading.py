@@ -106,7 +106,7 @@ def session(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for it. what: went wrong if it does not come."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -125,6 +125,6 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.connector.capture.stop()
-        self._thread.join(20)
+        self._thread.join(120)
         self.connector.close()
         assert not self._thread.is_alive()

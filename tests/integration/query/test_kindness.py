@@ -76,11 +76,11 @@ def test_nothing_can_be_written(looks: MakeLooks, db: Session) -> None:
 
 
 def test_stopping_ends_a_query_that_runs(looks: MakeLooks, db: Session) -> None:
-    it = looks("public.x", sql="SELECT pg_catalog.pg_sleep(60)::text AS z")
+    it = looks("public.x", sql="SELECT pg_catalog.pg_sleep(600)::text AS z")
     with Running(it.connector(MemoryPublisher())):
         until(lambda: _transactions(db, it.name) == 1, "the query does not run")
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 def test_a_table_without_an_index_on_its_cursor_is_warned_of(
@@ -145,7 +145,7 @@ def test_a_connector_is_closed_though_its_database_is_gone(looks: MakeLooks, db:
         db.execute("insert into t values (2)")
         until(lambda: len(publisher.events) == 2, "it does not connect again")
         connector.capture.stop()
-        thread.join(20)
+        thread.join(120)
     assert not thread.is_alive()
     assert _sessions(db, it.name) == 0
 
@@ -168,7 +168,7 @@ def test_a_transaction_that_does_not_end_is_waited_for_once(
         a.execute("insert into t0 values (0)")
         began = time.monotonic()
         assert len(it.look()) == 5
-        assert time.monotonic() - began < 15, "it waited for each table"
+        assert time.monotonic() - began < 45, "it waited ten seconds for each table"
     assert [(event.table, event.row["id"]) for event in it.look()] == [("t0", 0)]
 
 

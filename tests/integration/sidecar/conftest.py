@@ -18,7 +18,7 @@ from liberator.build.sidecar import Sidecar
 from liberator.config.sidecar import SidecarConfig
 from liberator.protocols import Publisher
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Running:
             "name": "shop",
             "listen": "127.0.0.1:0",
             "publish": {"url": "local:events"},
+            "events": {"timeout": "60s"},
             **config,
         }
         self.sidecar = Sidecar(SidecarConfig.model_validate(document, context={"folder": folder}), publisher)

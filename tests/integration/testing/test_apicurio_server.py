@@ -46,7 +46,7 @@ def test_dies_with_the_process_that_started_it() -> None:
         assert alive(pid)
         parent.kill()
         parent.wait()
-    assert wait_until(lambda: not alive(pid), timeout=30)
+    assert wait_until(lambda: not alive(pid), timeout=120)
 
 
 def test_a_given_registry_wins_and_is_left_alone() -> None:

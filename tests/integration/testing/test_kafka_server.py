@@ -31,7 +31,7 @@ def make_topic(server: Kafka, topic: str) -> None:
 
 def produce(server: Kafka, topic: str, value: bytes) -> None:
     producer = KafkaProducer(bootstrap_servers=server.bootstrap)
-    producer.send(topic, value).get(timeout=30)
+    producer.send(topic, value).get(timeout=120)
     producer.close()
 
 
@@ -72,7 +72,7 @@ def test_answers_nothing_while_it_is_paused(broker: KafkaServer) -> None:
     broker.pause()
     assert not answers(broker.port, timeout=0.5)
     broker.resume()
-    assert wait_until(lambda: answers(broker.port), timeout=30)
+    assert wait_until(lambda: answers(broker.port), timeout=120)
 
 
 def test_a_paused_broker_can_be_stopped(broker: KafkaServer) -> None:
@@ -104,5 +104,5 @@ def test_dies_when_its_parent_is_killed() -> None:
         pid, folder = parent.stdout.readline().split()
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not alive(int(pid)), timeout=20)
+    assert wait_until(lambda: not alive(int(pid)), timeout=120)
     shutil.rmtree(folder)

@@ -102,5 +102,5 @@ def test_dies_when_its_parent_is_killed() -> None:
     processes = [int(pid), *descendants(int(pid))]
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not any(alive(process) for process in processes), timeout=20)
+    assert wait_until(lambda: not any(alive(process) for process in processes), timeout=120)
     shutil.rmtree(folder)

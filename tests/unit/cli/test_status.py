@@ -163,6 +163,6 @@ def test_watches_until_it_is_interrupted(shop: Path) -> None:
     assert process.stdout is not None
     reports = [json.loads(process.stdout.readline()) for _ in range(3)]
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert [report["live"] for report in reports] == [{"lag_bytes": 0}] * 3

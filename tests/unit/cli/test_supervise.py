@@ -15,7 +15,7 @@ import pytest
 
 from liberator.cli.supervise import Child, supervise
 
-FAST = 10.0
+FAST = 60.0
 """Seconds within which what ends at once has ended, on a busy machine."""
 
 
@@ -24,7 +24,7 @@ def child(name: str, program: str) -> Child:
 
 
 SAYS = "import sys; print({text!r}, file=sys.stderr)"
-WAITS = "import sys, time; print('ready', file=sys.stderr); time.sleep(60)"
+WAITS = "import sys, time; print('ready', file=sys.stderr); time.sleep(600)"
 DRAINS = """
 import signal, sys, time
 def drain(*_):
@@ -32,15 +32,23 @@ def drain(*_):
     sys.exit({code})
 signal.signal(signal.SIGTERM, drain)
 print("ready", file=sys.stderr)
-time.sleep(60)
+time.sleep(600)
 """
 STUBBORN = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: print("not yet", file=sys.stderr))
 print("ready", file=sys.stderr)
 while True:
-    time.sleep(60)
+    time.sleep(600)
 """
+
+FAILS_AFTER = """
+import os, sys, time
+while not os.path.exists({path!r}):
+    time.sleep(0.01)
+sys.exit(3)
+"""
+"""Fails as soon as there is a file."""
 
 
 def test_ends_when_all_have_ended(capfd: pytest.CaptureFixture[str]) -> None:
@@ -67,17 +75,22 @@ def test_log_lines_that_are_json_stay_json(capfd: pytest.CaptureFixture[str]) ->
     assert second == '[o"ne] plain'
 
 
-def test_a_failure_drains_the_others_and_gives_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
-    fails = "import sys, time; time.sleep(1); sys.exit(3)"
+def test_a_failure_drains_the_others_and_gives_its_exit_code(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     start = time.monotonic()
-    assert supervise([child("good", DRAINS.format(code=1)), child("bad", fails)]) == 3
+    ready = tmp_path / "ready"
+    good = DRAINS.format(code=1).replace('print("ready"', f"open({str(ready)!r}, 'w'); print('ready'")
+    assert supervise([child("good", good), child("bad", FAILS_AFTER.format(path=str(ready)))]) == 3
     assert time.monotonic() - start < FAST
     assert "[good] draining" in capfd.readouterr().err
 
 
-def test_one_that_does_not_drain_in_time_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
-    fails = "import sys, time; time.sleep(1); sys.exit(3)"
-    assert supervise([child("stubborn", STUBBORN), child("bad", fails)], drain=1.0) == 3
+def test_one_that_does_not_drain_in_time_is_killed(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    stubborn = STUBBORN.replace('print("ready"', f"open({str(ready)!r}, 'w'); print('ready'")
+    children = [child("stubborn", stubborn), child("bad", FAILS_AFTER.format(path=str(ready)))]
+    assert supervise(children, drain=1.0) == 3
     assert "[stubborn] not yet" in capfd.readouterr().err
 
 
@@ -146,7 +159,9 @@ def test_one_that_is_stopped_before_it_began_has_not_failed(supervisor: Supervis
 
 
 def test_what_a_child_started_does_not_keep_the_supervisor_waiting() -> None:
-    leaves = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'])"
+    leaves = (
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])"
+    )
     start = time.monotonic()
     assert supervise([child("one", leaves)]) == 0
     assert time.monotonic() - start < FAST
@@ -172,7 +187,7 @@ def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     program = (
         "import os, sys, time; from liberator.cli.supervise import end_with_supervisor as end; end();"
-        f"open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', file=sys.stderr); time.sleep(60)"
+        f"open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', file=sys.stderr); time.sleep(600)"
     )
     process = SupervisorFactory()(program)
     pid = int(note.read_text())

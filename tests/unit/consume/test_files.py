@@ -19,7 +19,7 @@ from liberator.consume.files.looking import look_at
 from liberator.consume.files.seen import Seen
 from liberator.errors import PreconditionError
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 PLACE = TopicPartition("in.files", 0)
 
 

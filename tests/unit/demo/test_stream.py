@@ -13,6 +13,7 @@ from liberator.change import EncodedBatch
 from liberator.demo.stream import ORIGIN, REASON, FileStream, Glance, LocalStream, Stream
 from liberator.errors import ConsumeError
 from liberator.publish.local import LocalPublisher
+from liberator.testing.servers.process import wait_until
 
 TOPICS = ["shop.public.orders", "shop.dead-letters"]
 
@@ -44,7 +45,7 @@ def stream(file: Path) -> Iterator[FileStream]:
 
 def read_to_the_end(stream: Stream) -> list[str]:
     stream.finish()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while not stream.finished:
         stream.counts()
         assert time.monotonic() < end
@@ -60,6 +61,7 @@ def test_reads_a_file_that_is_made_later(stream: FileStream, file: Path) -> None
 def test_reads_no_line_before_it_is_whole(stream: FileStream, file: Path) -> None:
     whole = line("2")
     file.write_text(line("1") + whole[:20])
+    assert wait_until(lambda: stream.counts().events == 1, timeout=120)
     time.sleep(0.3)
     assert stream.counts().events == 1
     with file.open("a") as more:
@@ -69,7 +71,7 @@ def test_reads_no_line_before_it_is_whole(stream: FileStream, file: Path) -> Non
 
 def test_reads_on_when_a_torn_line_is_cut_and_written_anew(stream: FileStream, file: Path) -> None:
     file.write_text(line("1") + line("2")[:20])
-    time.sleep(0.3)
+    assert wait_until(lambda: stream.counts().events == 1, timeout=120)
     file.write_text(line("1") + line("3"))
     assert read_to_the_end(stream) == ["1", "3"]
 

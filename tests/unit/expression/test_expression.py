@@ -144,7 +144,7 @@ def test_macros_inside_of_macros_come_to_an_end(text: str) -> None:
     started = time.process_time()
     with pytest.raises(EvaluationError, match="too many elements"):
         compiled.holds(row(l=list(range(200))))
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 60
 
 
 def test_an_expression_is_shared_by_threads() -> None:

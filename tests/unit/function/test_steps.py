@@ -119,7 +119,7 @@ def test_the_result_has_the_id_of_the_event_and_not_the_form_of_its_value() -> N
 
 
 def test_steps_side_by_side_are_given_the_same_and_really_run_at_once() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=120)
 
     def meet(value: int) -> int:
         both.wait()
@@ -212,12 +212,12 @@ def test_no_attempt_is_waited_for_beyond_the_time_of_the_invocation() -> None:
 
 def test_a_step_is_told_how_long_it_has() -> None:
     function = Function(lambda value: value)
-    done(Calling("short", function, timeout=2.0), event(1), left=10.0)
-    done(Calling("long", function, timeout=60.0), event(1), left=10.0)
+    done(Calling("short", function, timeout=200.0), event(1), left=1000.0)
+    done(Calling("long", function, timeout=6000.0), event(1), left=1000.0)
     short, long = (context.remaining for context in function.contexts)
     assert short is not None
     assert long is not None
-    assert 1 < short <= 2 < 9 < long <= 10
+    assert 100 < short <= 200 < 900 < long <= 1000
 
 
 def test_where_no_time_is_left_a_step_is_not_begun() -> None:

@@ -187,7 +187,7 @@ def test_progress_shows_from_start_to_stop_and_leaves_no_thread(
     monkeypatch.setattr(progress_module.PlainDisplay, "interval", 0.01)
     monkeypatch.setattr(progress_module.PlainDisplay, "show", lambda display, status: shown.set())
     with Progress(telemetry) as progress:
-        assert shown.wait(5)
+        assert shown.wait(120)
     progress.stop()
     assert [record.getMessage() for record in log.records] == ["starting"]
     assert not any(thread.name == "progress" for thread in threading.enumerate())

@@ -78,7 +78,7 @@ def test_a_slow_reader_holds_up_nobody_longer_than_asked() -> None:
     reading_end, writing_end = os.pipe()
     with os.fdopen(writing_end, "wb") as stream:
         publisher = StdoutPublisher(stream)
-        publisher.publish(batch_of("t", range(1_000), padding=1_000), {"slot": b"1"})
+        publisher.publish(batch_of("t", range(1_000), padding=10_000), {"slot": b"1"})
         stop = threading.Event()
 
         def read_slowly() -> None:
@@ -89,7 +89,7 @@ def test_a_slow_reader_holds_up_nobody_longer_than_asked() -> None:
         reader.start()
         started = time.monotonic()
         assert not publisher.ready(0.3)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30, "all of it takes the reader fifty seconds"
         stop.set()
         reader.join()
     os.close(reading_end)
@@ -139,7 +139,7 @@ def test_nothing_is_printed_about_the_pipe_when_python_ends() -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_what_was_printed_before_comes_first(tmp_path: Path) -> None:

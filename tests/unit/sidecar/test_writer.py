@@ -19,7 +19,7 @@ from liberator.sidecar.writer import Writer, WriterSettings
 from liberator.testing.publisher import MemoryPublisher
 from liberator.testing.watch import MemoryWatch
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Broker(MemoryPublisher):

@@ -94,7 +94,7 @@ def size(chunks: list[list[bytes]]) -> int:
 
 def take(reader: StreamReader, chunks: list[list[bytes]]) -> Segment:
     """The next segment, when all chunks are queued."""
-    assert wait_until(lambda: reader.queued == size(chunks), timeout=30)
+    assert wait_until(lambda: reader.queued == size(chunks), timeout=120)
     segment = reader.get(0)
     assert segment is not None
     return segment
@@ -105,7 +105,7 @@ def test_transactions_that_wait_for_the_loop_come_together() -> None:
     server = Server(chunks)
     with reading(server) as reader:
         server.send(1)
-        assert wait_until(lambda: reader.queued == size(chunks[:1]), timeout=30)
+        assert wait_until(lambda: reader.queued == size(chunks[:1]), timeout=120)
         server.send(2)
         segment = take(reader, chunks)
     assert segment.frames == [it for chunk in chunks for it in chunk]
@@ -119,7 +119,7 @@ def test_a_part_of_a_transaction_does_not_join_what_is_safe() -> None:
     server = Server([whole, part])
     with reading(server) as reader:
         server.send(1)
-        assert wait_until(lambda: reader.queued == size([whole]), timeout=30)
+        assert wait_until(lambda: reader.queued == size([whole]), timeout=120)
         server.send(1)
         segment = take(reader, [whole, part])
         following = reader.get(0)
