@@ -33,6 +33,8 @@ class Shop:
 
     def __init__(self, dsn: str, folder: Path) -> None:
         self.folder = folder
+        self.path = [Path.cwd()]
+        """Where its processes look for modules."""
         self._dsn = dsn
         self.execute("create table orders (id int primary key, quantity int not null, note text)")
 
@@ -47,7 +49,7 @@ class Shop:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LIBERATE_")}
-        return {**kept, "PYTHONPATH": str(Path.cwd())}
+        return {**kept, "PYTHONPATH": os.pathsep.join(map(str, self.path))}
 
     def run(self, *options: str, code: int = 0, mode: str = "log") -> str:
         """Publish what was committed; what it said."""
