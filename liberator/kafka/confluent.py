@@ -423,8 +423,12 @@ class ConfluentCluster:
         except KafkaException as error:
             failure = self._refusal or failure_of(error.args[0])
             failure.topic = topic
+            if failure.verdict.action == "wait":
+                # It may wait for a controller that is gone: without topics of its own it hears of no other one for long.
+                self._client = None
             raise failure from error
         except FutureTimeout as error:
+            self._client = None
             raise KafkaFailure("timeout", topic=topic) from error
 
     def _noticed(self, error: KafkaError) -> None:
