@@ -6,7 +6,15 @@ liberator.config > schemas/connector.schema.json``.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from liberator.config.models import SourceConfig
 from liberator.config.section import ConnectorConfig
@@ -46,7 +54,7 @@ def connector_schema() -> dict[str, Any]:
 
 def _sections(kind: type[ConnectorConfig]) -> dict[str, Any]:
     """The connector and all its sections, by name."""
-    schema = kind.model_json_schema(by_alias=True, mode="validation")
+    schema = kind.model_json_schema(by_alias=True, mode="validation", schema_generator=Described)
     parts = {**schema.pop("$defs"), kind.__name__: schema}
     for section in parts.values():
         section.pop("title")
@@ -72,3 +80,32 @@ def _or_filled_in(value: dict[str, Any]) -> dict[str, Any]:
         return {**about, **rule}
     options = rule["anyOf"] if rule.keys() == {"anyOf"} else [rule]
     return {**about, "anyOf": [*options, _FILLED_IN]}
+
+
+class Described(GenerateJsonSchema):
+    """Each key with the docstring below it."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        section: type[BaseModel] = schema["cls"]
+        texts = {name: text for kind in reversed(section.__mro__) for name, text in _docstrings(kind).items()}
+        for name, field in section.model_fields.items():
+            if name in texts:
+                made["properties"][field.alias or name].setdefault("description", texts[name])
+        return made
+
+
+def _docstrings(section: type) -> dict[str, str]:
+    """What stands below each key that a class names itself."""
+    if not issubclass(section, BaseModel) or section is BaseModel:
+        return {}
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        key.target.id: inspect.cleandoc(below.value.value)
+        for key, below in pairwise(definition.body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }

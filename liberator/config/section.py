@@ -33,12 +33,16 @@ def or_boolean(schema: dict[str, Any]) -> None:
 
 
 class Section(BaseModel):
-    """A mapping of the YAML. A key without a value means its default."""
+    """A mapping of the YAML. A key without a value means its default.
+
+    What a key means is told by the docstring below it, which `editor_schema` reads. A section is built at its first use.
+    Both for every section at every start took long.
+    """
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         validate_default=True,
     )

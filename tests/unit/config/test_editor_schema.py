@@ -11,9 +11,14 @@ import pytest
 
 from liberator.config import connector_schema, load, load_all
 from liberator.config.document import read_file, show_path
+from liberator.config.editor_schema import Described
 from liberator.config.fields import Fields
 from liberator.config.load import FIELDS
+from liberator.config.models import SourceConfig
+from liberator.config.section import ConnectorConfig
+from liberator.config.sidecar import SidecarConfig
 from liberator.config.sidecar_file import SIDECAR_FIELDS
+from liberator.config.sink import SinkConfig
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "connectors").glob("*.yaml"))
@@ -127,9 +132,15 @@ def test_an_editor_takes_what_is_right(change: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(connector_schema()).validate({**MINIMAL, **change})
 
 
-@pytest.mark.parametrize("fields", [FIELDS, SIDECAR_FIELDS], ids=["source", "sidecar"])
-def test_every_key_has_a_description(fields: Fields) -> None:
-    assert [show_path(path) for path, info in fields if not info.description] == []
+@pytest.mark.parametrize("kind", [SourceConfig, SidecarConfig, SinkConfig], ids=["source", "sidecar", "sink"])
+def test_every_key_has_a_description(kind: type[ConnectorConfig]) -> None:
+    schema = kind.model_json_schema(schema_generator=Described)
+    sections = {kind.__name__: schema, **schema["$defs"]}
+    assert len(sections) > 5
+    keys = [
+        (name, key, told) for name, section in sections.items() for key, told in section["properties"].items()
+    ]
+    assert [(name, key) for name, key, told in keys if not told.get("description")] == []
 
 
 @pytest.mark.parametrize(

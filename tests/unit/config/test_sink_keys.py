@@ -571,9 +571,8 @@ def test_an_editor_knows_sinks(change: dict[str, object], right: bool) -> None:
     assert jsonschema.Draft202012Validator(connector_schema()).is_valid({**PLAIN, **change}) == right
 
 
-def test_every_key_has_a_description_and_stands_in_the_reference() -> None:
+def test_every_key_stands_in_the_reference() -> None:
     reference = (ROOT / "docs" / "reference" / "sinks.md").read_text()
-    assert [show_path(path) for path, info in SINK_FIELDS if not info.description] == []
     assert [show_path(path) for path, _ in SINK_FIELDS if f"`{show_path(path)}`" not in reference] == []
 
 
