@@ -7,6 +7,7 @@ converters by their SQLAlchemy types. A row that breaks its contract goes where 
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -158,7 +159,8 @@ class QueryExecutor:
         names = [column.name for column in plan.table.columns]
         keys = columns.objects(plan.names, plan.key_columns)
         own_key = [names.index(name) for name in plan.table.key]
-        named = columns.front[1] if batch.by_place else columns.objects(plan.names, own_key)
+        own_names = [json.dumps(name, ensure_ascii=False).encode() for name in names]
+        named = columns.front[1] if batch.by_place else columns.objects(own_names, own_key)
         count = len(batch.frames) or len(batch.rows)
         cells: Iterable[tuple[bytes, ...]]
         if batch.versions:
