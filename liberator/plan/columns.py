@@ -18,6 +18,7 @@ from liberator.postgres.values.columns import converted
 from liberator.postgres.values.text import text as json_text
 
 _NULL = b"\\N"
+_NULL_AS_TEXT = b"\\\\N"
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"\\": b"\\"}
 _SPECIAL = bytes([*(byte for byte in range(0x20) if byte not in b"\t\n"), ord('"')])
 """What a JSON string may not hold as it is, but for what separates fields and lines, and the backslash."""
@@ -65,6 +66,8 @@ def columns_of(plan: TablePlan, lines: Sequence[bytes], in_front: int) -> Column
         nulls = fields.count(_NULL)
         escapes = text.count(b"\\") - nulls
     if escapes:
+        if _NULL_AS_TEXT in fields:
+            return None  # behind its escape it would look like NULL
         fields = [
             field if field == _NULL or b"\\" not in field else _ESCAPE.sub(_unescape, field)
             for field in fields

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from liberator.plan.evolution import Evolution
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.query import QueryExecutor, QueryPlanSettings
@@ -43,3 +45,10 @@ def test_an_id_has_the_names_of_the_database_whichever_way_a_row_takes() -> None
         batch = RowBatch([b"740\t1\tf\tb\n"], table=a_table(), versions=True, soft=soft)
         events = executor(RENAMED).encode(batch)
         assert (events.keys, events.ids) == ([b'{"number":1}'], [b'shop/public.t/{"id":1}/740'])
+
+
+def test_a_text_that_looks_like_null_is_none_beside_a_null() -> None:
+    lines = [b"740\t1\t\\\\N\tb\n", b"740\t2\t\\N\tb\n"]
+    batch = RowBatch(lines, table=a_table(), versions=True)
+    rows = [json.loads(value or b"{}")["after"] for value in executor(Transforms()).encode(batch).values]
+    assert [row["name"] for row in rows] == ["\\N", None]
