@@ -40,6 +40,8 @@ _FROZEN = "source.frozen"
 _POLL_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
 _READY_SECONDS = 0.1
+_REST_SECONDS = 2.0
+"""How long a connector that is to end reads on to the end of a transaction, of which a part is published already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Capture:
         self._handed: dict[str, bytes] = {}
         self._unsaved: dict[str, bytes] = {}
         self._save_due = 0.0
+        self._stopping_since: float | None = None
 
     @property
     def stopping(self) -> bool:
@@ -165,7 +168,7 @@ class Capture:
 
     def _turn(self, publisher: Publisher, encoder: Encoder, backoff: Backoff) -> None:
         """Batch after batch until the last one."""
-        while not self.stopping:
+        while not self._ends(publisher, encoder):
             self._watch.beat()
             self._settle(publisher)
             if not publisher.ready(_READY_SECONDS):
@@ -192,6 +195,16 @@ class Capture:
                 backoff.reset()
             if final:
                 return
+
+    def _ends(self, publisher: Publisher, encoder: Encoder) -> bool:
+        """Is it to stop, and here? In the middle of a transaction what is published of it would come again."""
+        if not self.stopping:
+            return False
+        if self._stopping_since is None:
+            self._stopping_since = self._tick()
+        if publisher.owns_state or not encoder.inside():
+            return True
+        return self._tick() - self._stopping_since >= _REST_SECONDS
 
     def _publish(
         self, publisher: Publisher, events: EncodedBatch, state: State | None, inside: State | None
@@ -243,7 +256,9 @@ class Capture:
     def _drain(self, publisher: Publisher) -> None:
         """The way out: everything accepted becomes durable, is saved and acknowledged."""
         self._watch.state("draining")
-        complete = publisher.flush(self._settings.drain)
+        since = self._stopping_since
+        spent = 0.0 if since is None else self._tick() - since
+        complete = publisher.flush(max(0.0, self._settings.drain - spent))
         self._settle(publisher, now=True)
         if not complete:
             raise PublishError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from liberator.capture import COUNT, Capture, CaptureSettings, cut
-from liberator.change import EncodedBatch, State
+from liberator.change import Batch, EncodedBatch, State
 from liberator.checkpoint.local import LocalCheckpoint
 from liberator.errors import (
     CheckpointError,
@@ -398,6 +399,45 @@ def test_stops_when_asked_and_saves_what_it_did() -> None:
     it.capture.run()
     assert it.published() == EVENTS
     assert it.checkpoint.load() == position(4)
+
+
+class TransactionBench(Bench):
+    """Its events are one transaction: only behind the last of them is a position. It is stopped behind the second. pause:
+    seconds that pass with each look at the clock."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        super().__init__(MemorySource(EVENTS, once=False))
+        poll = self.source.poll
+
+        def in_parts(limit: int, timeout: float) -> Batch:
+            batch = poll(limit, timeout)
+            if batch.state == position(2):
+                self.capture.stop()
+            whole = batch.state is None or batch.state == position(4)
+            return batch if whole else replace(batch, state=None)
+
+        self.source.poll = in_parts  # type: ignore[method-assign]
+        self.encoder.inside = lambda: {"part": b""} if 0 < len(self.publisher.events) < 4 else None  # type: ignore[method-assign]
+
+    def tick(self) -> float:
+        self.now += self._pause
+        return self.now
+
+
+def test_stops_behind_a_transaction_rather_than_in_the_middle() -> None:
+    """D68: what was published of it would come again."""
+    it = TransactionBench(pause=0.0)
+    it.capture.run()
+    assert it.published() == EVENTS
+    assert it.checkpoint.load() == position(4)
+
+
+def test_does_not_wait_long_for_the_end_of_a_transaction_when_it_is_to_stop() -> None:
+    it = TransactionBench(pause=10.0)
+    it.capture.run()
+    assert it.published() == EVENTS[:2]
+    assert it.checkpoint.load() == {}
 
 
 def test_a_newer_instance_ends_this_one() -> None:
