@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from sys import intern
@@ -51,8 +52,7 @@ class ConfluentGroupClient:
     def __init__(self, base: Mapping[str, Any], own: Mapping[str, str], group: str, memory: int) -> None:
         self._hooks: Hooks | None = None
         self._closed = False
-        # The library's commit takes no time-out, and waits for a coordinator as long as a session may last.
-        self._commits = ThreadPoolExecutor(1, "commits")
+        self._commit: Future[Any] | None = None
         self._refusal: KafkaFailure | None = None
         self._revoking = False
         self._fresh: set[TopicPartition] = set()
@@ -92,6 +92,8 @@ class ConfluentGroupClient:
     def poll(self, batch: ConsumedBatch, limit: int, timeout: float) -> None:
         """Add events to a batch."""
         deadline = time.monotonic() + timeout
+        if self._is_stuck(timeout):
+            return
         while not len(batch):
             left = max(0.0, deadline - time.monotonic())
             first = self._call(self._consumer.poll, min(left, SLICE))
@@ -111,6 +113,7 @@ class ConfluentGroupClient:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on there."""
+        self._raise_if_stuck()
         self._passed.pop(partition, None)
         deadline = time.monotonic() + _SEEK_WITHIN
         while True:
@@ -124,10 +127,12 @@ class ConfluentGroupClient:
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Give no events of these."""
+        self._raise_if_stuck()
         self._call(self._consumer.pause, _places(partitions))
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         """Go on with these."""
+        self._raise_if_stuck()
         self._call(self._consumer.resume, _places(partitions))
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -137,8 +142,11 @@ class ConfluentGroupClient:
         if self._revoking:  # then no other thread may: the library would wait for ever
             _offsets(self._call(commit))
             return
+        self._raise_if_stuck()
+        # The library's commit takes no time-out, and waits for a broker that is away for as long as it is.
+        self._commit = _aside(commit)
         try:
-            _offsets(self._call(self._commits.submit(commit).result, REQUEST))
+            _offsets(self._call(self._commit.result, REQUEST))
         except FutureTimeout:
             raise KafkaFailure("timeout", "the commit was not answered") from None
 
@@ -168,11 +176,16 @@ class ConfluentGroupClient:
         return {name: len(topic.partitions) for name, topic in known.items() if not name.startswith("__")}
 
     def close(self) -> None:
-        """Leave the group."""
-        if not self._closed:
-            self._closed = True
+        """Leave the group; if the library still waits for a commit, as soon as it does not."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._commit is not None and self._is_stuck():
+            self._hooks = None
+            consumer = self._consumer
+            self._commit.add_done_callback(lambda _: consumer.close())
+        else:
             self._consumer.close()
-            self._commits.shutdown(wait=False, cancel_futures=True)
 
     # Called inside of the library's poll, and of its close
 
@@ -186,18 +199,19 @@ class ConfluentGroupClient:
     def _revoke(self, consumer: Any, places: list[Place]) -> None:
         self._revoking = True
         try:
-            self._drop(consumer, places, self._told.revoked)
+            self._drop(consumer, places, self._hooks.revoked if self._hooks else None)
         finally:
             self._revoking = False
 
     def _lost(self, consumer: Any, places: list[Place]) -> None:
-        self._drop(consumer, places, self._told.lost)
+        self._drop(consumer, places, self._hooks.lost if self._hooks else None)
 
     def _drop(
-        self, consumer: Any, places: list[Place], tell: Callable[[Collection[TopicPartition]], None]
+        self, consumer: Any, places: list[Place], tell: Callable[[Collection[TopicPartition]], None] | None
     ) -> None:
         gone = _partitions(places)
-        tell([partition for partition in gone if partition not in self._fresh])
+        if tell is not None:  # nobody asks any more when it is closed late
+            tell([partition for partition in gone if partition not in self._fresh])
         consumer.incremental_unassign(places)
         self._fresh.difference_update(gone)
         self._stopped.difference_update(gone)
@@ -217,6 +231,14 @@ class ConfluentGroupClient:
             self._fresh.clear()
             self._stopped.clear()
             self._told.began(offsets.keys())
+
+    def _is_stuck(self, timeout: float = 0.0) -> bool:
+        """Does the library still wait for a commit, after `timeout` seconds? Then every call would wait for that too."""
+        return self._commit is not None and bool(wait([self._commit], timeout).not_done)
+
+    def _raise_if_stuck(self) -> None:
+        if self._is_stuck():
+            raise KafkaFailure("timeout", "the commit before is not answered yet")
 
     @property
     def _told(self) -> Hooks:
@@ -270,6 +292,7 @@ class ConfluentGroupClient:
         deadline = time.monotonic() + REQUEST
         while True:
             try:
+                self._raise_if_stuck()
                 return self._call(question)
             except KafkaFailure as failure:
                 if stops(failure) or time.monotonic() > deadline:
@@ -281,6 +304,20 @@ class ConfluentGroupClient:
             return method(*arguments, **named)
         except KafkaException as error:
             raise self._refusal or failure_of(error.args[0]) from error
+
+
+def _aside(work: Callable[[], _Answer]) -> Future[_Answer]:
+    """Do it in a thread that nobody has to wait for, at the end of the process neither."""
+    future: Future[_Answer] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="commit", daemon=True).start()
+    return future
 
 
 def _places(partitions: Collection[TopicPartition]) -> list[Place]:

@@ -232,13 +232,45 @@ def test_an_outage_is_waited_for_and_commits_say_so(client: Client, broker: Kafk
     finally:
         broker.start()
     stream.append(unique, 0, numbered(range(5, 8)))
-    more = ConsumedBatch()
-    deadline = time.monotonic() + PATIENCE
-    while 7 not in numbers(more):
-        assert time.monotonic() < deadline
-        more = joined([more, consumer.poll(100, 0.2)])
+    more = polled_until(consumer, 7)
     assert numbers(more)[-3:] == [5, 6, 7]
     assert numbers(more)[:-3] in ([], [0, 1, 2, 3, 4]), "what was not committed may come again, as a whole"
     consumer.commit(done(more))
     turns([consumer], lambda: not any(consumer.lag().values()))
     stream.close()
+
+
+def test_a_commit_that_is_never_answered_holds_nobody_up(broker: KafkaServer, unique: str) -> None:
+    """librdkafka waits for the answer without an end. The group is left when the broker is back: the next member need not
+    wait for a session to run out."""
+    stream = KafkaStream(broker.bootstrap, "confluent", unique)
+    stream.options |= {"session.timeout.ms": "1200000", "max.poll.interval.ms": "1200000"}
+    stream.create(unique)
+    stream.append(unique, 0, numbered(range(5)))
+    consumer = stream.open(unique)
+    consumer.subscribe([unique], Watcher())
+    batch = read(consumer, 5)
+    broker.pause()
+    try:
+        for ask in (lambda: consumer.commit(done(batch)), consumer.lag):
+            with pytest.raises(ConsumeError) as waiting:
+                ask()
+            assert waiting.value.retryable, waiting.value.block()
+        consumer.close()
+    finally:
+        broker.resume()
+    second = stream.open(unique)
+    second.subscribe([unique], Watcher())
+    stream.append(unique, 0, numbered(range(5, 8)))
+    assert numbers(polled_until(second, 7))[-3:] == [5, 6, 7]
+    stream.close()
+
+
+def polled_until(consumer: KafkaConsumer, last: int) -> ConsumedBatch:
+    """Everything that comes up to the event of this number."""
+    found = ConsumedBatch()
+    deadline = time.monotonic() + PATIENCE
+    while last not in numbers(found):
+        assert time.monotonic() < deadline
+        found = joined([found, consumer.poll(100, 0.2)])
+    return found
