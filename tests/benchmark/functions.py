@@ -59,7 +59,8 @@ class Meter:
         elif self.result is None and self.seen >= self.last:
             seen, at, used = self.began
             counted = self.seen - seen
-            self.result = counted / (time.monotonic() - at), 1e6 * (self.processor() - used) / counted
+            used = max(self.processor() - used, 1 / os.sysconf("SC_CLK_TCK"))  # less than a tick can't be told
+            self.result = counted / (time.monotonic() - at), 1e6 * used / counted
     def processor(self):
         ticks = 0
         for process in self.processes:
