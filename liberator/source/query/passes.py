@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 HOLD = 60.0
 """Seconds that one snapshot is held at most: the server can't clean up behind it."""
+_MOMENT = 1.0
+"""Seconds that one is held for the reader of the last page."""
 PATIENCE = 10.0
 """Seconds that a first pass waits for the transactions that run when it begins."""
 _MOST_KNOWN = 500_000
@@ -48,13 +50,14 @@ _MOST_KNOWN = 500_000
 @dataclass(slots=True)
 class Clock:
     """now: seconds since the Unix epoch; tick: monotonic seconds; pause: waits so many seconds, True: time to stop.
-    room: is there room for one more page? Nothing is held open in the database while there is none.
+    room: is there room for one more page, after so many seconds at most? Nothing is held open in the database for long while
+    there is none.
     patience: seconds that are left for waiting for the transactions that run when a first pass begins."""
 
     now: Callable[[], float] = time.time
     tick: Callable[[], float] = time.monotonic
     pause: Callable[[float], bool] = threading.Event().wait
-    room: Callable[[], bool] = lambda: True
+    room: Callable[[float], bool] = lambda timeout: True
     patience: float = PATIENCE
 
 
@@ -320,10 +323,10 @@ def breathe(database: Database, clock: Clock, since: float) -> float:
     """Between two pages: let go of a view that was held too long, or that nobody has room to read on with. since: when it
     was taken (monotonic); the answer is when the one that is held now was."""
     waited = False
-    if not clock.room():
+    if not clock.room(_MOMENT):
         database.end()
         waited = True
-        while not clock.room() and not clock.pause(0.1):
+        while not clock.room(0.1) and not clock.pause(0.0):
             continue
     if not waited and clock.tick() - since < HOLD:
         return since

@@ -129,6 +129,7 @@ class _Session:
         self._queue: queue.Queue[Batch | LiberatorError] = queue.Queue(
             maxsize=max(2, settings.queue_bytes // _BATCH_BYTES)
         )
+        self._roomy = threading.Event()
         self._thread = threading.Thread(target=self._work, name="query", daemon=True)
         self._tables: dict[str, _Table] = {}
         self._look_due = 0.0
@@ -170,6 +171,8 @@ class _Session:
             item = self._queue.get(timeout=timeout)
         except queue.Empty:
             return Batch([])
+        if self._is_half_empty():
+            self._roomy.set()
         if isinstance(item, LiberatorError):
             raise item
         return item
@@ -181,6 +184,7 @@ class _Session:
     def close(self) -> None:
         """End the thread, also one that waits for the server."""
         self._stop.set()
+        self._roomy.set()
         end = time.monotonic() + _WAY_OUT
         while self._thread.is_alive() and time.monotonic() < end:
             try:
@@ -393,7 +397,12 @@ class _Session:
             if limit is not None and (rows := len(batch.frames) or len(batch.rows)):
                 self._stop.wait(rows / limit)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, timeout: float) -> bool:
+        """Is half of the queue free, or will be in time?"""
+        self._roomy.clear()
+        return self._is_half_empty() or self._roomy.wait(timeout)
+
+    def _is_half_empty(self) -> bool:
         return self._queue.qsize() <= self._queue.maxsize // 2
 
     def _put(self, item: Batch | LiberatorError) -> bool:
