@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from liberator.testing.servers import Kafka
+from tests.acceptance.endpoint import serving
 from tests.acceptance.sink import KafkaBroker, LocalBroker, Sink, numbered
 
 SECRET = "Bearer of-a-secret-token"
@@ -64,32 +63,12 @@ class Elsewhere:
 def elsewhere() -> Iterator[Elsewhere]:
     it = Elsewhere()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        status, told = it.answer(path, headers, json.loads(body))
+        return status, {"Content-Type": "application/json"}, json.dumps(told).encode()
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, told = it.answer(self.path, headers, body)
-            answer = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    it.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield it
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(answer) as it.url:
+        yield it
 
 
 @pytest.fixture(autouse=True)

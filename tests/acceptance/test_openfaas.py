@@ -9,11 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.endpoint import serving
 from tests.acceptance.sink import LocalBroker, Record, Sink, numbered
 
 CALLED_BACK = "async: true, callback: {listen: '127.0.0.1:0'}"
@@ -72,32 +72,8 @@ class Gateway:
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
     it = Gateway()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more, answer = it.answer(self.path, headers, body)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(answer)), **more}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    it.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield it
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(it.answer) as it.url:
+        yield it
 
 
 @pytest.fixture
