@@ -146,7 +146,7 @@ def test_with_dead_letter_rows_of_another_shape_wait_there_until_a_version_is_fo
         shop.execute("alter table orders drop column place", "insert into orders values (3, 1, 'a')")
         assert [row["id"] for row in shop.wait_for_rows(DEAD_LETTERS, 2)] == [1, 3]
     finally:
-        process.kill()
+        process.terminate()
         process.wait()
     shop.execute("insert into orders values (4, 1, 'a')")
     shop.run("schema.on_change=dead_letter")
