@@ -87,6 +87,7 @@ _LOCAL: dict[int, Key] = {
     KafkaError._PURGE_QUEUE: "sequence",
     KafkaError._PURGE_INFLIGHT: "sequence",
     KafkaError._STATE: "sequence",
+    KafkaError._INCONSISTENT: "sequence",  # events of a transaction failed: their reports say why
     KafkaError._RETRY: "timeout",
     KafkaError._DESTROY: "sequence",
 }
@@ -307,6 +308,7 @@ class ConfluentTransactions(ConfluentProducer):
         except KafkaException as error:
             if error.args[0].retriable():
                 return False
+            self.serve(0.0)  # events that failed say why
             raise self._first_cause(error) from error
         return True
 
