@@ -22,6 +22,7 @@ import psycopg
 
 from liberator.errors import LiberatorError, SourceError
 from liberator.postgres.replication import ReplicationConnection
+from liberator.source.pace import REST, Pace
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class StreamReader:
         self._heard = 0.0
         self._status_due = 0.0
         self._status_flushed = -1
+        self._pace = Pace()
         self._ask = False
         self._thread = threading.Thread(target=self._run, name="replication", daemon=True)
 
@@ -205,8 +207,11 @@ class StreamReader:
                     )
             if frames:
                 # libpq takes in sixteen kilobytes at once; segments as small as that would cost more than their rows.
-                if data is None and self._wait(sockets, 0):
-                    continue
+                if data is None:
+                    if self._pace.rest(time.monotonic()):
+                        time.sleep(REST)
+                    if self._wait(sockets, 0):
+                        continue
                 frames, size, lsn = self._put(frames, size, lsn)
                 if data is not None or frames:
                     self._housekeeping()
@@ -239,6 +244,7 @@ class StreamReader:
             frames, rest = frames[:end], frames[end:]
             size -= sum(map(len, rest))
         self._received = max(self._received, _U64(frames[-1], 1)[0])
+        self._pace.count(len(frames))
         segment = Segment(frames, lsn, size, _U64(frames[-1], 9)[0])
         with self._changed:
             while self._queued >= self._limit and not self._closing:
