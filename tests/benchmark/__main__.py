@@ -48,7 +48,7 @@ class Run:
         self._figures: dict[str, Any] = {
             "liberator": liberator.__version__,
             "python": platform.python_version(),
-            "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
+            "machine": {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()},
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "rounds": rounds,
         }
