@@ -3,6 +3,7 @@
 Enters: the user's URL. Leaves: a psycopg connection, or the parameters for a replication connection. Called by the
 sources, the catalogue and the commands. Without the pinned settings ``ALTER ROLE ... SET datestyle`` and its like would
 change the stream, and ``row_security`` or a time-out would silently shorten a snapshot (see docs/reference/types.md).
+Nothing is compiled: a server with JIT takes seconds over a question about the types of a wide table, which it overrates.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "search_path": "",
+    "jit": "off",
 }
 
 PINNED = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())

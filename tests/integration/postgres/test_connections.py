@@ -26,3 +26,12 @@ def test_nothing_that_a_server_remarks_is_printed(
         it.query("IDENTIFY_SYSTEM")
         assert it.identify().database == name
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_question_about_the_types_of_a_wide_table_is_not_compiled_first(each_database: str) -> None:
+    """PostgreSQL overrates what the question costs, and with JIT would take seconds over it, for each version of a table
+    and, of tables with composites, for each batch."""
+    with psycopg.connect(each_database, autocommit=True) as application:
+        application.execute(f"ALTER DATABASE {application.info.dbname} SET jit = on".encode())
+    with closing(connect(each_database)) as connection:
+        assert connection.execute("SHOW jit").fetchone() == ("off",)
