@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import orjson
 
-from liberator.contract.described import Described, described, listed
+from liberator.contract.described import Described, described, listed, nearest
 from liberator.contract.document import Document, Pointer
 from liberator.contract.proof import NUMBERS, Part, Rooted, named_types, parts_of, types_of, unproven
 from liberator.contract.reading import read
@@ -184,10 +184,14 @@ def _whole_between(parts: list[Part], null_verdict: bool, slow: Slow) -> ColumnC
 
 
 def _between(parts: list[Part], _: frozenset[str]) -> ColumnCheck:
-    """A number strictly between the bounds; on a bound itself the exact validator decides."""
+    """A number strictly between the bounds; on a bound itself the exact validator decides.
+
+    Bounds are rounded as numbers are: rounding keeps their order, unless they seem to be the same.
+    """
     low = max((*_operands(parts, "minimum"), *_operands(parts, "exclusiveMinimum")), default=-math.inf)
     high = min((*_operands(parts, "maximum"), *_operands(parts, "exclusiveMaximum")), default=math.inf)
-    return lambda raw: low < float(raw) < high
+    least, most = nearest(low), nearest(high)
+    return lambda raw: least < float(raw) < most
 
 
 def _kind(_: list[Part], allowed: frozenset[str]) -> ColumnCheck:

@@ -35,6 +35,14 @@ def listed(spellings: Iterable[bytes], *, null: bool) -> Described:
     return {"null": null, "rules": [["listed", sorted(text.decode() for text in spellings)]]}
 
 
+def nearest(number: float) -> float:
+    """The nearest floating-point number; of whole numbers beyond them all, infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def _kinds(types: Set[str]) -> list[Any]:
     return ["kinds", *sorted(types)]
 
@@ -46,7 +54,7 @@ def _rule(word: str, operand: Any) -> list[Any] | None:
 
 
 def _number(limit: float) -> str | None:
-    return repr(limit) if math.isfinite(limit) and abs(limit) < _LARGEST else None
+    return repr(limit) if abs(limit) < _LARGEST else None
 
 
 def _factor(factor: float) -> str | None:

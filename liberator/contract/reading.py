@@ -67,13 +67,16 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) < _INT_DIGITS else Decimal(text)
 
 
-def _fraction(text: str) -> Decimal:
+def _fraction(text: str) -> int | Decimal:
+    """A whole number as such, where it has no more digits than that: the validator compares decimals as floats."""
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:  # an exponent beyond 10**18: no contract can tell it from a smaller giant
         mantissa, _, exponent = text.lower().partition("e")
         giant = "0" if exponent.startswith("-") or not mantissa.strip("-0.") else "1E+999999"
         return Decimal("-" + giant if mantissa.startswith("-") else giant)
+    is_whole = number.adjusted() < _INT_DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else number
 
 
 def _constant(text: str) -> Any:

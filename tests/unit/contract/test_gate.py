@@ -155,6 +155,14 @@ def test_a_listed_number_may_be_spelled_in_any_way(raw: bytes, good: bool) -> No
         ({"type": "integer"}, b"1.0", True),
         ({"type": "integer"}, b"1.5", False),
         ({"maximum": 5}, b"1" * 5000, False),
+        ({"minimum": 2**63 - 1}, b"9223372036854775806", False),
+        ({"exclusiveMinimum": 2**53 + 3}, b"9007199254740995", False),
+        ({"exclusiveMaximum": 2**53 + 1}, b"9007199254740992", True),
+        ({"minimum": 2**53 + 1}, b"9007199254740993.0", True),
+        ({"exclusiveMaximum": 2**53 + 1}, b"9007199254740993.0", False),
+        ({"maximum": 10**400}, b"1e399", True),
+        ({"minimum": 10**400}, b"1.5", False),
+        ({"minimum": -(10**400)}, b"-1.5", True),
     ],
 )
 def test_numbers_are_exact(rules: dict[str, Any], raw: bytes, good: bool) -> None:
