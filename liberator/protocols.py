@@ -332,7 +332,8 @@ class Consumer(Protocol):
         """
 
     def poll(self, limit: int, timeout: float) -> ConsumedBatch:
-        """At most `limit` events that come next, waiting at most `timeout` seconds for the first.
+        """At most `limit` events that come next, waiting at most `timeout` seconds for the first. They are given once: what
+        fails behind events is raised by the next call.
 
         Must be called all the time, also while everything is paused, or the partitions go to others.
         """

@@ -89,7 +89,7 @@ class LocalConsumer:
         with self._errors():
             while True:
                 self._tend()
-                self._read(batch, limit)
+                self._read_or_nothing(batch, limit)
                 if len(batch) or not self._wait(deadline):
                     return batch
 
@@ -208,7 +208,11 @@ class LocalConsumer:
         fresh = claims.owned - claims.leaving - self._position.keys()
         if fresh:
             self._begin(fresh)
-            self._rebalance.assigned(fresh)
+            try:
+                self._rebalance.assigned(fresh)
+            except BaseException:
+                self._forget(fresh)  # and told again
+                raise
 
     def _leave_for_dead(self) -> None:
         """We were not heard of for too long: everything is lost, and the next look joins anew."""
@@ -255,6 +259,15 @@ class LocalConsumer:
         if self._start == "latest" and self._begun:
             return datetime.fromtimestamp(self._made_at / 1000, timezone.utc)
         return self._start
+
+    def _read_or_nothing(self, batch: ConsumedBatch, limit: int) -> None:
+        """What was read before something failed is read again, because nobody gets it."""
+        before = dict(self._position)
+        try:
+            self._read(batch, limit)
+        except BaseException:
+            self._position = before
+            raise
 
     def _read(self, batch: ConsumedBatch, limit: int) -> None:
         partitions = sorted(self._position.keys() - self._paused)

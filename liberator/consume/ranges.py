@@ -66,6 +66,7 @@ class RangeConsumer:
         self._wanted = wanted
         self._given: dict[TopicPartition, int] = {at: range.start for at, range in wanted.items()}
         self._passed: set[TopicPartition] = set()
+        self._to_pause: set[TopicPartition] = set()
 
     def subscribe(self, topics: Collection[str] | Callable[[str], object], rebalance: Rebalance) -> None:
         """See `Consumer.subscribe`."""
@@ -73,6 +74,9 @@ class RangeConsumer:
 
     def poll(self, limit: int, timeout: float) -> ConsumedBatch:
         """What comes next within the ranges. A partition that is behind its own is read no further."""
+        if self._to_pause:
+            self._consumer.pause(self._to_pause & self._consumer.assigned())
+            self._to_pause.clear()
         batch = self._consumer.poll(limit, timeout)
         batch.headers, batch.unread = batch.read_headers(), []
         kept, behind = ConsumedBatch(), set()
@@ -86,7 +90,7 @@ class RangeConsumer:
         if not behind:
             return batch
         self._passed |= behind
-        self._consumer.pause(behind & self._consumer.assigned())
+        self._to_pause |= behind  # by the next call: if that fails, what was read here is not lost
         return kept
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

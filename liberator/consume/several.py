@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 from liberator.change import ConsumedBatch, TopicPartition
+from liberator.errors import ConsumeError
 from liberator.protocols import Consumer, Rebalance, Start
 
 
@@ -17,6 +18,7 @@ class SeveralConsumers:
 
     def __init__(self, consumers: Sequence[Consumer]) -> None:
         self._consumers = consumers
+        self._untold: ConsumeError | None = None
 
     def subscribe(self, topics: Collection[str] | Callable[[str], object], rebalance: Rebalance) -> None:
         """See `Consumer.subscribe`. Those that are no stream know what they read."""
@@ -24,13 +26,22 @@ class SeveralConsumers:
             consumer.subscribe(topics, rebalance)
 
     def poll(self, limit: int, timeout: float) -> ConsumedBatch:
-        """What the next of them gives."""
+        """What the next of them gives. What fails beside events that came is raised by the next call."""
+        failure, self._untold = self._untold, None
+        if failure is not None:
+            raise failure
         together = ConsumedBatch()
         for consumer in self._consumers:
             left = limit - len(together)
             # A consumer that is not polled loses its partitions, also when there is room for nothing more.
             wait = 0.0 if len(together) else timeout / len(self._consumers)
-            together.extend(consumer.poll(max(1, left), wait))
+            try:
+                together.extend(consumer.poll(max(1, left), wait))
+            except ConsumeError as error:
+                failure = failure or error
+        if failure is not None and not len(together):
+            raise failure
+        self._untold = failure
         return together
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

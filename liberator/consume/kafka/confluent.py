@@ -18,6 +18,7 @@ from confluent_kafka import TopicPartition as Place
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import FETCH_WAIT_MS, LATEST, REQUEST, SLICE, Hooks
 from liberator.consume.kafka.errors import stops
+from liberator.errors import LiberatorError
 from liberator.kafka import confluent
 from liberator.kafka.confluent import library
 from liberator.kafka.errors import KafkaFailure, Key
@@ -55,8 +56,12 @@ class ConfluentGroupClient:
         self._commit: Future[Any] | None = None
         self._refusal: KafkaFailure | None = None
         self._revoking = False
+        self._raised: LiberatorError | None = None
         self._fresh: set[TopicPartition] = set()
         self._stopped: set[TopicPartition] = set()
+        self._behind: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
+        self._gone: set[TopicPartition] = set()
         self._passed: dict[TopicPartition, int] = {}
         kib = min(max(1, memory >> 10), _LARGEST_QUEUE)
         self._consumer: Any = library(
@@ -95,14 +100,19 @@ class ConfluentGroupClient:
         if self._is_stuck(timeout):
             return
         while not len(batch):
+            self._catch_up()
             left = max(0.0, deadline - time.monotonic())
             first = self._call(self._consumer.poll, min(left, SLICE))
             if first is not None:
+                self._gone.clear()
                 # Everything that is here already: asked for one by one, a message costs twice as much.
                 more = self._call(self._consumer.consume, limit - 1, 0) if limit > 1 else []
                 self._take([first, *more], batch)
             if self._refusal is not None:
                 raise self._refusal
+            raised, self._raised = self._raised, None
+            if raised is not None:
+                raise raised
             self._begin()
             if first is None and time.monotonic() >= deadline:
                 return
@@ -129,11 +139,13 @@ class ConfluentGroupClient:
         """Give no events of these."""
         self._raise_if_stuck()
         self._call(self._consumer.pause, _places(partitions))
+        self._paused.update(partitions)
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         """Go on with these."""
         self._raise_if_stuck()
         self._call(self._consumer.resume, _places(partitions))
+        self._paused.difference_update(partitions)
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Save."""
@@ -195,6 +207,7 @@ class ConfluentGroupClient:
         consumer.incremental_assign([Place(*at, 0) for at in _partitions(places)])
         consumer.pause(places)
         self._fresh.update(_partitions(places))
+        self._paused.difference_update(_partitions(places))
 
     def _revoke(self, consumer: Any, places: list[Place]) -> None:
         self._revoking = True
@@ -210,11 +223,17 @@ class ConfluentGroupClient:
         self, consumer: Any, places: list[Place], tell: Callable[[Collection[TopicPartition]], None] | None
     ) -> None:
         gone = _partitions(places)
-        if tell is not None:  # nobody asks any more when it is closed late
-            tell([partition for partition in gone if partition not in self._fresh])
+        try:
+            if tell is not None:  # nobody asks any more when it is closed late
+                tell([partition for partition in gone if partition not in self._fresh])
+        except (
+            LiberatorError
+        ) as error:  # raised in here, the events that the library is about to give would be gone
+            self._raised = self._raised or error
         consumer.incremental_unassign(places)
-        self._fresh.difference_update(gone)
-        self._stopped.difference_update(gone)
+        self._gone.update(gone)
+        for those in (self._fresh, self._stopped, self._behind, self._paused):
+            those.difference_update(gone)
         for partition in gone:
             self._passed.pop(partition, None)
 
@@ -225,12 +244,19 @@ class ConfluentGroupClient:
             for partition, offset in offsets.items():
                 if partition in self._stopped:
                     self._assign_anew(partition, offset)
+                    self._call(self._consumer.pause, [Place(*partition)])
                 else:
                     self.seek(partition, offset)
-            self.resume(self._fresh)
-            self._fresh.clear()
             self._stopped.clear()
-            self._told.began(offsets.keys())
+            self._told.began(offsets.keys())  # who may have them paused
+            self._call(self._consumer.resume, _places(self._fresh - self._paused))
+            self._fresh.clear()
+
+    def _catch_up(self) -> None:
+        """Go on with what is out of range, behind everything that was given."""
+        for partition in tuple(self._behind):
+            self._assign_anew(partition, self._told.fell_behind(partition))
+            self._behind.discard(partition)
 
     def _is_stuck(self, timeout: float = 0.0) -> bool:
         """Does the library still wait for a commit, after `timeout` seconds? Then every call would wait for that too."""
@@ -257,6 +283,8 @@ class ConfluentGroupClient:
         errors = [message for message in messages if message.error() is not None]
         if errors:
             messages = [message for message in messages if message.error() is None]
+        if self._gone:  # to another member, after the library had given the first
+            messages = [it for it in messages if (it.topic(), it.partition()) not in self._gone]
         batch.topics += [intern(message.topic()) for message in messages]
         batch.partitions += [message.partition() for message in messages]
         batch.offsets += [message.offset() for message in messages]
@@ -274,8 +302,8 @@ class ConfluentGroupClient:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             if at in self._fresh:
                 self._stopped.add(at)  # at the number that stood for no place yet; see _assign
-            else:
-                self._assign_anew(at, self._told.fell_behind(at))
+            elif at not in self._gone:
+                self._behind.add(at)
         elif stops(failure := failure_of(error)) and error.code() != KafkaError._MAX_POLL_EXCEEDED:
             failure.topic = message.topic()
             raise failure

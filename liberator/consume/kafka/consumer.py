@@ -14,6 +14,8 @@ from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.kafka.client import LATEST, GroupClient
 from liberator.consume.kafka.errors import consume_errors, lost
 from liberator.consume.kafka.reading import Reading
+from liberator.errors import LiberatorError
+from liberator.kafka.errors import KafkaFailure
 from liberator.protocols import Rebalance, Start
 
 _LOOK = 0.1
@@ -34,6 +36,7 @@ class KafkaConsumer:
         self._reading: Reading | None = None
         self._subscribed: frozenset[str] = frozenset()
         self._look_at = 0.0
+        self._untold: Exception | None = None
 
     def subscribe(self, topics: Collection[str] | Callable[[str], object], rebalance: Rebalance) -> None:
         """Read these topics, or those whose name the function accepts."""
@@ -41,19 +44,29 @@ class KafkaConsumer:
         self._reading = Reading(self._client, self._start, rebalance)
 
     def poll(self, limit: int, timeout: float) -> ConsumedBatch:
-        """What comes next, waiting at most `timeout` seconds for the first event."""
+        """What comes next, waiting at most `timeout` seconds for the first event. Brokers give an event once: what fails
+        behind events that came is raised by the next call."""
         deadline = time.monotonic() + timeout
         batch = ConsumedBatch()
         reading = self._read()
         with self._errors():
+            untold, self._untold = self._untold, None
+            if untold is not None:
+                raise untold
             while not self._follow_topics(reading):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return batch
                 time.sleep(min(left, _LOOK))
-            self._client.poll(batch, limit, max(0.0, deadline - time.monotonic()))
-            reading.note(batch)
-            reading.pass_what_nobody_sees()
+            try:
+                self._client.poll(batch, limit, max(0.0, deadline - time.monotonic()))
+                reading.note(batch)
+                reading.pass_what_nobody_sees()
+            except (KafkaFailure, LiberatorError) as failure:
+                if not len(batch):
+                    raise
+                reading.note(batch)
+                self._untold = failure
         return batch
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

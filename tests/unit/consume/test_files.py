@@ -63,6 +63,13 @@ def poll(consumer: FileConsumer, events: int = 1) -> ConsumedBatch:
     return batch
 
 
+def put(file: Path) -> None:
+    """It is there at once, and whole: a look that finds it empty would find it changed the next time."""
+    whole = file.parent.with_name("whole")
+    whole.write_text("{}")
+    whole.replace(file)
+
+
 def keys(batch: ConsumedBatch) -> list[str]:
     return [(key or b"").decode() for key in batch.keys]
 
@@ -124,7 +131,7 @@ def test_a_file_that_its_function_takes_away_is_forgotten_after_a_while(
     consumer = open_()
     poll(consumer)
     (folder / "a.json").unlink()
-    (folder / "b.json").write_text("{}")
+    put(folder / "b.json")
     poll(consumer)  # the look that found the one has missed the other
     consumer.commit({PLACE: 2})
     consumer.close()
@@ -166,7 +173,7 @@ def test_a_folder_that_is_away_for_a_while_brings_nothing_twice(folder: Path, op
         look_at(folder, "*.json")
     consumer.poll(100, 0.05)
     folder.with_name("elsewhere").rename(folder)
-    (folder / "b.json").write_text("{}")
+    put(folder / "b.json")
     assert keys(poll(consumer)) == ["b.json"]
 
 
@@ -188,7 +195,7 @@ def test_paused_files_wait(folder: Path, open_: Open) -> None:
     consumer = open_()
     consumer.poll(1, 0.0)
     consumer.pause([PLACE])
-    (folder / "a.json").write_text("{}")
+    put(folder / "a.json")
     assert len(consumer.poll(100, 0.1)) == 0
     consumer.resume([PLACE])
     assert keys(poll(consumer)) == ["a.json"]

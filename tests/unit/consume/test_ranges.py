@@ -9,7 +9,7 @@ import pytest
 from liberator.change import TopicPartition
 from liberator.consume.group import Bounds
 from liberator.consume.ranges import Range, RangeConsumer, ranges
-from liberator.errors import PreconditionError
+from liberator.errors import ConsumeError, PreconditionError
 from liberator.testing.consumer import MemoryStream
 
 ONE, TWO = TopicPartition("orders", 0), TopicPartition("orders", 1)
@@ -85,3 +85,25 @@ def test_offsets_without_events_at_the_end_of_a_range_are_not_waited_for() -> No
     inner.seek(ONE, 3)  # as if the third were the end of a transaction
     assert consumer.poll(2, 0.0).offsets == []
     assert consumer.lag() == {ONE: 0}
+
+
+def test_what_was_read_is_not_lost_when_a_partition_can_t_be_paused_behind_its_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = MemoryStream()
+    for number in range(4):
+        stream.append("orders", None, b"%d" % number)
+    consumer = RangeConsumer(stream.consumer("g"), {ONE: Range(0, 3)})
+    consumer.subscribe(["orders"], Deaf())
+
+    def pause(partitions: Collection[TopicPartition]) -> None:
+        raise ConsumeError("not now", code="consume.unreachable", retryable=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer._consumer, "pause", pause)
+        assert consumer.poll(10, 0.0).offsets == [0, 1, 2]
+        with pytest.raises(ConsumeError):
+            consumer.poll(10, 0.0)
+    stream.append("orders", None, b"4")
+    assert len(consumer.poll(10, 0.0)) == 0
+    assert consumer._consumer.poll(10, 0.0).offsets == [], "it is paused"

@@ -9,6 +9,7 @@ import pytest
 from liberator.change import ConsumedBatch, TopicPartition
 from liberator.consume.clock import ClockConsumer
 from liberator.consume.several import SeveralConsumers
+from liberator.errors import ConsumeError
 from liberator.testing.consumer import MemoryStream
 
 CLOCK, ORDERS = TopicPartition("", 0), TopicPartition("orders", 0)
@@ -84,3 +85,19 @@ def test_going_back_concerns_one_of_them(several: SeveralConsumers) -> None:
     read(several)
     several.seek(ORDERS, 1)
     assert several.poll(10, 0.0).values == [b"2"]
+
+
+def test_one_that_fails_takes_nothing_from_the_others(stream: MemoryStream, given: Given) -> None:
+    """What the others gave comes first, and then the failure; nobody is left out for it."""
+
+    class Away(ClockConsumer):
+        def poll(self, limit: int, timeout: float) -> ConsumedBatch:
+            raise ConsumeError("away", code="consume.unreachable", retryable=True)
+
+    away = Away("in", lambda after: after, once=True)
+    several = SeveralConsumers([away, stream.consumer("group")])
+    several.subscribe(["orders"], given)
+    assert several.poll(10, 0.0).values == [b"1", b"2"]
+    for _ in range(2):
+        with pytest.raises(ConsumeError, match="away"):
+            several.poll(10, 0.0)
