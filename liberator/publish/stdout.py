@@ -42,8 +42,12 @@ class StdoutPublisher:
         self._closed_pipe = False
 
     def ready(self, timeout: float) -> bool:
-        """Is everything written? Waits at most `timeout` seconds for the reader."""
+        """Is everything written? Waits at most `timeout` seconds for the reader. A pipe whose reader is gone raises, though
+        nothing is to be written: an idle database would let nobody see it."""
         self._write(timeout)
+        if not self._unwritten and self._is_deserted():
+            self._closed_pipe = True
+            raise _closed_pipe()
         return not self._unwritten
 
     def publish(self, batch: EncodedBatch, state: State | None) -> None:
@@ -64,7 +68,8 @@ class StdoutPublisher:
 
     def flush(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until the reader has taken everything."""
-        return self.ready(timeout)
+        self._write(timeout)
+        return not self._unwritten
 
     def close(self) -> None:
         """Forget what was not written; the stream stays open."""
@@ -96,6 +101,13 @@ class StdoutPublisher:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         return bool(poll.poll(timeout * 1000))
+
+    def _is_deserted(self) -> bool:
+        if not self._may_stall or self._descriptor is None:
+            return False
+        poll = select.poll()
+        poll.register(self._descriptor, 0)  # a reader that is gone is always reported: poll(2)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
 
     def _write_some(self) -> int:
         if self._descriptor is None:

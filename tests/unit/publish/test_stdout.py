@@ -118,6 +118,29 @@ def test_a_closed_pipe_stays_closed() -> None:
                 publisher.publish(batch_of("t", range(3)), None)
 
 
+def test_a_reader_that_leaves_is_seen_though_nothing_comes() -> None:
+    reading_end, writing_end = os.pipe()
+    with os.fdopen(writing_end, "wb") as stream:
+        publisher = StdoutPublisher(stream)
+        publisher.publish(batch_of("t", range(3)), {"slot": b"1"})
+        assert publisher.ready(0)
+        os.close(reading_end)
+        with pytest.raises(PublishError) as seen:
+            publisher.ready(0)
+        assert seen.value.code == "publish.closed_pipe"
+        assert publisher.durable() == {"slot": b"1"}
+
+
+def test_a_reader_that_leaves_after_the_last_line_has_taken_it() -> None:
+    reading_end, writing_end = os.pipe()
+    with os.fdopen(writing_end, "wb") as stream:
+        publisher = StdoutPublisher(stream)
+        publisher.publish(batch_of("t", range(3)), {"slot": b"1"})
+        os.close(reading_end)
+        assert publisher.flush(0)
+        assert publisher.durable() == {"slot": b"1"}
+
+
 def test_nothing_is_printed_about_the_pipe_when_python_ends() -> None:
     program = (
         "import sys\n"
