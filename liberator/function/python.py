@@ -5,6 +5,7 @@ in a worker process, or in the connector's own.
 
     def notify(events, context): ...       returns None, outputs, or {"failed": [ids], "outputs": [...]}
     async def notify(events, context): ...
+    def notify(events, context): yield ...                    each is an output; async, too
     class Notify: ...                      made once in each worker; ``__call__``, and ``close`` if it has one
 
 ``init`` and ``close`` in the function's module are called once in each worker, if they are there: before the first
@@ -19,7 +20,7 @@ import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,8 @@ class PythonFunction:
                 if init := getattr(self._module, "init", None):
                     self._finish(init())
         except Exception as error:
-            raise FunctionError(
-                f"{self.name} could not be made ready: {_words(error)}",
-                code="function.init",
-                where=self.name,
-                retryable=True,
-            ) from error
+            raise _not_ready(self.name, error) from error
+        _check_arguments(function, self.name)
         self._function: Callable[..., Any] = function
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
@@ -92,6 +89,8 @@ class PythonFunction:
 
     def _finish(self, given: Any) -> Any:
         """Wait for what an ``async def`` gives. A thread has one loop for all calls, as connections belong to a loop."""
+        if isinstance(given, AsyncIterator):
+            given = _gathered(given)
         if not inspect.isawaitable(given):
             return given
         if (loop := getattr(self._own, "loop", None)) is None:
@@ -104,9 +103,13 @@ async def _awaited(given: Any) -> Any:
     return await given
 
 
+async def _gathered(given: AsyncIterator[Any]) -> list[Any]:
+    return [one async for one in given]
+
+
 def find(target: str, folder: Path) -> tuple[Any, Any]:
     """The module and the function that ``module:function`` names. folder: where its modules are looked for first. Raises
-    `ConfigError` (function.python)."""
+    `ConfigError` (function.python), and `FunctionError` (function.init) where the module itself raises."""
     module_name, _, name = target.partition(":")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -115,13 +118,15 @@ def find(target: str, folder: Path) -> tuple[Any, Any]:
         function: Any = module
         for part in name.split("."):
             function = getattr(function, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise ConfigError(
             f"there is no function {target}: {error}",
             code="function.python",
             where="function.python",
             fix=f"write MODULE:FUNCTION; modules are looked for in {folder} first",
         ) from error
+    except Exception as error:
+        raise _not_ready(target, error) from error
     if not callable(function):
         raise ConfigError(
             f"{target} can't be called",
@@ -132,6 +137,29 @@ def find(target: str, folder: Path) -> tuple[Any, Any]:
     return module, function
 
 
+def _check_arguments(function: Callable[..., Any], name: str) -> None:
+    """What can't be called with events and a context fails whatever the events are: none of them is to be given up."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # written in C: the call shows
+    try:
+        signature.bind((), None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{name}{signature} can't be called with events and a context: {error}",
+            code="function.python",
+            where="function.python",
+            fix=f"def {name.rpartition(':')[2]}(events, context): ...",
+        ) from None
+
+
+def _not_ready(name: str, error: Exception) -> FunctionError:
+    return FunctionError(
+        f"{name} could not be made ready: {_words(error)}", code="function.init", where=name, retryable=True
+    )
+
+
 def _outcome(given: Any, events: Sequence[Event], context: Context) -> Outcome:
     failures: dict[int, FunctionError] = {}
     outputs: Any = given
@@ -140,6 +168,8 @@ def _outcome(given: Any, events: Sequence[Event], context: Context) -> Outcome:
         outputs = given.get("outputs")
     if outputs is None:
         outputs = ()
+    elif isinstance(outputs, Iterator):
+        outputs = list(outputs)
     elif isinstance(outputs, (Mapping, str, bytes, Output)) or not isinstance(outputs, Sequence):
         outputs = [outputs]
     made = tuple(one if isinstance(one, Output) else output(one) for one in outputs)
@@ -147,7 +177,7 @@ def _outcome(given: Any, events: Sequence[Event], context: Context) -> Outcome:
 
 
 def _failures(ids: Any, events: Sequence[Event]) -> dict[int, FunctionError]:
-    wanted = {str(one) for one in ids}
+    wanted = {ids} if isinstance(ids, str) else {str(one) for one in ids}
     failures = {
         index: FunctionError("the function says so", code="function.partial", retryable=True)
         for index, event in enumerate(events)
@@ -155,7 +185,7 @@ def _failures(ids: Any, events: Sequence[Event]) -> dict[int, FunctionError]:
     }
     if unknown := wanted - {events[index].id for index in failures}:
         raise FunctionError(
-            f"the function says that {len(unknown)} events failed that it was not given",
+            f"the function says that events failed that it was not given: {', '.join(sorted(unknown)[:3])}",
             code="function.result",
             fix="return {'failed': [event.id, ...]}",
             retryable=True,

@@ -179,3 +179,60 @@ def test_a_function_that_is_not_there_is_refused(target: str, tmp_path: Path) ->
         PythonFunction(target, tmp_path)
     assert refused.value.code == "function.python"
     sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("def f(events, context):\n    yield 1\n    yield 2\n", id="generator"),
+        pytest.param("async def f(events, context):\n    yield 1\n    yield 2\n", id="async_generator"),
+        pytest.param("def f(events, context):\n    return (n for n in (1, 2))\n", id="expression"),
+        pytest.param(
+            "def f(events, context):\n    return {'failed': [], 'outputs': map(int, '12')}\n",
+            id="beside_failed",
+        ),
+    ],
+)
+def test_what_is_yielded_are_outputs(make: Make, source: str) -> None:
+    it = make(source)
+    assert [output.value for output in call(it).outputs] == [b"1", b"2"]
+    it.close()
+
+
+def test_an_error_between_two_outputs_fails_the_invocation(make: Make) -> None:
+    outcome = call(make("def f(events, context):\n    yield 1\n    raise OSError('gone')\n"))
+    assert outcome.outputs == ()
+    assert [str(error) for error in outcome.failures.values()] == ["OSError: gone"] * 3
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("def f(events): ...\n", id="too_few"),
+        pytest.param("def f(events, context, connection): ...\n", id="too_many"),
+        pytest.param("class f:\n    def __call__(self, events): ...\n", id="class"),
+    ],
+)
+def test_a_function_that_no_event_could_be_given_to_is_refused(make: Make, source: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(source)
+    assert caught.value.code == "function.python"
+    assert caught.value.fix == "def f(events, context): ..."
+
+
+def test_a_module_that_is_no_python_is_refused(make: Make) -> None:
+    with pytest.raises(ConfigError, match="invalid syntax") as caught:
+        make("def f(:\n")
+    assert caught.value.code == "function.python"
+
+
+def test_a_module_that_raises_is_not_ready_yet(make: Make) -> None:
+    with pytest.raises(FunctionError, match="KeyError: 'API_TOKEN'") as caught:
+        make("import os\nos.environ['API_TOKEN']\ndef f(events, context): ...\n")
+    assert caught.value.code == "function.init"
+    assert caught.value.retryable
+
+
+def test_names_the_failed_events_that_it_was_not_given(make: Make) -> None:
+    outcome = call(make("def f(events, context):\n    return {'failed': 'nosuch'}\n"))
+    assert "not given: nosuch" in str(outcome.failures[0])
