@@ -7,6 +7,7 @@ done to a row, before it is validated. What a function raises is told by its cla
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import orjson
@@ -56,15 +57,12 @@ def _called(
     plan: TablePlan, op: bytes, key: bytes | None, id: bytes, before: bytes, after: bytes
 ) -> tuple[bytes, bytes] | None:
     """`before` and `after` as the functions leave them; None: they want no event. Raises `EvaluationError`."""
-    event: dict[str, Any] = {
-        "id": id.decode(),
-        "topic": plan.topic,
-        "table": plan.label,
-        "op": op.decode(),
-        "key": None if key is None else orjson.loads(key),
-        "before": orjson.loads(before),
-        "after": orjson.loads(after),
-    }
+    event: dict[str, Any] = {"id": id.decode(), "topic": plan.topic, "table": plan.label, "op": op.decode()}
+    try:
+        event["key"] = None if key is None else orjson.loads(key)
+        event["before"], event["after"] = orjson.loads(before), orjson.loads(after)
+    except orjson.JSONDecodeError:
+        raise _failed(plan.calls[0], "can't be given a document that Python has no values for") from None
     has_row = event["after"] is not None
     for each in plan.calls:
         try:
@@ -79,9 +77,25 @@ def _called(
             raise _failed(each, "gave back an event whose after is not what its op asks for")
         event = given
     try:
-        return orjson.dumps(event["before"]), orjson.dumps(event["after"])
+        return _json(event["before"]), _json(event["after"])
     except TypeError:
         raise _failed(plan.calls[-1], "gave back something that JSON has no word for") from None
+
+
+def _json(row: Any) -> bytes:
+    """Raises `TypeError` for what can't be said. (orjson would write null for NaN and infinity.)"""
+    written = orjson.dumps(row)
+    if b"null" in written and not _is_finite(row):
+        raise TypeError
+    return written
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, value))
 
 
 def _violation(plan: TablePlan, after: bytes, missing: tuple[bytes, ...]) -> Violation | None:

@@ -179,5 +179,8 @@ def _json(value: Any, convert: Converter | None) -> bytes:
 
 
 def plain(json: bytes) -> bytes:
-    """What a header shows of JSON: text without its quotes."""
-    return header_text(orjson.loads(json)) if json.startswith(b'"') else json
+    """What a header shows of JSON: text without its quotes, unless it has half a character in it."""
+    try:
+        return header_text(orjson.loads(json)) if json.startswith(b'"') else json
+    except orjson.JSONDecodeError:
+        return json

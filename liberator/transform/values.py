@@ -66,8 +66,16 @@ def text_of(value: bytes) -> bytes:
         return value
     if b"\\" not in value:
         return value[1:-1]
-    text: str = orjson.loads(value)
-    return text.encode()
+    return _said(value).encode("utf-8", "surrogatepass")
+
+
+def _said(value: bytes) -> str:
+    """What a JSON string says, halves of characters included: a document that is embedded may be one."""
+    try:
+        text: str = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        text = json.loads(value)
+    return text
 
 
 def _sha256(salt: bytes) -> Change:
@@ -88,8 +96,7 @@ def _truncate(most: int) -> Change:
             raise CastError("is no text that could be truncated")
         if len(value) <= most + 2 and b"\\" not in value:
             return value
-        text: str = orjson.loads(value)
-        return _string(text[:most])
+        return _string(_said(value)[:most])
 
     return change
 

@@ -17,6 +17,7 @@ from liberator.errors import DecodeError, LiberatorError
 from liberator.plan.invalid import InvalidRows
 from liberator.plan.outbox import OutboxNames, OutboxSettings, Router
 from liberator.plan.outbox_log import LogOutboxSettings, OutboxExecutor
+from liberator.plan.outbox_rows import plain
 from liberator.plan.planner import Planner, PlanSettings
 from liberator.postgres.catalogue import table_to_json
 from liberator.postgres.model import Column, PgType, Table
@@ -171,3 +172,11 @@ def test_a_change_of_a_table_that_was_not_announced_is_malformed() -> None:
         run(executor(), begin(COMMIT), event(b"a"))
     with pytest.raises(DecodeError):
         executor().encode(Batch([struct.pack(">c", b"w")]))
+
+
+def test_a_header_of_an_embedded_document_with_half_a_character_is_its_json() -> None:
+    assert [plain(json) for json in (rb'"\u00e9"', rb'"\ud800"', b"1e400")] == [
+        "é".encode(),
+        rb'"\ud800"',
+        b"1e400",
+    ]

@@ -18,6 +18,7 @@ from liberator.errors import ContractError, PreconditionError
 from liberator.plan.python import PythonExecutor
 from liberator.postgres.model import Column, Identity, PgType, Table
 from liberator.postgres.pgoutput import UNCHANGED, Value
+from liberator.postgres.values import TypeOptions
 from tests.unit.plan.test_python_executor import OID, copy, executor, run, values
 from tests.unit.plan.transforming import StepData, plainly, transforms_of
 from tests.unit.postgres.wire import begin, commit, delete, insert, relation, truncate, update
@@ -26,6 +27,7 @@ INT8 = PgType(20, "pg_catalog", "int8")
 TEXT = PgType(25, "pg_catalog", "text")
 NUMERIC = PgType(1700, "pg_catalog", "numeric")
 BOOL = PgType(16, "pg_catalog", "bool")
+JSON = PgType(114, "pg_catalog", "json")
 SECRET = "ann@example.org"
 
 
@@ -463,6 +465,8 @@ def shout(event):
         return None
     if event["after"]["id"] == 8:
         raise ValueError(event["after"]["email"])
+    if event["after"]["id"] == 6:
+        return {**event, "after": {"id": 6, "mean": [0.5, float(event["after"]["amount"])]}}
     if event["after"]["id"] == 7:
         return {"after": 1, "before": None}
     return {**event, "after": {**event["after"], "status": event["after"]["status"].upper(),
@@ -496,6 +500,62 @@ def test_what_a_function_raises_is_told_without_its_words(
     assert b"raised ValueError" in first["__connect.errors.exception.message"]
     assert SECRET not in repr(events.headers) + caplog.text
     assert b"after is not what its op asks for" in second["__connect.errors.exception.message"]
+
+
+@pytest.mark.parametrize("amount", [b"NaN", b"Infinity"])
+def test_a_number_that_json_does_not_have_is_not_published_as_null(tmp_path: Path, amount: bytes) -> None:
+    events = calling(tmp_path).events(insert(OID, b"6", *ROW[1:3], amount, b"t"), insert(OID, b"6", *ROW[1:]))
+    assert events.topics == ["shop.dead-letters", "shop.public.t"]
+    assert b"JSON has no word for" in dict(events.headers[0] or ())["__connect.errors.exception.message"]
+
+
+HALVES = [rb'"\ud800"', rb'{"\udc00": 1}', b"1e400"]
+"""PostgreSQL's json takes them; not every parser does."""
+
+
+def documents() -> Table:
+    columns = (Column("id", INT8, not_null=True), Column("doc", JSON))
+    return Table(OID, "public", "t", columns, ("id",), "full")
+
+
+@pytest.mark.parametrize("document", HALVES, ids=["text", "member", "number"])
+def test_a_document_that_python_can_not_take_is_a_dead_letter_of_the_function(
+    tmp_path: Path, document: bytes
+) -> None:
+    (tmp_path / "idle.py").write_text("def same(event): return event")
+    made = Made(tmp_path, documents(), {"python": "idle:same"}, types=TypeOptions(json="embed"))
+    events = made.events(insert(OID, b"1", document), insert(OID, b"2", b"{}"), delete(OID, b"1", document))
+    assert events.topics == ["shop.dead-letters", "shop.public.t", "shop.dead-letters"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"mask": {"table": "t", "column": "doc", "with": "sha256", "salt": "pepper"}},
+        {"cast": {"table": "t", "columns": {"doc": "string"}}},
+    ],
+)
+def test_a_text_with_half_a_character_in_it_is_masked_and_cast_as_any_other(
+    tmp_path: Path, step: StepData
+) -> None:
+    made = Made(tmp_path, documents(), step, types=TypeOptions(json="embed"))
+    texts = [
+        after["doc"]
+        for after in afters(
+            made.events(*(insert(OID, b"1", each) for each in (rb'"\ud800"', rb'"\ud801"', rb'"\ud800"')))
+        )
+    ]
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_a_text_with_half_a_character_in_it_is_no_number(tmp_path: Path) -> None:
+    made = Made(
+        tmp_path,
+        documents(),
+        {"cast": {"table": "t", "columns": {"doc": "number"}}},
+        types=TypeOptions(json="embed"),
+    )
+    assert made.events(insert(OID, b"1", rb'"\ud800"')).topics == ["shop.dead-letters"]
 
 
 def test_the_contract_is_about_what_functions_leave(tmp_path: Path) -> None:
