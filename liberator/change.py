@@ -1,4 +1,4 @@
-"""The words everyone speaks: state, batch, change, encoded batch. Imports nothing of ours.
+"""The words everyone speaks: state, batch, change, encoded batch. Of ours it imports only what reads JSON.
 
 A `Batch` is what a source hands on, an `EncodedBatch` what a publisher takes. Stages hand each other batches, never
 single records. `Change` objects exist only where a person, a test or Python code asks for them.
@@ -6,14 +6,13 @@ single records. `Change` objects exist only where a person, a test or Python cod
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
 from typing import Any, NamedTuple, Protocol
 
-import orjson
+from liberator.content import payload, read
 
 State = Mapping[str, bytes]
 """Partition -> opaque, versioned position. Only its source parses and compares it.
@@ -338,7 +337,8 @@ class Event:
 
     timestamp: milliseconds since the Unix epoch. key, value: what the JSON says, text that is no JSON as it is, bytes that
     are no text as they are, None for null. headers: as text. id: header ``id``, else the event's place. raw_key,
-    raw_value, raw_headers: byte for byte.
+    raw_value, raw_headers: byte for byte. JSON may stand behind the head of a schema registry, which the raw bytes alone
+    have.
     """
 
     __slots__ = (
@@ -401,15 +401,25 @@ class Event:
     def key(self) -> Any:
         """The key."""
         if self._key is _UNREAD:
-            self._key = _read(self.raw_key)
+            self._key = read(self.raw_key)
         return self._key
 
     @property
     def value(self) -> Any:
         """The value."""
         if self._value is _UNREAD:
-            self._value = _read(self.raw_value)
+            self._value = read(self.raw_value)
         return self._value
+
+    @property
+    def key_payload(self) -> bytes | None:
+        """The bytes of the key, without the head of a schema registry in front of JSON."""
+        return payload(self.raw_key)
+
+    @property
+    def payload(self) -> bytes | None:
+        """The bytes of the value, without the head of a schema registry in front of JSON."""
+        return payload(self.raw_value)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -438,29 +448,6 @@ def of_streams(events: Sequence[Event]) -> list[Event]:
     """Those that a stream holds. A call that no stream started has an event of a topic without a name, so that the call can
     fail, and be tried again; the function is not told of it."""
     return [event for event in events if event.topic]
-
-
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG = b"0" * 19
-"""So many digits may be a whole number beyond 64 bits, of which orjson makes a float."""
-
-
-def _read(data: bytes | None) -> Any:
-    if data is None:
-        return None
-    try:
-        if _LONG not in data.translate(_ZEROS):
-            return orjson.loads(data)
-    except ValueError:
-        pass  # it refuses some that the standard library reads: NaN, halves of surrogate pairs, 1e400
-    try:
-        return json.loads(data)
-    except ValueError:
-        pass
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
 
 
 def events_of(batch: ConsumedBatch) -> list[Event]:

@@ -77,7 +77,7 @@ def one_by_one(events: Sequence[Event], checks: Sequence[Accepts]) -> Sifted:
 
 
 def are_json(events: Sequence[Event]) -> bool:
-    """Are all values JSON or null?"""
+    """Are all values JSON or null, without asking one by one? False: some may still be JSON behind a registry's head."""
     values = [event.raw_value for event in events if event.raw_value is not None]
     try:
         deque(map(orjson.loads, values), maxlen=0)  # what they say is let go at once
@@ -88,9 +88,10 @@ def are_json(events: Sequence[Event]) -> bool:
 
 def only_json(event: Event) -> bool:
     """May the function see this event? Raises `FunctionError` for a value that is neither JSON nor null."""
-    if event.raw_value is not None:
+    value = event.payload
+    if value is not None:
         try:
-            orjson.loads(event.raw_value)
+            orjson.loads(value)
         except orjson.JSONDecodeError:
             raise _failure(
                 event,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from liberator.build.deadletter_rules import judge_of
 from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
+from liberator.content import payload
 from liberator.deadletter.box import Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
@@ -110,7 +111,7 @@ def dlq_show(config: SourceConfig | SinkConfig, id: LetterId, *, value: bool = F
         row |= {"done_at": _time(mark.at), "done_because": mark.note or None}
     else:
         row["what_to_do"] = _advice(letter)
-    return row | ({"value": _text(letter.value)} if value else {})
+    return row | ({"value": _text(payload(letter.value))} if value else {})
 
 
 def dlq_redrive(
@@ -292,7 +293,7 @@ def _advice(letter: Letter) -> str:
 
 
 def _key(letter: Letter) -> str | None:
-    text = _text(letter.key)
+    text = _text(payload(letter.key))
     return text if text is None or len(text) <= _KEY_SHOWN else f"{text[:_KEY_SHOWN]}..."
 
 

@@ -63,7 +63,7 @@ class StreamSettings(Section):
     now on), or a time with its zone, as 2026-11-22T08:00:00Z."""
     values: Literal["json", "any"] = "json"
     """What an event's value may be. `json`: JSON or null, anything else is a dead letter that the function never
-    sees; `any`: bytes of any kind."""
+    sees; `any`: bytes of any kind. JSON behind a schema registry's head is JSON for both."""
     options: dict[str, Setting] = Field(default={}, repr=False)
     """Settings of the Kafka client, by librdkafka's names."""
 
@@ -101,6 +101,15 @@ class ContractSettings(Section):
     dir: FolderPath = Path("schemas")
     """Folder of stored contracts, <dir>/<topic>/<n>.json; the highest n holds. What the function returns and breaks
     one is not published: the invocation has failed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_registry(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "registry" in given:
+            what = "a sink registers no schemas: what its function gives is published as plain JSON"
+            fix = "leave schema.registry out; streams with schema ids are read without it"
+            raise refusal("config.registry", what, fix)
+        return given
 
 
 class SinkLimits(Section):

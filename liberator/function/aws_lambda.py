@@ -3,7 +3,8 @@
 Enters: events. Leaves: an `Outcome`. Called in threads. Credentials, region and endpoint are found as boto3 finds them,
 unless they are given. ``sync`` waits for the answer, ``async`` for Lambda's word that it has taken the event (and will try
 it as Lambda is configured). Partial answers (``batchItemFailures``) are understood as Lambda's own poller does: the named
-offset and all behind it in that partition come again.
+offset and all behind it in that partition come again. Of JSON behind the head of a schema registry it gives the JSON, with
+the schema's id beside it, as that poller does where it knows the registry.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 from liberator.change import Event, of_streams
+from liberator.content import payload, schema_id
 from liberator.errors import FunctionError
 from liberator.function.context import Context
 from liberator.protocols import Outcome, Output
@@ -145,10 +147,12 @@ def _record(event: Event) -> dict[str, Any]:
         "timestampType": "CREATE_TIME",
         "headers": [{name: list(value or b"")} for name, value in event.raw_headers],
     }
-    if event.raw_key is not None:
-        record["key"] = base64.b64encode(event.raw_key).decode()
-    if event.raw_value is not None:
-        record["value"] = base64.b64encode(event.raw_value).decode()
+    for name, data in (("key", event.raw_key), ("value", event.raw_value)):
+        content = payload(data)
+        if content is not None:
+            record[name] = base64.b64encode(content).decode()
+        if (schema := schema_id(data)) is not None:
+            record[f"{name}SchemaMetadata"] = {"schemaId": str(schema), "dataFormat": "JSON"}
     return record
 
 
@@ -160,7 +164,7 @@ def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
     if answer is None:
         return Outcome()
     if not (isinstance(answer, Mapping) and "batchItemFailures" in answer):
-        return Outcome(outputs=[Output(None, events[0].raw_key, given)])
+        return Outcome(outputs=[Output(None, events[0].key_payload, given)])
     try:
         named = [_identified(item["itemIdentifier"]) for item in answer["batchItemFailures"] or ()]
     except (KeyError, TypeError, ValueError):

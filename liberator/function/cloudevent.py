@@ -39,24 +39,25 @@ def attributes(event: Event, source: str) -> dict[str, str]:
             made[f"{name}id"] = event.headers[name]  # as CloudEvents' own extension calls them
     if "calldepth" in event.headers:
         made["calldepth"] = event.headers["calldepth"]
-    if event.raw_key is not None:
-        made["subject"] = event.raw_key.decode("utf-8", "replace")
+    if (key := event.key_payload) is not None:
+        made["subject"] = key.decode("utf-8", "replace")
     return {**made, **given}
 
 
 def binary(event: Event, source: str) -> tuple[dict[str, str], bytes]:
     """Headers and body of one event: its value is the body. One that is structured already stays so."""
-    if event.raw_value is not None and _is_structured(event):
-        return {"content-type": STRUCTURED}, event.raw_value
+    value = event.payload
+    if value is not None and _is_structured(event):
+        return {"content-type": STRUCTURED}, value
     headers = {f"ce-{name}": quote(text, safe=_UNQUOTED) for name, text in attributes(event, source).items()}
-    if event.raw_value is not None:
+    if value is not None:
         headers["content-type"] = _content_type(event)
-    return headers, event.raw_value or b""
+    return headers, value or b""
 
 
 def structured(event: Event, source: str) -> bytes:
     """The whole event as one JSON object; a value that is JSON goes in as it is, so numbers keep their digits."""
-    value = event.raw_value
+    value = event.payload
     if value is not None and _is_structured(event):
         return value
     fields: dict[str, Any] = dict(attributes(event, source))
@@ -94,7 +95,7 @@ def _time(milliseconds: int) -> str:
 
 def _content_type(event: Event) -> str:
     given = event.headers.get("content-type") or event.headers.get("ce_datacontenttype")
-    return given or ("application/json" if is_json(event.raw_value or b"") else "application/octet-stream")
+    return given or ("application/json" if is_json(event.payload or b"") else "application/octet-stream")
 
 
 def is_json(data: bytes) -> bool:

@@ -181,7 +181,7 @@ def _line(event: Event) -> bytes:
     }
     # Spliced in as it is: numbers keep their digits.
     rest = b"".join(
-        b',"%b":%b' % part for part in (*_json("key", event.raw_key), *_json("value", event.raw_value))
+        b',"%b":%b' % part for part in (*_json("key", event.key_payload), *_json("value", event.payload))
     )
     return json.dumps(fields, ensure_ascii=False).encode()[:-1] + rest + b"}\n"
 

@@ -93,7 +93,9 @@ class HttpFunction:
             answer = self._send(events[0].id, headers, cloudevent.batch(events, source), context)
             if isinstance(answer, FunctionError):
                 return Outcome(dict.fromkeys(range(len(events)), answer))
-            return Outcome(outputs=[Output(None, events[0].raw_key, answer)] if answer is not None else ())
+            return Outcome(
+                outputs=[Output(None, events[0].key_payload, answer)] if answer is not None else ()
+            )
         failures: dict[int, FunctionError] = {}
         outputs: list[Output] = []
         for index, event in enumerate(events):
@@ -106,7 +108,7 @@ class HttpFunction:
             if isinstance(answer, FunctionError):
                 failures[index] = answer
             elif answer is not None:
-                outputs.append(Output(None, event.raw_key, answer, event=index))
+                outputs.append(Output(None, event.key_payload, answer, event=index))
         return Outcome(failures, tuple(outputs))
 
     def close(self) -> None:
@@ -117,7 +119,7 @@ class HttpFunction:
         if self._settings.format == "cloudevents":
             return cloudevent.binary(event, self._settings.source)
         if self._settings.format == "raw":
-            return {"content-type": "application/json"}, event.raw_value or b""
+            return {"content-type": "application/json"}, event.payload or b""
         body = cloudevent.structured(event, self._settings.source)
         return {"content-type": cloudevent.STRUCTURED}, body
 

@@ -33,7 +33,7 @@ class NamedFunctions:
             raise FunctionError(what, code="function.call_depth", where=f"functions, {name}", fix=fix)
         run = Run(1, None if left is None else time.monotonic() + left)
         result = self.functions[name].run(event, run)
-        return Answer(None if result is event else result.raw_value, tuple(run.outputs))
+        return Answer(None if result is event else result.payload, tuple(run.outputs))
 
     def only(self, names: Collection[str]) -> Calls:
         """These, and no others."""

@@ -132,7 +132,7 @@ class SideBySide:
             waiting = [threads.submit(step.run, event, run) for _, step in self.steps]
         results = [one.result() for one in waiting]
         members = (
-            b"%b:%b" % (json.dumps(name).encode(), _json(result.raw_value))
+            b"%b:%b" % (json.dumps(name).encode(), _json(result.payload))
             for (name, _), result in zip(self.steps, results, strict=True)
         )
         return with_value(event, b"{%b}" % b",".join(members))
@@ -187,7 +187,7 @@ class Catching:
             return self.step.run(event, run)
         except FunctionError as error:
             told = json.dumps({"code": error.code, "message": str(error)}, ensure_ascii=False).encode()
-            value = b'{"error":%b,"value":%b}' % (told, _json(event.raw_value))
+            value = b'{"error":%b,"value":%b}' % (told, _json(event.payload))
             return self.otherwise.run(with_value(event, value), run)
 
     def close(self) -> None:
@@ -221,7 +221,7 @@ class StepsFunction:
                 continue
             outputs += (Output(one.topic, one.key, one.value, one.headers, index) for one in run.outputs)
             if result is not event:
-                outputs.append(Output(None, event.raw_key, result.raw_value, event=index))
+                outputs.append(Output(None, event.key_payload, result.payload, event=index))
         return Outcome(failures, tuple(outputs))
 
     def close(self) -> None:

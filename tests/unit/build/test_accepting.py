@@ -13,6 +13,7 @@ from liberator.change import Event
 from liberator.config.sink_values import FILTER_VARIABLES
 from liberator.errors import FunctionError
 from liberator.expression import condition
+from tests.unit.function.headed import headed
 from tests.unit.plan.test_envelopes import ENVELOPES, in_envelope
 from tests.unit.plan.test_python_executor import OID
 from tests.unit.postgres.wire import delete, insert, update
@@ -40,6 +41,20 @@ def test_poison_is_found(value: bytes) -> None:
 @pytest.mark.parametrize("value", [None, b"null", b"1", b'{"a": 123456789012345678901234567890}'])
 def test_json_and_null_are_no_poison(value: bytes | None) -> None:
     assert only_json(Event("t", 0, 0, 0, None, value))
+
+
+def test_json_behind_the_head_of_a_registry_is_no_poison() -> None:
+    assert only_json(*headed([event({"a": 1})]))
+    with pytest.raises(FunctionError, match="no JSON"):
+        only_json(*headed([Event("t", 0, 0, 0, None, b"no")]))
+
+
+def test_a_filter_sees_what_stands_behind_the_head_of_a_registry() -> None:
+    fits = filtered(condition("after.status == 'paid' && key.id == 1", FILTER_VARIABLES))
+    found = [
+        fits(one) for one in headed([event(row("u", {"status": "paid"})), event(row("u", {"status": "new"}))])
+    ]
+    assert found == [True, False]
 
 
 def test_events_are_looked_at_together_and_one_by_one_when_there_is_poison() -> None:

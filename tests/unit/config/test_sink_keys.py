@@ -308,6 +308,7 @@ def test_what_has_no_meaning_beside_a_table_is_refused(
         ({}, "trigger: {filter: row.x}", "config.expression", "trigger[0].filter"),
         ({}, "scale: {workers: {min: 9}}", "config.value", "scale.workers"),
         ({}, "policy: {on_failure: retry}", "config.value", "policy.on_failure"),
+        ({}, "schema: {registry: 'https://registry:8081'}", "config.registry", "schema"),
     ],
 )
 def test_faults_have_a_place_and_a_remedy(

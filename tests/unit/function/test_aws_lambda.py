@@ -16,6 +16,7 @@ from liberator.errors import FunctionError
 from liberator.function.aws_lambda import LambdaFunction, LambdaSettings
 from liberator.function.context import Context
 from liberator.protocols import Outcome
+from tests.unit.function.headed import headed
 
 EVENTS = [
     Event("orders", 0, 5, 1_700, b'{"id":1}', b'{"n":1}', (("id", b"e1"), ("raw", b"\xff"))),
@@ -124,6 +125,21 @@ def test_a_handler_written_for_a_kafka_trigger_understands_the_payload(invoke: I
         [6, 1701, {"id": 2}, None, []],
         [9, 1702, None, {"n": 3}, []],
     ]
+
+
+def test_json_behind_a_head_comes_without_it_and_with_the_id_beside_it(invoke: Invoke) -> None:
+    """As Lambda's own trigger gives it where a schema registry is configured."""
+    invoke.handler = lambda event: event["records"]
+    plain, registered = (
+        json.loads(call(invoke, given).outputs[0].value or b"") for given in (EVENTS, headed(EVENTS))
+    )
+    for records in registered.values():
+        for record in records:
+            ids = {"key": "7", "value": "8"}
+            assert {name: record.pop(f"{name}SchemaMetadata") for name in ids if name in record} == {
+                name: {"schemaId": id, "dataFormat": "JSON"} for name, id in ids.items() if name in record
+            }
+    assert registered == plain
 
 
 def test_what_the_handler_returns_is_published(invoke: Invoke) -> None:

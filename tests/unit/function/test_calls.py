@@ -19,6 +19,7 @@ from liberator.function.python import PythonFunction
 from liberator.function.steps import Calling
 from liberator.protocols import Outcome, Output
 from liberator.testing.functions.stubs import Stub
+from tests.unit.function.headed import headed
 
 ONE = Event("orders", 2, 7, 0, b'"k"', b'{"id": 7}', (("id", b"e7"), ("correlation", b"c1")))
 TWO = Event("orders", 2, 8, 0, b'"k"', b'{"id": 8}', (("id", b"e8"),))
@@ -80,6 +81,18 @@ def test_a_value_becomes_an_event_that_tells_what_it_came_of() -> None:
         DEPTH: "1",
     }
     assert second.raw_value is None
+
+
+def test_an_event_with_the_head_of_a_registry_is_called_with_as_what_it_says() -> None:
+    class Same(Stock):
+        def call(self, events: Sequence[Event], context: Context) -> Outcome:
+            super().call(events, context)
+            return Outcome(outputs=[Output(None, None, events[0].raw_value)])
+
+    stock = Same()
+    [given] = headed([Event("orders", 2, 7, 0, b'{"id":7}', b'{"id": 7}')])
+    assert context(stock, given).call("stock", given) == {"id": 7}
+    assert (stock.given[0].key, stock.given[0].value) == ({"id": 7}, {"id": 7})
 
 
 def test_ids_are_the_same_when_the_invocation_comes_again() -> None:

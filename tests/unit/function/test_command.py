@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from liberator.function.command import CommandFunction
 from liberator.function.context import Context
 from liberator.function.environment import clean_environment
 from liberator.protocols import Outcome
+from tests.unit.function.headed import headed
 
 EVENTS = [
     Event("t", 1, 7, 1_000, b'{"id":7}', b'{"n":12345678901234567890.10}', (("id", b"e7"),)),
@@ -25,11 +27,17 @@ EVENTS = [
 ]
 
 
-def run(tmp_path: Path, source: str, timeout: float | None = None, attempt: int = 1) -> Outcome:
+def run(
+    tmp_path: Path,
+    source: str,
+    timeout: float | None = None,
+    attempt: int = 1,
+    events: Sequence[Event] = EVENTS,
+) -> Outcome:
     (tmp_path / "program.py").write_text(source)
     deadline = None if timeout is None else time.monotonic() + timeout
     with closing(CommandFunction([sys.executable, "program.py"], tmp_path)) as it:
-        return it.call(EVENTS, Context("program", attempt, deadline))
+        return it.call(events, Context("program", attempt, deadline))
 
 
 def test_gets_a_line_for_each_event_with_its_very_digits(tmp_path: Path) -> None:
@@ -43,6 +51,13 @@ def test_gets_a_line_for_each_event_with_its_very_digits(tmp_path: Path) -> None
     assert (second["key"], second["key_base64"]) == (None, "Y2Fmw6k=")
     assert (second["value"], second["value_base64"]) == (None, "/wA=")
     assert (third["key"], third["value"], third["id"]) == (None, None, "t/1/9")
+
+
+def test_gets_the_same_line_of_json_behind_the_head_of_a_registry(tmp_path: Path) -> None:
+    run(tmp_path, "import sys; open('got', 'wb').write(sys.stdin.buffer.read())", events=EVENTS[:1])
+    plain = (tmp_path / "got").read_bytes()
+    run(tmp_path, "import sys; open('got', 'wb').write(sys.stdin.buffer.read())", events=headed(EVENTS[:1]))
+    assert (tmp_path / "got").read_bytes() == plain
 
 
 def test_publishes_what_it_writes(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from liberator.function.http import HttpFunction, HttpSettings
 from liberator.function.network import may_be_called
 from liberator.protocols import Outcome
 from liberator.signature import signed
+from tests.unit.function.headed import headed
 
 NOW = 1_700_000_000.0
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -170,6 +171,26 @@ def test_a_structured_cloudevent_is_one_document_with_its_very_digits(endpoint: 
         "shop.orders.updated",
         1,
     )
+
+
+@pytest.mark.parametrize("format", ["cloudevents", "cloudevents-structured", "cloudevents-batch", "raw"])
+def test_the_head_of_a_registry_is_neither_sent_nor_published(
+    endpoint: Endpoint, call: Call, format: str
+) -> None:
+    endpoint.answer, endpoint.answer_headers = b'{"done":true}', {"content-type": "application/json"}
+    plain = call(event(1), format=format)
+    assert call(*headed([event(1)]), format=format) == plain
+    assert [output.key for output in plain.outputs] == [b'{"id":7}']
+    first, second = endpoint.requests
+    assert second == first
+
+
+def test_what_came_structured_and_behind_a_head_is_sent_structured(endpoint: Endpoint, call: Call) -> None:
+    whole = b'{"specversion":"1.0","id":"e1","source":"/shop","type":"paid"}'
+    structured = Event("t", 0, 1, 0, None, whole, (("content-type", b"application/cloudevents+json"),))
+    call(*headed([structured]))
+    [(headers, body)] = endpoint.requests
+    assert (headers["content-type"].partition(";")[0], body) == ("application/cloudevents+json", whole)
 
 
 def test_bytes_that_are_no_json_travel_as_base64(endpoint: Endpoint, call: Call) -> None:

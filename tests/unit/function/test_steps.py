@@ -25,6 +25,7 @@ from liberator.function.steps import (
     StepsFunction,
 )
 from liberator.protocols import Outcome, Output
+from tests.unit.function.headed import headed
 
 PASSING = FunctionError("away", code="function.http_503", retryable=True)
 REFUSED = FunctionError("no such order", code="function.http_404")
@@ -80,6 +81,26 @@ def result(step: Step, value: Any) -> Any:
     [output] = outcome.outputs
     assert (output.topic, output.key, output.event) == (None, b"k", 0)
     return json.loads(output.value or b"")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        SideBySide(
+            [("a", Calling("a", Function(len))), ("b", Calling("quiet", Function(lambda value: None)))]
+        ),
+        Catching(failing(REFUSED), Calling("told", Function(lambda told: told["value"]))),
+        Choosing(
+            "which", [(condition("value == [1, 2]", VARIABLES), Calling("it", Function(lambda value: value)))]
+        ),
+    ],
+    ids=["parallel", "catch", "choice"],
+)
+def test_the_head_of_a_registry_goes_no_further(step: Step) -> None:
+    given = Event("orders", 0, 0, 0, b'{"id":1}', b"[1,2]")
+    [plain], [registered] = done(step, given).outputs, done(step, *headed([given])).outputs
+    assert registered == plain
+    assert registered.key == b'{"id":1}'
 
 
 def test_a_step_is_given_what_the_one_before_it_gave() -> None:
