@@ -32,13 +32,14 @@ class Ledger:
 
     def begin(self, *, glance: bool) -> State:
         """A session begins with what is saved. Whoever writes now is not disturbed. glance: what is under way is not
-        waited for, because it will be ended and looked at when the source is ours."""
+        waited for, because it will be ended and looked at when the source is ours. That nothing is saved at all decides
+        about a new start, so it has to be certain."""
         self._forget()
         self._held = False
-        if not glance or self._checkpoint is None:
-            return self.load()
-        self._state = dict(self._checkpoint.glance())
-        return self._state
+        if glance and self._checkpoint is not None and (state := self._checkpoint.glance()):
+            self._state = dict(state)
+            return self._state
+        return self.load()
 
     @property
     def state(self) -> State:

@@ -172,10 +172,10 @@ class KafkaCheckpoint:
             for partition, value in delta.items()
         }
 
-    def is_ours(self) -> bool:
-        """Has nobody else begun since?"""
+    def is_ours(self, *, complete: bool) -> bool:
+        """Has nobody else begun since? complete: waits for transactions that are under way, whoever's they are."""
         with self._errors():
-            return self._last_epoch() == self._epoch
+            return self._last_epoch(complete=complete) == self._epoch
 
     # Writing
 

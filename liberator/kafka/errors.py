@@ -151,11 +151,13 @@ TABLE: dict[Key, Verdict] = {
         "the broker does not take this compression",
         "choose another compression.type in publish.options",
     ),
+    78: _LEADER,  # OFFSET_NOT_AVAILABLE: a new leader does not know yet where the partition ends
     87: _stop(
         "publish.record_refused",
         "the broker refuses the record; a compacted topic takes none without a key",
         "set cleanup.policy=delete on the topic, or give the table a key (publish.key)",
     ),
+    88: _wait("publish.open_offsets", "offsets of the group are part of a transaction that is still open"),
     89: _wait("publish.throttled", "the cluster's quota for making topics is used up"),
     90: _FENCED,  # PRODUCER_FENCED
     100: _MISSING,  # UNKNOWN_TOPIC_ID

@@ -6,6 +6,7 @@ Called by the capture loop, or whoever else publishes. Never lets a reader see a
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from liberator.errors import PublishError
 from liberator.kafka.partition import partition_of
 from liberator.locallog import LocalLog, LocalLogFailure, Transaction
 from liberator.locallog.record import pack
+
+log = logging.getLogger(__name__)
 
 
 class LocalPublisher:
@@ -134,8 +137,18 @@ class LocalPublisher:
                     self._append(transaction, batch)
                 if self._connector is not None:
                     transaction.save_positions(self._connector, state or {}, self._epoch)
-            self._log.clean_when_due()
         self._durable.update(state or {})
+        with self._errors():
+            self._clean()
+
+    def _clean(self) -> None:
+        """The batch is written: that cleaning has to wait says nothing about it."""
+        try:
+            self._log.clean_when_due()
+        except LocalLogFailure as failure:
+            if not failure.retryable:
+                raise
+            log.warning("the local log is cleaned later: %s", failure.what)
 
     def _make_topics(self, batches: Sequence[EncodedBatch]) -> None:
         """Look up the topics of the batches, and make those that are missing."""

@@ -99,6 +99,20 @@ def test_a_session_that_begins_forgets_the_failed_save_of_the_one_before() -> No
         assert not ledger.saving
 
 
+@pytest.mark.parametrize(("seen", "known"), [({}, position(2)), (position(1), position(1))])
+def test_that_nothing_is_saved_is_not_believed_at_a_glance(seen: State, known: State) -> None:
+    """It may stand behind another connector's transaction, and to begin anew would be wrong."""
+
+    class Hidden(MemoryCheckpoint):
+        def glance(self) -> State:
+            return seen
+
+    checkpoint = Hidden("hidden")
+    checkpoint.save(position(2), checkpoint.acquire())
+    with ledger_of(checkpoint) as ledger:
+        assert ledger.begin(glance=True) == ledger.state == known
+
+
 class FlowingSource(MemorySource):
     """Opens the gate when it has given its last event: a loop that waits for the save never gets there."""
 

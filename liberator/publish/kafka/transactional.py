@@ -87,8 +87,8 @@ class Positions(Protocol):
     def records(self, delta: State) -> dict[bytes, bytes | None]:
         """What saves `delta`."""
 
-    def is_ours(self) -> bool:
-        """Has nobody else begun since?"""
+    def is_ours(self, *, complete: bool) -> bool:
+        """Has nobody else begun since? complete: what is under way is waited for, our own transaction among it."""
 
 
 class _Part:
@@ -398,7 +398,7 @@ class TransactionalPublisher:
             return
         if gone is not None:
             raise KafkaFailure(_UNKNOWN_TOPIC, topic=gone)
-        if self._is_superseded():
+        if self._is_superseded(complete=False):  # ours is open, and this thread has to commit it
             raise KafkaFailure("fenced")
 
     # Failing
@@ -410,7 +410,7 @@ class TransactionalPublisher:
     def _stop(self, failure: KafkaFailure) -> None:
         """This publisher is done for; the next one reads what was committed and goes on from there."""
         error = self._preparing.refused(failure)
-        if error.code == "publish.fenced" and not self._is_superseded():
+        if error.code == "publish.fenced" and not self._is_superseded(complete=True):
             # Brokers bump a producer's epoch also when its transaction was open for too long.
             error = PublishError(
                 "Kafka: the transaction was open for too long, brokers have aborted it",
@@ -421,9 +421,9 @@ class TransactionalPublisher:
         self._stopped = error
         raise error from failure
 
-    def _is_superseded(self) -> bool:
+    def _is_superseded(self, *, complete: bool) -> bool:
         try:
-            return not self._positions.is_ours()
+            return not self._positions.is_ours(complete=complete)
         except CheckpointError as error:
             if error.retryable:
                 return False  # whoever it may be: only who has the source goes on

@@ -15,7 +15,7 @@ import pytest
 from liberator.change import EncodedBatch, Record
 from liberator.checkpoint.local import LocalCheckpoint
 from liberator.errors import PublishError
-from liberator.locallog import LocalLog
+from liberator.locallog import LocalLog, LocalLogFailure
 from liberator.publish.local import LocalPublisher
 from liberator.testing.conformance.publisher import (
     Outlet,
@@ -213,6 +213,41 @@ class TestExactlyOnce(OwningConformance, TimekeepingConformance):
         outlet = ExactlyOnceOutlet(tmp_path / "log")
         yield outlet
         outlet.plain.close()
+
+
+@pytest.mark.parametrize("exactly_once", [None, "shop"])
+def test_a_batch_is_written_though_cleaning_has_to_wait(
+    exactly_once: str | None, outlet: LocalOutlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be sent again."""
+    publisher = outlet.open(exactly_once=exactly_once)
+    if exactly_once:
+        publisher.take_over()
+
+    def busy() -> None:
+        raise LocalLogFailure("busy", "another process writes", retryable=True)
+
+    monkeypatch.setattr(publisher._log, "clean_when_due", busy)
+    for number in range(2):
+        publisher.publish(batch_of(outlet.topic, [number]), {"slot": b"%d" % number})
+        assert publisher.durable() == {"slot": b"%d" % number}
+    assert sorted(numbers(outlet.published())) == [0, 1]
+
+
+def test_a_log_that_turns_out_damaged_when_it_is_cleaned_stops_behind_the_batch(
+    outlet: LocalOutlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = outlet.open()
+
+    def damaged() -> None:
+        raise LocalLogFailure("corrupt", "the local log is damaged")
+
+    monkeypatch.setattr(publisher._log, "clean_when_due", damaged)
+    for _ in range(2):
+        with pytest.raises(PublishError, match="damaged"):
+            publisher.publish(batch_of(outlet.topic, [0]), {"slot": b"1"})
+    assert publisher.durable() == {"slot": b"1"}
+    assert numbers(outlet.published()) == [0]
 
 
 def test_connectors_of_other_names_are_not_fenced(outlet: LocalOutlet) -> None:

@@ -133,6 +133,20 @@ def test_positions_that_a_killed_publisher_left_open_do_not_hold_up_its_successo
     assert time.monotonic() - began < 45, "so long does a transaction stay open that nobody ends"
 
 
+def test_who_has_positions_under_way_learns_all_the_same_whose_the_connector_is(
+    outlet: ExactlyOnceOutlet,
+) -> None:
+    """Before brokers abort them, which they do after twenty seconds."""
+    publisher = outlet.open()
+    client, positions = publisher._client, publisher._positions
+    assert client is not None
+    client.begin()
+    client.write(positions.topic, positions.records({"slot": b"2"}))
+    client.serve(0.5)
+    assert positions.is_ours(complete=False)
+    assert client.commit(PATIENCE), "they were aborted"
+
+
 def test_waiting_disturbs_nobody(outlet: ExactlyOnceOutlet) -> None:
     """A hot standby is ready, and fences nobody before its turn."""
     working = outlet.open()

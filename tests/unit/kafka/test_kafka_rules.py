@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
+import kafka.errors
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -322,6 +324,23 @@ def test_prefers_the_fast_client(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_every_error_has_a_verdict(key: errors.Key, action: errors.Action) -> None:
     assert judge(key).action == action
+
+
+_OF_THE_LIBRARY = {70, 71, 106, 80, 83, 84, 103, 122, 123}
+"""Of fetch sessions, share groups and elections: what a library settles by itself, or nobody asks for here."""
+
+
+def test_what_the_protocol_calls_passing_does_not_stop() -> None:
+    """A partition whose new leader does not know its end yet is no reason to end, nor are offsets in an open transaction."""
+    kinds: list[Any] = [kind for kind in vars(kafka.errors).values() if isinstance(kind, type)]
+    passing = {
+        kind.errno
+        for kind in kinds
+        if issubclass(kind, kafka.errors.BrokerResponseError) and kind.errno and kind.retriable
+    }
+    assert passing > _OF_THE_LIBRARY
+    stopping = {key for key in passing - _OF_THE_LIBRARY if judge(key).action not in ("wait", "create")}
+    assert stopping == set()
 
 
 def test_every_verdict_says_what_to_do() -> None:

@@ -66,6 +66,10 @@ class Positions:
     topic = "positions"
     transactional_id = "liberator.checkpoint.shop"
 
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+        """Whether each question whose the connector is was to wait for what is under way."""
+
     def make_topic(self) -> None:
         pass
 
@@ -74,6 +78,10 @@ class Positions:
 
     def records(self, delta: State) -> Records:
         return {partition.encode(): value for partition, value in delta.items()}
+
+    def is_ours(self, *, complete: bool) -> bool:
+        self.asked.append(complete)
+        return True
 
 
 class Around:
@@ -91,6 +99,12 @@ class Around:
     def prepare(self, batch: EncodedBatch) -> EncodedBatch:
         return batch
 
+    def check(self, timeout: float) -> None:
+        pass
+
+    def gone(self, names: object) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -102,9 +116,9 @@ class Stage:
         self.now = 1_000.0
         self.client = Client()
         around = cast(Any, Around(self.client))
-        positions = cast(Any, Positions())
+        self.positions = Positions()
         self.publisher = TransactionalPublisher(
-            around, around, around, positions, MEMORY, tick=lambda: self.now
+            around, around, around, cast(Any, self.positions), MEMORY, tick=lambda: self.now
         )
         self.publisher.take_over()
         self.client.log.clear()
@@ -207,6 +221,18 @@ def test_a_sealed_transaction_waits_for_its_events_and_takes_no_more(stage: Stag
     stage.publisher.durable()
     assert stage.settled() == {"slot": b"2"}
     assert stage.client.log[2:6] == ["positions slot", "commit", "begin", f"send {AT_ONCE}"]
+
+
+def test_whose_the_connector_is_is_asked_without_waiting_for_the_transaction_that_waits(stage: Stage) -> None:
+    """It is in the positions' topic, too, and would be waited for until brokers abort it."""
+    stage.client.arrives = False
+    stage.publish(AT_ONCE)
+    stage.now += 10
+    stage.publisher.durable()
+    assert stage.positions.asked == [False]
+    stage.client.arrives = True
+    stage.publisher.durable()
+    assert stage.settled() == {"slot": b"1"}
 
 
 def test_whoever_leaves_aborts_a_sealed_transaction(stage: Stage) -> None:
