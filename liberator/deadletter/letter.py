@@ -20,9 +20,9 @@ OUTCOMES: tuple[Outcome, ...] = ("redriven", "discarded")
 
 _ID = re.compile(r"(\d{1,9}):(\d{1,18})")
 _RULE = re.compile(
-    r"(?P<path>/\S*|the row|the payload): .*\((?P<rule>[A-Za-z$]+), at (?P<at>[^)]*)\)", re.DOTALL
+    r"(?P<path>/.*?|the row|the payload): .*\((?P<rule>[A-Za-z$_]+), at (?P<at>/.*|the root)\)", re.DOTALL
 )
-"""How a violation is written (`contract.violation`)."""
+"""How a violation is written (`contract.violation`). Names of columns hold anything: blanks, brackets."""
 
 
 class LetterId(NamedTuple):

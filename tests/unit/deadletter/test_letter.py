@@ -54,6 +54,11 @@ def test_an_id_reads_as_it_is_written() -> None:
         Violation("/status", "enum", "/properties/status/enum", "is none of the 3 values"),
         Violation("/a", "conversion", "", "is no number (or is it)"),
         Violation("", "required", "/required", "lacks id"),
+        Violation(
+            "/unit price (EUR)", "maximum", "/properties/unit price (EUR)/maximum", "is greater than 10"
+        ),
+        Violation("/unit price", "conversion", "", "is no timestamp"),
+        Violation("", "on_change", "", "no contract is for it yet (the newest is version 1)"),
     ],
 )
 def test_rule_and_path_are_told_from_the_words_of_a_violation(violation: Violation) -> None:
