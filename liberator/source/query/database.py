@@ -38,11 +38,11 @@ class Relation:
 class Shape:
     """A relation as it is now, and how it is read.
 
-    key: columns that name a row, empty: none. order: columns by which its pages follow each other, the cursor's first;
-    together they are unique where `paged`. cursor: the leading column of the cursor, None: every pass reads every row.
-    dated: the cursor is a point in time. bounded: it has values that no order helps with (infinity, NaN). versions: the
-    database tells which rows an earlier snapshot showed. by_place: rows are named by their place. indexed: an index
-    begins with the cursor. sql: what is read instead of the relation.
+    key: columns that name a row, empty: none. order: columns by which its pages follow each other, the cursor's first.
+    unique: the database keeps them unique together, else rows that are equal in them stay in one page. cursor: the leading
+    column of the cursor, None: every pass reads every row. dated: the cursor is a point in time. bounded: it has values that
+    no order helps with (infinity, NaN). versions: the database tells which rows an earlier snapshot showed. by_place: rows
+    are named by their place. indexed: an index begins with the cursor. sql: what is read instead of the relation.
     """
 
     relation: Relation
@@ -57,6 +57,7 @@ class Shape:
     by_place: bool = False
     indexed: bool = True
     sql: str | None = None
+    unique: bool = True
 
     def places(self, columns: Sequence[str]) -> tuple[int, ...]:
         """Indexes of columns in the table's order."""

@@ -359,8 +359,8 @@ class PostgresDatabase:
         return str(cap)
 
     def _value(self, query: sql.Composed) -> str | None:
-        [line] = self._lines(query, "asking for the greatest cursor")
-        return fields_of(line)[0]
+        lines = self._lines(query, "asking for the greatest cursor")
+        return fields_of(lines[0])[0] if lines else None
 
     def _ask(self, text: str) -> list[tuple[Any, ...]]:
         return self._guarded(lambda: self._live.execute(as_literal(text)).fetchall(), "")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from psycopg import sql
 
+from liberator.postgres.model import Column, PgType
 from liberator.postgres.sql import as_literal
 from liberator.source.query.database import Place, Scan, Shape
 
@@ -18,6 +20,9 @@ _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _TO_ESCAPE = re.compile(rb"[\\\t\n\r]")
 _ESCAPED = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
+
+_AS_WRITTEN = frozenset({"text", "varchar", "citext"})
+"""Types whose collation may call texts equal that are written in different ways."""
 
 Ages = tuple[int, int]
 """A snapshot's xmax (64 bits), and the id at which this transaction counts ages from (32 bits)."""
@@ -64,16 +69,19 @@ def page_query(scan: Scan, rows: int | None, ages: Ages) -> sql.Composed:
     if order and shape.paged:
         parts.append(sql.SQL("ORDER BY {}").format(_list([_column(name) for name in order])))
         if rows is not None:
-            parts.append(sql.SQL("LIMIT {}").format(rows))
+            parts.append(
+                sql.SQL("LIMIT {}" if shape.unique else "FETCH FIRST {} ROWS WITH TIES").format(rows)
+            )
     return sql.Composed(parts).join(" ")
 
 
 def mark_query(shape: Shape, cap: str | None) -> sql.Composed:
-    """The greatest value of the cursor that is of use in an order."""
+    """The greatest value of the cursor that is of use in an order, one line or none. Not every type that has an order has
+    a `max` (uuid), and where it has, it may go by another order (citext)."""
     assert shape.cursor is not None
     cursor = _column(shape.cursor)
-    return sql.SQL("SELECT pg_catalog.max({}) FROM {} AS t WHERE {}").format(
-        cursor, _from(shape), _in_order(shape, cap)
+    return sql.SQL("SELECT {c} FROM {table} AS t WHERE {in_order} ORDER BY {c} DESC LIMIT 1").format(
+        c=cursor, table=_from(shape), in_order=_in_order(shape, cap)
     )
 
 
@@ -94,15 +102,13 @@ def odd_query(shape: Shape, cap: str | None) -> sql.Composed:
 
 
 def present_query(shape: Shape, keys: Sequence[Place]) -> sql.Composed:
-    """Positions of those keys that are there."""
-    columns = [_column(name) for name in shape.key]
+    """Positions of those keys that are there, letter by letter: a key that only counts as equal is another event key."""
     found = [
         sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {} AS t WHERE {})").format(
             position,
             _from(shape),
             sql.SQL(" AND ").join(
-                sql.SQL("{} = {}").format(column, sql.Literal(value))
-                for column, value in zip(columns, key, strict=True)
+                _same(shape, name, value) for name, value in zip(shape.key, key, strict=True)
             ),
         )
         for position, key in enumerate(keys)
@@ -116,25 +122,87 @@ def _conditions(scan: Scan, order: Sequence[str], ages: Ages) -> list[sql.Compos
     if scan.odd:
         conditions.append(sql.SQL("({})").format(_odd(shape, view.cap)))
     elif shape.cursor is not None and not scan.keys:
-        cursor = _column(shape.cursor)
         conditions.append(_in_order(shape, view.cap))
         if scan.low is not None:
-            conditions.append(sql.SQL("{} >= {}").format(cursor, sql.Literal(scan.low)))
+            conditions.append(_compared(shape, shape.cursor, ">=", scan.low))
         if view.ceiling is not None:
-            conditions.append(sql.SQL("{} <= {}").format(cursor, sql.Literal(view.ceiling)))
+            conditions.append(_compared(shape, shape.cursor, "<=", view.ceiling))
     if scan.unseen is not None and shape.versions:
         conditions.append(_unseen(scan.unseen, scan.known, ages))
     if scan.after is not None:
-        conditions.append(_behind(order, scan.after))
+        conditions.append(_behind(shape, order, scan.after))
     return conditions
 
 
-def _behind(order: Sequence[str], after: Place) -> sql.Composable:
-    columns = [_column(name) for name in order]
-    values = [sql.Literal(value) for value in after]
-    if len(columns) == 1:
-        return sql.SQL("{} > {}").format(columns[0], values[0])
-    return sql.SQL("({}) > ({})").format(_list(columns), _list(values))
+def _behind(shape: Shape, order: Sequence[str], after: Place) -> sql.Composable:
+    """Rows behind a place. A comparison of rows has one operator for all columns, and knows no NULL: where columns need
+    more than that it is spelled out, NULL behind all else as `ORDER BY` has it. The leading column is no NULL here."""
+    if len(order) == 1:
+        return _compared(shape, order[0], ">", after[0])
+    if not any(_is_foreign(shape, name) for name in order) and not _any_null(shape, order[1:]):
+        values = [sql.Literal(value) for value in after]
+        return sql.SQL("({}) > ({})").format(_list([_column(name) for name in order]), _list(values))
+    return sql.SQL("{} AND ({})").format(
+        _compared(shape, order[0], ">=", after[0]), _spelled_out(shape, order, after)
+    )
+
+
+def _spelled_out(shape: Shape, order: Sequence[str], after: Place) -> sql.Composable:
+    (name, *names), (value, *values) = order, after
+    column = _column(name)
+    greater = sql.SQL("false") if value is None else _compared(shape, name, ">", value)
+    if value is not None and _any_null(shape, [name]):
+        greater = sql.SQL("({} OR {} IS NULL)").format(greater, column)
+    if not names:
+        return greater
+    equal = sql.SQL("{} IS NULL").format(column) if value is None else _compared(shape, name, "=", value)
+    return sql.SQL("{} OR ({} AND ({}))").format(greater, equal, _spelled_out(shape, names, values))
+
+
+def _any_null(shape: Shape, names: Sequence[str]) -> bool:
+    return any(name != shape.cursor and not _table_column(shape, name).not_null for name in names)
+
+
+def _compared(shape: Shape, name: str, operator: str, value: Any) -> sql.Composable:
+    """A column and a value. The search path is empty, and without a schema the operators of an extension's type are not
+    found; citext would then be compared as text, in another order than the one it is sorted by."""
+    if not _is_foreign(shape, name):
+        return sql.SQL("{} {} {}").format(_column(name), sql.SQL(as_literal(operator)), sql.Literal(value))
+    type = base_type(_table_column(shape, name).type)
+    schema = "pg_catalog" if type.kind == "composite" else type.schema
+    return sql.SQL("{} OPERATOR({}.{}) {}::{}").format(
+        _column(name),
+        sql.Identifier(schema),
+        sql.SQL(as_literal(operator)),
+        sql.Literal(value),
+        sql.Identifier(type.schema, type.name),
+    )
+
+
+def _same(shape: Shape, name: str, value: Any) -> sql.Composable:
+    equal = _compared(shape, name, "=", value)
+    if base_type(_table_column(shape, name).type).name not in _AS_WRITTEN:
+        return equal
+    return sql.SQL('{} AND {}::pg_catalog.text = {} COLLATE pg_catalog."C"').format(
+        equal, _column(name), sql.Literal(value)
+    )
+
+
+def _is_foreign(shape: Shape, name: str) -> bool:
+    """Is it of a type with operators of its own, or one whose literals have to be named?"""
+    type = base_type(_table_column(shape, name).type)
+    return type.kind in ("base", "composite") and type.schema not in ("pg_catalog", "")
+
+
+def _table_column(shape: Shape, name: str) -> Column:
+    return next(column for column in shape.table.columns if column.name == name)
+
+
+def base_type(type: PgType) -> PgType:
+    """Of a domain what it is made of."""
+    while type.kind == "domain" and type.element is not None:
+        type = type.element
+    return type
 
 
 def _unseen(snapshot: str, known: frozenset[bytes], ages: Ages) -> sql.Composable:

@@ -15,11 +15,12 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from liberator.errors import PreconditionError
-from liberator.postgres.model import Column, Identity, PgType, Table
+from liberator.postgres.model import Column, Identity, Table
 from liberator.postgres.sql import as_literal, statement
 from liberator.postgres.types import load_types
 from liberator.source.query.advice import TableSeen
 from liberator.source.query.database import Relation, Shape
+from liberator.source.query.postgres_pages import base_type
 from liberator.source.query.postgres_seen import seen_of
 from liberator.source.query.settings import TableSettings
 
@@ -92,7 +93,7 @@ class Catalogue:
             facts.key,
             settings,
             versions=real,
-            by_place=real and not key,
+            by_place=real and not facts.key,
             indexed=facts.indexed,
         )
 
@@ -187,7 +188,7 @@ def _shape(
     cursor = settings.cursor[0] if settings.cursor else None
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
     order = tuple(dict.fromkeys((*settings.cursor, *last)))
-    type = next((_base(column.type) for column in columns if column.name == cursor), None)
+    type = next((base_type(column.type) for column in columns if column.name == cursor), None)
     name = type.name if type is not None and type.schema == "pg_catalog" else ""
     return Shape(
         relation=relation,
@@ -202,13 +203,8 @@ def _shape(
         by_place=by_place,
         indexed=cursor is None or cursor in indexed,
         sql=settings.sql,
+        unique=bool(unique),
     )
-
-
-def _base(type: PgType) -> PgType:
-    while type.kind == "domain" and type.element is not None:
-        type = type.element
-    return type
 
 
 def require_columns(relation: Relation, there: Sequence[str], wanted: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ class Comparison:
                         self.keys.add(name, self.database.key_place(self.shape, chunk), number)
                         scan = replace(scan, after=chunk.after)
                         yield RowBatch([])  # a chance to stop
-                if count < self.settings.batch_rows:
+                if not self.shape.paged or count < self.settings.batch_rows:
                     return
                 held = breathe(self.database, self.clock, held)
         finally:

@@ -35,6 +35,8 @@ _CHUNK_ROWS = 500
 _AHEAD = timedelta(hours=15)
 """Times further ahead than any time zone are no times of writing."""
 
+_NULLS_LAST = frozenset({"oracle", "postgresql"})
+
 _Answer = TypeVar("_Answer")
 
 
@@ -347,7 +349,8 @@ class SqlAlchemyDatabase:
                 elif view.cap is not None:
                     conditions.append(cursor <= unpack(view.cap))
         if scan.after is not None:
-            conditions.append(_behind([sa.column(name) for name in order], [unpack(v) for v in scan.after]))
+            nulls_first = self.kind not in _NULLS_LAST
+            conditions.append(behind(order, [unpack(value) for value in scan.after], nulls_first=nulls_first))
         return conditions
 
     def _greatest(self, shape: Shape, cap: Any) -> Any:
@@ -389,13 +392,22 @@ def failure(error: exc.SQLAlchemyError, doing: str) -> LiberatorError:
     return SourceError(what, code="source.connection", retryable=True)
 
 
-def _behind(columns: Sequence[sa.ColumnClause[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """Rows behind a place of the order. Spelled out, so that an index on the first column serves: not every database
-    finds that in a comparison of rows."""
-    condition = columns[-1] > values[-1]
-    for column, value in reversed(list(zip(columns[:-1], values[:-1], strict=True))):
-        condition = sa.or_(column > value, sa.and_(column == value, condition))
-    return condition if len(columns) == 1 else sa.and_(columns[0] >= values[0], condition)
+def behind(order: Sequence[str], values: Sequence[Any], *, nulls_first: bool) -> sa.ColumnElement[bool]:
+    """Rows behind a place of an order. Spelled out, so that an index on the first column serves: not every database
+    finds that in a comparison of rows. nulls_first: where this database sorts NULL."""
+    (name, *names), (value, *rest) = order, values
+    column: sa.ColumnClause[Any] = sa.column(name)
+    greater: sa.ColumnElement[bool]
+    if value is None:
+        greater = column.is_not(None) if nulls_first else sa.false()
+        equal = column.is_(None)
+    else:
+        greater = column > value if nulls_first else sa.or_(column > value, column.is_(None))
+        equal = column == value
+    if not names:
+        return greater
+    spelled = sa.or_(greater, sa.and_(equal, behind(names, rest, nulls_first=nulls_first)))
+    return spelled if value is None or not nulls_first else sa.and_(column >= value, spelled)
 
 
 def _size(rows: Sequence[Sequence[Any]]) -> int:

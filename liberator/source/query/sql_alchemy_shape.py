@@ -70,6 +70,7 @@ def shape_of(
     """See `Database.shape`."""
     if settings.sql is not None:
         columns = _described(connection, relation, settings.sql)
+        asked: dict[str, TypeEngine[Any]] = {}
         unique: tuple[str, ...] = ()
         indexed = settings.cursor
     else:
@@ -90,6 +91,7 @@ def shape_of(
         )
         if not columns:
             return None
+        asked = {column["name"]: column["type"] for column in found}
         unique = _key(inspector, relation, schema, columns)
         indexed = _indexed(inspector, relation, schema) + unique[:1]
     names = [column.name for column in columns]
@@ -98,18 +100,29 @@ def shape_of(
     require_columns(relation, names, (*settings.cursor, *key, *soft))
     cursor = settings.cursor[0] if settings.cursor else None
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
+    kinds = {column.name: column.type.name for column in columns}
+    order = tuple(dict.fromkeys((*settings.cursor, *last)))
+    alone = bool(unique) or not key  # rows that share a configured key would be lost between two pages
     leading = next((column.type.name for column in columns if column.name == cursor), "")
     return Shape(
         relation=relation,
         table=Table(0, relation.schema, relation.name, columns, unique or key, identity_of(settings)),
         key=unique or key,
-        order=tuple(dict.fromkeys((*settings.cursor, *last))),
-        paged=bool(last),
+        order=order,
+        paged=bool(last) and alone and all(_has_places(kind, kinds[name], asked.get(name)) for name in order),
         cursor=cursor,
         dated=leading in ("datetime", "instant", "date"),
         indexed=cursor is None or cursor in indexed,
         sql=settings.sql,
     )
+
+
+def _has_places(database: str, kind: str, type: TypeEngine[Any] | None) -> bool:
+    """Does a value of a column, given back as the driver gave it, stand where the column's order has it? MySQL sorts ENUM
+    and SET by number and compares them as text; FLOAT, BIT and TIME do not come back as they were."""
+    if database not in ("mysql", "mariadb"):
+        return True
+    return kind not in ("float", "bits", "time") and type.__class__.__name__ not in ("ENUM", "SET")
 
 
 def plain_text(text: str) -> sa.TextClause:

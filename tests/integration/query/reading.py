@@ -56,13 +56,21 @@ class Looks:
         return [seen(event) for event in publisher.events]
 
     def connector(
-        self, publisher: MemoryPublisher, *, once: bool = True, max_events: int | None = None, **more: Any
+        self,
+        publisher: MemoryPublisher,
+        *,
+        once: bool = True,
+        max_events: int | None = None,
+        key: dict[str, list[str]] | None = None,
+        **more: Any,
     ) -> QueryConnector:
-        """One that is not running yet."""
+        """One that is not running yet. key: as `publish.key`."""
         given = {f"source.query.{key}": value for key, value in {**self.settings, **more}.items()}
         given["checkpoint.url"] = f"file:{self.folder / 'positions.db'}"
         given["source.query.key_file"] = str(self.folder / "keys.db")
         given["schema.dir"] = str(self.folder / "schemas")
+        if key is not None:
+            given["publish.key"] = key
         options = {
             "source": self.url,
             "mode": "query",

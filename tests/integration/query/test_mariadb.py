@@ -196,6 +196,30 @@ def test_keys_of_several_columns_order_pages(looks: Make, db: Session) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("type", "values"),
+    [
+        ("enum('z', 'a', 'm', 'b')", "('z'), ('a'), ('m'), ('b')"),
+        ("set('z', 'a')", "('z'), ('a'), ('z,a'), ('')"),
+        ("bit(4)", "(b'0'), (b'1'), (b'1010'), (b'1111')"),
+        ("float", "(0.1), (-1.7), (3.3333333), (16777217)"),
+        ("time", "('-838:59:59'), ('-00:00:01'), ('24:00:00'), ('838:59:59')"),
+    ],
+    ids=["enum", "set", "bit", "float", "time"],
+)
+def test_every_row_comes_once_whatever_the_type_of_its_key(
+    looks: Make, db: Session, type: str, values: str
+) -> None:
+    """D51"""
+    db.run(f"create table t (k {type} primary key)", f"insert into t values {values}")
+    it = looks("t", strategy="bulk", deletes="reconcile", batch_rows=2)
+    with closing(it.connector(published := MemoryPublisher(), max_events=8)) as connector:
+        connector.capture.run()
+    assert [seen(event).op for event in published.events] == ["r"] * 4
+    db.run("delete from t limit 1")
+    assert [event.op for event in it.look()] == ["r"] * 3 + ["d", "tombstone"]
+
+
 def test_nothing_can_be_written(looks: Make, db: Session) -> None:
     """A query that writes is refused by the server: the session is read-only."""
     db.run("create table t (id int primary key)", "create sequence q")

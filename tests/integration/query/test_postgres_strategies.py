@@ -193,6 +193,58 @@ def test_rows_of_one_time_without_a_key_come_once(looks: MakeLooks, db: Session)
     assert [event.row["n"] for event in it.look()] == [11]
 
 
+@pytest.mark.parametrize(
+    ("type", "values"),
+    [
+        ("public.citext", ["a", "B", "c", "D", "e", "_x"]),
+        ("public.ltree", ["a", "a.b", "B.c", "z.y.x"]),
+        ("pair", ["(0,z)", "(1,a)", "(1,B)", "(2,b)"]),
+        ("uuid", [f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2, 3, 4)]),
+        ("numeric", ["-Infinity", "-1", "0", "1e20", "Infinity", "NaN"]),
+    ],
+    ids=["citext", "ltree", "composite", "uuid", "numeric"],
+)
+def test_every_row_comes_once_whatever_the_type_of_its_key_or_cursor(
+    looks: MakeLooks, db: Session, type: str, values: list[str]
+) -> None:
+    """D51"""
+    db.execute("create extension citext schema public; create extension ltree schema public")
+    db.execute("create type pair as (a int, b text)")
+    db.execute(f"create table t (k {type} primary key, n serial)".encode())
+    db.execute(f"create table two (n int, k {type}, primary key (n, k))".encode())
+    for value in values:
+        db.execute(f"insert into t values ('{value}'::{type})".encode())
+        db.execute(f"insert into two values (1, '{value}'::{type}), (2, '{value}'::{type})".encode())
+    whole = looks("public.t", "public.two", strategy="bulk", deletes="reconcile", batch_rows=2)
+    assert sorted(event.table for event in whole.look()) == ["t"] * len(values) + ["two"] * 2 * len(values)
+    growing = looks("public.t", "public.two", incrementing_column="k", batch_rows=2)
+    growing.name += "_growing"
+    assert len(growing.look()) == 3 * len(values)
+    db.execute(f"delete from t where k = '{values[1]}'::{type}".encode())
+    assert [event.op for event in whole.look() if event.table == "t" and event.op != "r"] == [
+        "d",
+        "tombstone",
+    ]
+
+
+def test_numbers_that_are_null_hide_no_rows_of_their_time(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, at timestamp not null, n int)")
+    db.execute("insert into t select n, '2024-01-01', nullif(n % 3, 0) from generate_series(1, 10) n")
+    it = looks("public.t", timestamp_column="at", incrementing_column="n", batch_rows=2)
+    assert sorted(keys(it.look())) == list(range(1, 11))
+
+
+def test_rows_that_share_a_configured_key_are_neither_lost_nor_given_one_id(
+    looks: MakeLooks, db: Session
+) -> None:
+    db.execute("create table t (customer int, n int)")
+    db.execute("insert into t select n / 4, n from generate_series(0, 11) n")
+    it = looks("public.t", strategy="bulk", batch_rows=3)
+    events = it.look(key={"public.t": ["customer"]})
+    assert sorted(event.row["n"] for event in events) == list(range(12))
+    assert len({event.id for event in events}) == 12
+
+
 def test_values_that_python_has_no_word_for_pass(looks: MakeLooks, db: Session) -> None:
     """D74"""
     db.execute("create table t (id int primary key, d date, h time, s timestamptz, n numeric)")

@@ -37,6 +37,18 @@ def looks(tmp_path: Path, unique: str) -> Make:
     return make
 
 
+def test_rows_whose_key_is_null_or_shared_are_neither_lost_nor_stop_the_others(
+    looks: Make, db: sqlite3.Connection
+) -> None:
+    db.executescript(
+        "create table t (k text primary key, n integer); insert into t values (null, 0), ('a', 4), ('b', 5);"
+        " create table u (k text, n integer); insert into u values ('a', 1), ('b', 2), ('b', 3), ('b', 4), ('c', 5)"
+    )
+    events = looks(strategy="bulk", batch_rows=2).look(key={"main.u": ["k"]})
+    assert sorted(event.row["n"] for event in events if event.table == "t") == [0, 4, 5]
+    assert sorted(event.row["n"] for event in events if event.table == "u") == [1, 2, 3, 4, 5]
+
+
 def test_bulk_reads_everything_each_time_under_new_ids(looks: Make, db: sqlite3.Connection) -> None:
     db.executescript(
         "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, null)"

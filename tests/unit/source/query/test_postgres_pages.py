@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from liberator.postgres.model import Column, PgType, Table
 from liberator.source.query.database import Relation, Scan, Shape, View
-from liberator.source.query.postgres_pages import fields_of, line_of, mark_query, page_query
+from liberator.source.query.postgres_pages import fields_of, line_of, mark_query, page_query, present_query
 
 INT = PgType(23, "pg_catalog", "int4")
-TABLE = Table(1, "public", "t", (Column("id", INT), Column('a"b', INT)), ("id",), "full")
+TABLE = Table(1, "public", "t", (Column("id", INT, not_null=True), Column('a"b', INT)), ("id",), "full")
 
 
 def shape(**different: object) -> Shape:
@@ -51,6 +51,29 @@ def test_the_greatest_time_leaves_out_what_is_no_time() -> None:
     query = mark_query(shape(dated=True, bounded=True), "2030-01-01").as_string()
     assert "<= '2030-01-01'" in query
     assert "> '-infinity'" in query
+
+
+def test_a_type_of_an_extension_is_compared_by_its_own_operators() -> None:
+    citext = PgType(9, "public", "citext")
+    table = Table(1, "public", "t", (Column("id", citext, not_null=True),), ("id",), "full")
+    query = text(Scan(shape(table=table, cursor=None), View(None), after=["a"]))
+    assert """ WHERE t."id" OPERATOR("public".>) 'a'::"public"."citext" ORDER BY t."id" """ in query
+
+
+def test_a_place_with_a_null_is_spelled_out() -> None:
+    query = text(Scan(shape(order=("id", 'a"b')), View(None), after=["5", None]))
+    assert """t."id" >= '5' AND (t."id" > '5' OR (t."id" = '5' AND (false)))""" in query
+
+
+def test_equal_rows_of_an_order_that_is_not_unique_stay_in_one_page() -> None:
+    assert text(Scan(shape(unique=False), View(None))).endswith("FETCH FIRST 10 ROWS WITH TIES")
+
+
+def test_a_key_is_there_only_as_it_was_written() -> None:
+    words = PgType(25, "pg_catalog", "text")
+    table = Table(1, "public", "t", (Column("id", words, not_null=True),), ("id",), "full")
+    query = present_query(shape(table=table), [["a"]]).as_string()
+    assert """t."id" = 'a' AND t."id"::pg_catalog.text = 'a' COLLATE pg_catalog."C")""" in query
 
 
 def ages(query: str) -> list[int]:
