@@ -22,6 +22,7 @@ from botocore.config import Config
 from liberator.change import Event, of_streams
 from liberator.content import payload, schema_id
 from liberator.errors import FunctionError
+from liberator.function.cloudevent import is_json
 from liberator.function.context import Context
 from liberator.protocols import Outcome, Output
 
@@ -157,10 +158,9 @@ def _record(event: Event) -> dict[str, Any]:
 
 
 def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
-    try:
-        answer = json.loads(given) if given else None
-    except ValueError:
+    if given and not is_json(given):
         return _all_failed(events, "Lambda answers what is no JSON", "function.result", True)
+    answer = json.loads(given) if given else None
     if answer is None:
         return Outcome()
     if not (isinstance(answer, Mapping) and "batchItemFailures" in answer):
@@ -173,10 +173,9 @@ def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
     first: dict[str, int] = {}
     for partition, offset in named:
         first[partition] = min(offset, first.get(partition, offset))
-    if unknown := first.keys() - {_partition(event) for event in events}:
-        return _all_failed(
-            events, f"{len(unknown)} partitions failed that were not given", "function.result", True
-        )
+    if unknown := set(named) - {(_partition(event), event.offset) for event in events}:
+        what = ", ".join(f"{partition} at {offset}" for partition, offset in sorted(unknown)[:3])
+        return _all_failed(events, f"events failed that were not given: {what}", "function.result", True)
     failures = {
         index: FunctionError("the function says so", code="function.partial", retryable=True)
         for index, event in enumerate(events)

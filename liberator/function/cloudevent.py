@@ -99,12 +99,16 @@ def _content_type(event: Event) -> str:
 
 
 def is_json(data: bytes) -> bool:
-    """Can it be read as JSON?"""
+    """Can it be read as JSON, by everybody? NaN and Infinity are Python's own."""
     try:
-        json.loads(data)
-    except ValueError:
+        json.loads(data, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
 
 
 def _dump(fields: Mapping[str, Any]) -> bytes:

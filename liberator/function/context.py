@@ -135,11 +135,18 @@ class Context:
 def output(
     value: Any, *, key: Any = None, topic: str | None = None, headers: Mapping[str, str | bytes] | None = None
 ) -> Output:
-    """An event to publish, see `Context.publish`. Raises `TypeError` for what JSON does not know."""
-    pairs = tuple(
-        (name, text.encode() if isinstance(text, str) else text) for name, text in (headers or {}).items()
-    )
+    """An event to publish, see `Context.publish`. Raises `TypeError` for what JSON does not know, and for topics and headers
+    that are no text."""
+    if topic is not None and not isinstance(topic, str):
+        raise TypeError(f"the topic of an output is text, not {type(topic).__name__}")
+    pairs = tuple(_header(name, text) for name, text in (headers or {}).items())
     return Output(topic, _encoded(key), _encoded(value), pairs)
+
+
+def _header(name: str, text: str | bytes) -> tuple[str, bytes]:
+    if not isinstance(name, str) or not isinstance(text, (str, bytes)):
+        raise TypeError(f"names and values of an output's headers are text: {type(text).__name__} for {name}")
+    return name, text.encode() if isinstance(text, str) else text
 
 
 def _no_calls(name: str) -> FunctionError:

@@ -23,6 +23,7 @@ from liberator.errors import ConfigError, FunctionError
 from liberator.function import cloudevent
 from liberator.function.context import Context
 from liberator.function.network import Network, Private, guard
+from liberator.lineage import origin
 from liberator.protocols import Outcome, Output
 from liberator.signature import secret_of, signed
 
@@ -90,7 +91,7 @@ class HttpFunction:
         source = self._settings.source
         if self._settings.format == "cloudevents-batch":
             headers = {"content-type": cloudevent.BATCH}
-            answer = self._send(events[0].id, headers, cloudevent.batch(events, source), context)
+            answer = self._send(origin(events), headers, cloudevent.batch(events, source), context)
             if isinstance(answer, FunctionError):
                 return Outcome(dict.fromkeys(range(len(events)), answer))
             return Outcome(

@@ -171,6 +171,7 @@ def test_a_named_offset_and_all_behind_it_in_its_partition_come_again(invoke: In
     "item",
     [
         {"itemIdentifier": {"partition": "other-0", "offset": 1}},
+        {"itemIdentifier": {"partition": "orders-0", "offset": 99}},
         {"itemIdentifier": "5"},
         {},
         {"itemIdentifier": {"partition": "orders-0", "offset": "x"}},

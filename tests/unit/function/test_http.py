@@ -223,6 +223,17 @@ def test_is_signed_as_standard_webhooks_say(endpoint: Endpoint, call: Call) -> N
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
 
 
+def test_batches_that_begin_with_one_event_are_not_taken_for_one_request(
+    endpoint: Endpoint, call: Call
+) -> None:
+    for events in [event(1), event(2)], [event(1), event(2)], [event(1), event(3)], [event(1)]:
+        call(*events, sign=SECRET, format="cloudevents-batch")
+    first, again, other, alone = [headers["webhook-id"] for headers, _ in endpoint.requests]
+    assert first == again
+    assert len({first, other, alone}) == 3
+    assert alone == "e1"
+
+
 def test_signs_like_the_example_of_the_specification() -> None:
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
@@ -238,6 +249,14 @@ def test_a_json_answer_is_what_the_function_publishes(endpoint: Endpoint, call: 
     endpoint.answer, endpoint.answer_headers = b'{"paid":true}', {"content-type": "application/json"}
     [output] = call(event(1)).outputs
     assert (output.key, output.value) == (b'{"id":7}', b'{"paid":true}')
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"paid":NaN}', b"[-Infinity]", b"[" * 100_000 + b"]" * 100_000, b"{oops"]
+)
+def test_what_others_cannot_read_is_not_published(endpoint: Endpoint, call: Call, answer: bytes) -> None:
+    endpoint.answer, endpoint.answer_headers = answer, {"content-type": "application/json"}
+    assert call(event(1)) == Outcome()
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 200])

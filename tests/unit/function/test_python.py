@@ -236,3 +236,17 @@ def test_a_module_that_raises_is_not_ready_yet(make: Make) -> None:
 def test_names_the_failed_events_that_it_was_not_given(make: Make) -> None:
     outcome = call(make("def f(events, context):\n    return {'failed': 'nosuch'}\n"))
     assert "not given: nosuch" in str(outcome.failures[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param("topic=5", id="topic"),
+        pytest.param("headers={'n': 1}", id="header"),
+        pytest.param("headers={1: 'n'}", id="name"),
+    ],
+)
+def test_topics_and_headers_that_are_no_text_are_the_functions_failure(make: Make, arguments: str) -> None:
+    outcome = call(make(f"def f(events, context):\n    context.publish(1, {arguments})\n"))
+    assert len(outcome.failures) == 3
+    assert "text" in str(outcome.failures[0])
