@@ -1,5 +1,5 @@
-"""A process that is to end when its parent does, however that ends. Called by children, first thing. Linux only; elsewhere
-it does nothing."""
+"""When a process is to end: asked by a signal, or because its parent did, however that ended (Linux only; elsewhere that
+does nothing). Called first thing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Those that ask to end cleanly. SIGHUP, of a terminal that is closed, unless `nohup` has it ignored."""
+    asked = (signal.SIGTERM, signal.SIGINT)
+    return asked if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (*asked, signal.SIGHUP)
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:

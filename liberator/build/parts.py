@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from liberator.build.topics import kafka_topics, local_topics
@@ -90,7 +91,12 @@ def selection(config: SourceConfig, default_schema: str = "public") -> Selection
     def excluded(schema: str, table: str) -> bool:
         return any(p.matches(schema, table, default_schema) for p in source.exclude)
 
-    return Selection(included, excluded)
+    globs = {p.text: partial(_matches, p, default_schema) for p in meant if not p.exact}
+    return Selection(included, excluded, globs)
+
+
+def _matches(pattern: TablePattern, default_schema: str, schema: str, table: str) -> bool:
+    return pattern.matches(schema, table, default_schema)
 
 
 def table_patterns(config: SourceConfig) -> Sequence[TablePattern]:

@@ -18,6 +18,7 @@ from liberator.capture import Capture, CaptureSettings
 from liberator.change import Batch, State
 from liberator.ledger import Ledger
 from liberator.observe.telemetry import Telemetry
+from liberator.orphan import stop_signals
 from liberator.policy import Backoff
 from liberator.protocols import Encoder, LoopState, Publisher, Source, Watch
 
@@ -139,7 +140,7 @@ class Watching(ABC):
 
 
 class Signals:
-    """SIGTERM and SIGINT ask to stop; a second one ends at once."""
+    """SIGTERM, SIGINT and SIGHUP ask to stop; a second one ends at once."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -147,7 +148,7 @@ class Signals:
         self._asked = False
 
     def __enter__(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
@@ -155,6 +156,8 @@ class Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGHUP:
+            return  # a terminal that closes sends it twice
         if self._asked:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

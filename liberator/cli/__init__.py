@@ -11,8 +11,12 @@ import os
 import select
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from liberator.errors import ConfigError, LiberatorError
+
+if TYPE_CHECKING:
+    from liberator.cli.session import Session
 
 INTERRUPTED = 130
 _UNEXPECTED = 1
@@ -23,17 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from liberator.cli.session import Session
 
     session = Session()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _invoke(sys.argv[1:] if arguments is None else list(arguments), session)
+        code = _invoke(arguments, session)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        return _report(error, session)
+        return _report(error, session, arguments)
 
 
-def _invoke(arguments: list[str], session: object) -> int:
+def _invoke(arguments: Sequence[str], session: Session) -> int:
     import click
 
     from liberator.cli.app import PROGRAM, app
@@ -41,7 +46,7 @@ def _invoke(arguments: list[str], session: object) -> int:
     if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
         app.main(arguments, PROGRAM)  # answers the shell's question and leaves
     try:
-        with app.make_context(PROGRAM, arguments, obj=session) as context:
+        with app.make_context(PROGRAM, list(arguments), obj=session) as context:
             return int(app.invoke(context) or 0)
     except click.exceptions.Exit as ended:
         return int(ended.exit_code)
@@ -56,21 +61,49 @@ def _invoke(arguments: list[str], session: object) -> int:
         raise ConfigError(error.format_message(), code="usage") from None
 
 
-def _report(error: Exception, session: object) -> int:
-    """Print the readable block of `error`; the exit code."""
+def _report(error: Exception, session: Session, arguments: Sequence[str]) -> int:
+    """Tell `error` on standard error, in the form that logs have; the exit code."""
     if isinstance(error, BrokenPipeError) and _nobody_reads():
         # The reader of the pipe has what it wanted. Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    known = error if isinstance(error, LiberatorError) else _unexpected(error)
+    cause = error if session.log_level == "debug" else None
+    if session.log_format == "json" or _asked_for_json(arguments):
+        _say_json(known, cause)
+    else:
+        _say_blocks(known, cause)
+    return known.exit_code
+
+
+def _say_blocks(error: LiberatorError, cause: Exception | None) -> None:
     from liberator.config.secrets import redact
 
-    known = error if isinstance(error, LiberatorError) else _unexpected(error)
-    if getattr(session, "log_level", "") == "debug":
+    if cause is not None:
         import traceback
 
-        _say(redact("".join(traceback.format_exception(error)).rstrip()))
-    _say(redact(known.block()))
-    return known.exit_code
+        _say(redact("".join(traceback.format_exception(cause)).rstrip()))
+    _say(redact(error.block()))
+
+
+def _say_json(error: LiberatorError, cause: Exception | None) -> None:
+    """One line a fault, as log records are, so that who collects these can read all."""
+    from liberator.config.secrets import redact
+    from liberator.observe.logs import json_line
+
+    for fault in getattr(error, "faults", (error,)):
+        fields = {"code": fault.code, "where": fault.where, "fix": fault.fix}
+        named = {name: value for name, value in fields.items() if value}
+        _say(json_line("error", __name__, fault.what, redact, cause=cause, **named))
+        cause = None
+
+
+def _asked_for_json(arguments: Sequence[str]) -> bool:
+    """Of a command line that could not be understood, so that nobody has set the form of logs."""
+    written = " ".join(arguments).replace("=", " ")
+    if "--log-format" in written:
+        return "--log-format json" in written
+    return os.environ.get("LIBERATE_LOG_FORMAT") == "json"
 
 
 def _unexpected(error: Exception) -> LiberatorError:

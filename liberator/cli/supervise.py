@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
-from liberator.orphan import end_with_parent
+from liberator.config.secrets import redact
+from liberator.observe.logs import json_line
+from liberator.orphan import end_with_parent, stop_signals
 
 _SUPERVISOR = "LIBERATE_SUPERVISOR_PID"
 _TICK = 0.5
@@ -43,7 +45,7 @@ class Child:
 def supervise(children: Sequence[Child], *, as_json: bool = False, drain: float = DRAIN) -> int:
     """Run `children` until all have ended. Returns the exit code of the first that failed, else 0.
 
-    The first SIGTERM or SIGINT is passed on as SIGTERM, the second one kills. When a child fails, the others get
+    The first SIGTERM, SIGINT or SIGHUP is passed on as SIGTERM, the second one kills. When a child fails, the others get
     SIGTERM, and after `drain` seconds are killed. as_json: log lines are JSON objects and stay so. Main thread only.
     """
     with _Family(children, as_json) as family:
@@ -70,7 +72,7 @@ class _Family:
         self._running: dict[str, subprocess.Popen[str]] = {}
 
     def __enter__(self) -> _Family:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._on_signal)
         try:
             for child in self._children:
@@ -111,7 +113,7 @@ class _Family:
         if ended == -signal.SIGTERM and self._stopping:
             return 0  # it had not begun: a connector that runs handles the signal
         if ended < 0:
-            _say(f"[{name}] was killed by {signal.Signals(-ended).name}\n")
+            _say(_named(name, f"was killed by {signal.Signals(-ended).name}", self._as_json))
         return ended if ended >= 0 else 1
 
     def _start(self, child: Child) -> None:
@@ -145,7 +147,9 @@ class _Family:
             for line in _named_lines(name, stream, self._as_json):
                 _say(line)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._signals and number == signal.SIGHUP:
+            return  # a terminal that closes sends it twice
         self._signals += 1
         self._send(signal.SIGTERM if self._signals == 1 else signal.SIGKILL)
 
@@ -164,7 +168,14 @@ def _named_lines(name: str, stream: IO[str], as_json: bool) -> Iterator[str]:
         if as_json and line.startswith("{"):
             yield f'{{"connector": {json.dumps(name)}, {line[1:]}'
         else:
-            yield f"[{name}] {line.rstrip()}\n"
+            yield _named(name, line.rstrip(), as_json)
+
+
+def _named(name: str, text: str, as_json: bool) -> str:
+    """What is no log record: the words of an interpreter or a library that broke, and our own."""
+    if not as_json:
+        return f"[{name}] {text}\n"
+    return json_line("error", __name__, text, redact, connector=name) + "\n"
 
 
 def _say(line: str) -> None:

@@ -131,6 +131,16 @@ class JsonFormatter(_Formatter):
         return self._redact(json.dumps(report, ensure_ascii=False))
 
 
+def json_line(
+    level: str, logger: str, message: str, redact: Redact, *, cause: Exception | None = None, **fields: str
+) -> str:
+    """What no log record was made for, in the form that records have. cause: shown with its traceback."""
+    record = logging.makeLogRecord({"name": logger, "levelname": level, "msg": message, **fields})
+    if cause is not None:
+        record.exc_info = (type(cause), cause, cause.__traceback__)
+    return JsonFormatter(redact, tracebacks=True).format(record)
+
+
 def _utc(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, timezone.utc)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

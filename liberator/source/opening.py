@@ -53,6 +53,7 @@ from liberator.source.start import (
 from liberator.source.tables import (
     choose,
     refuse_hidden_exclusions,
+    require_present,
     require_published,
     shape_notes,
 )
@@ -200,8 +201,10 @@ class Opening:
         if settings.via_root_asked:
             publications.require_via_root(before.values(), settings.via_root)
         chosen = choose(tables, settings.selection, via_root=settings.via_root)
+        for glob in settings.selection.idle_globs((table.schema, table.name) for table in tables):
+            log.warning("%s of source.tables matches no table (yet)", glob)
         if first and settings.autocreate != "disabled" and not before:
-            self._foresee(chosen)
+            self._foresee(tables, chosen)
         names = publications.ensure(
             catalogue,
             settings.publications,
@@ -230,9 +233,10 @@ class Opening:
         for note in shape_notes(self._outstanding.tables):
             log.warning("%s", note)
 
-    def _foresee(self, chosen: Sequence[TableInfo]) -> None:
+    def _foresee(self, tables: Sequence[TableInfo], chosen: Sequence[TableInfo]) -> None:
         """What would be refused once the publication is there is refused before it is made, as far as that can be told:
         under which names partitions come, only the publication says."""
+        require_present(tables, self._settings.exact)
         if not chosen and not self._settings.messages_only:
             raise _no_tables()
         if not any(table.partitioned for table in chosen):

@@ -51,6 +51,22 @@ def _wanted(table: TableInfo, tables: Sequence[TableInfo], selection: Selection)
     return selection.wants(table.schema, table.name, above)
 
 
+def require_present(tables: Sequence[TableInfo], exact: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse when a table that the configuration names literally is not there.
+
+    exact: what was written -> (schema, table). Raises `PreconditionError`.
+    """
+    there = {(table.schema, table.name) for table in tables}
+    for written, key in exact.items():
+        if key not in there:
+            raise PreconditionError(
+                f"table {written} does not exist in this database (or writes no WAL: temporary, unlogged, a view)",
+                code="source.table_missing",
+                where="source.tables",
+                fix="correct the name, or take it out of source.tables",
+            )
+
+
 def require_published(
     tables: Sequence[TableInfo],
     shown: Mapping[int, Published],
@@ -61,16 +77,10 @@ def require_published(
 
     exact: what was written -> (schema, table). Raises `PreconditionError`.
     """
+    require_present(tables, exact)
     by_name = {(table.schema, table.name): table for table in tables}
     for written, key in exact.items():
-        table = by_name.get(key)
-        if table is None:
-            raise PreconditionError(
-                f"table {written} does not exist in this database (or writes no WAL: temporary, unlogged, a view)",
-                code="source.table_missing",
-                where="source.tables",
-                fix="correct the name, or take it out of source.tables",
-            )
+        table = by_name[key]
         if table.oid not in shown and not any(oid in shown for oid in (*table.ancestors, *table.leaves)):
             raise PreconditionError(
                 f"publication {', '.join(names)} does not publish table {written}",

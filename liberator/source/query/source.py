@@ -202,6 +202,8 @@ class _Session:
 
     def _require_exact(self, relations: Sequence[Relation]) -> None:
         there = {(relation.schema, relation.name) for relation in relations}
+        for glob in self._settings.selection.idle_globs(there):
+            log.warning("%s of source.tables matches no table (yet)", glob)
         for written, (schema, name) in self._settings.exact.items():
             if (schema, name) not in there:
                 raise PreconditionError(

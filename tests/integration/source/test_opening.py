@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,33 @@ def test_a_source_that_is_refused_replication_leaves_no_connection(database: str
             pass
         left = f"select pid from pg_stat_activity where usename = '{unique}'"
         assert execute(database, left) == [], refused
+
+
+def test_a_table_that_is_named_and_not_there_is_refused_before_anything_is_made(
+    database: str, unique: str
+) -> None:
+    execute(database, "create table t (id int primary key)")
+    it = Keeping(database, unique, exact={"t": ("public", "t"), "public.tt": ("public", "tt")})
+    with pytest.raises(PreconditionError, match=r"public\.tt does not exist"), it.opened():
+        pass
+    assert execute(database, "select pubname from pg_publication") == []
+
+
+def test_a_glob_that_matches_no_table_is_warned_of(
+    database: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(database, "create table t (id int primary key)")
+    globs = {name: partial(same, name) for name in ("t", "tt")}
+    with Keeping(database, unique, selection=Selection(globs=globs)).opened():
+        pass
+    assert [r.message for r in caplog.records if "matches no table" in r.message] == [
+        "tt of source.tables matches no table (yet)"
+    ]
+
+
+def same(name: str, schema: str, table: str) -> bool:
+    """Stands for a pattern."""
+    return table == name
 
 
 def refuse(system: System, tables: Sequence[TableInfo]) -> None:

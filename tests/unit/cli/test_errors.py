@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,55 @@ def test_the_block_has_code_what_where_and_fix(liberate: Liberate, build: Build)
     assert liberate("--source", URL).err == (
         "error [source.x]: it broke\n  where: public.orders\n  fix:   mend it\n"
     )
+
+
+def test_an_error_is_one_json_object_where_logs_are(liberate: Liberate, build: Build) -> None:
+    build.answers["run_source"] = SourceError(
+        "it broke at hunter2", code="source.x", where="public.orders", fix="mend it"
+    )
+    err = liberate("--source", URL, "--log-format", "json", "--log-level", "debug").err
+    said = json.loads(err)
+    assert [said[name] for name in ("level", "code", "message", "where", "fix")] == [
+        "error",
+        "source.x",
+        "it broke at ***",
+        "public.orders",
+        "mend it",
+    ]
+    assert "SourceError" in said["traceback"]
+    assert "hunter2" not in err
+
+
+def test_every_fault_of_a_file_is_a_json_object(liberate: Liberate, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\nsorce: 1\nlimit: 2\n")
+    lines = liberate("run", file, "--log-format", "json").err.splitlines()
+    assert {json.loads(line)["code"] for line in lines} == {"config.unknown_key", "config.missing"}
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "as_json"),
+    [
+        (["--log-format", "json"], "", True),
+        (["--log-format=json"], "text", True),
+        ([], "json", True),
+        (["--log-format=text"], "json", False),
+        ([], "", False),
+    ],
+    ids=["written", "written with =", "variable", "written wins", "not asked"],
+)
+def test_a_command_line_that_nobody_understands_is_answered_in_the_form_of_logs(
+    liberate: Liberate,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    variable: str,
+    as_json: bool,
+) -> None:
+    monkeypatch.setenv("LIBERATE_LOG_FORMAT", variable)
+    result = liberate("--badly", *arguments)
+    assert result.code == 2
+    assert result.err.startswith("{") == as_json
 
 
 def test_an_error_shows_no_secret_and_no_traceback(liberate: Liberate, build: Build) -> None:

@@ -72,7 +72,14 @@ def test_log_lines_that_are_json_stay_json(capfd: pytest.CaptureFixture[str]) ->
     supervise([child('o"ne', program)], as_json=True)
     first, second = capfd.readouterr().err.splitlines()
     assert json.loads(first) == {"connector": 'o"ne', "message": "x"}
-    assert second == '[o"ne] plain'
+    plain = json.loads(second)
+    assert (plain["connector"], plain["message"], plain["level"]) == ('o"ne', "plain", "error")
+
+
+def test_a_kill_is_told_in_json_where_logs_are(capfd: pytest.CaptureFixture[str]) -> None:
+    supervise([child("one", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")], as_json=True)
+    said = json.loads(capfd.readouterr().err)
+    assert (said["connector"], said["message"]) == ("one", "was killed by SIGKILL")
 
 
 def test_a_failure_drains_the_others_and_gives_its_exit_code(
@@ -141,7 +148,7 @@ def _errors(process: subprocess.Popen[str]) -> IO[str]:
     return process.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_lets_all_drain(supervisor: SupervisorFactory, number: signal.Signals) -> None:
     process = supervisor(DRAINS.format(code=0), DRAINS.format(code=0))
     process.send_signal(number)
