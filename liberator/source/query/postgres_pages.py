@@ -263,7 +263,7 @@ def _infinite(shape: Shape, cursor: sql.Composable) -> sql.Composable:
 
 def _from(shape: Shape) -> sql.Composable:
     if shape.sql is not None:
-        return sql.SQL("({})").format(sql.SQL(as_literal(shape.sql)))
+        return sql.SQL("({}\n)").format(sql.SQL(as_literal(shape.sql)))
     return sql.Identifier(shape.relation.schema, shape.relation.name)
 
 

@@ -84,16 +84,16 @@ class Catalogue:
         columns = self._columns([(row["name"], row["type"], row["typmod"], row["not_null"]) for row in shown])
         names = {column.name for column in columns}
         self._warn_of_cache(relation, settings)
-        key = settings.key or tuple(column for column in facts.key if set(facts.key) <= names)
+        unique = facts.key if set(facts.key) <= names else ()
         real = facts.kind in "rp"
         return _shape(
             relation,
             columns,
-            key,
-            facts.key,
+            settings.key or unique,
+            unique,
             settings,
             versions=real,
-            by_place=real and not facts.key,
+            by_place=real and not unique,
             indexed=facts.indexed,
         )
 
@@ -123,7 +123,7 @@ class Catalogue:
     def _of_sql(self, relation: Relation, settings: TableSettings, text: str) -> Shape:
         try:
             cursor = self._connection.execute(
-                sql.SQL("SELECT * FROM ({}) AS t LIMIT 0").format(sql.SQL(as_literal(text)))
+                sql.SQL("SELECT * FROM ({}\n) AS t LIMIT 0").format(sql.SQL(as_literal(text)))
             )
         except psycopg.Error as error:
             if not (error.sqlstate or "").startswith(_WRONG_SQL):

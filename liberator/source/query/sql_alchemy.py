@@ -325,7 +325,7 @@ class SqlAlchemyDatabase:
         """Columns without a type: the driver's values as they are."""
         made = [sa.column(column) if isinstance(column, str) else column for column in columns]
         if shape.sql is not None:
-            return sa.select(*made).select_from(plain_text(f"({shape.sql}) t"))
+            return sa.select(*made).select_from(plain_text(f"({shape.sql}\n) t"))
         return sa.select(*made).select_from(
             sa.table(shape.relation.name, schema=self._at(shape.relation.schema))
         )

@@ -138,7 +138,7 @@ def identity_of(settings: TableSettings) -> Any:
 def _described(connection: sa.Connection, relation: Relation, text: str) -> tuple[Column, ...]:
     """A query's columns. Their kind is left to the values: drivers describe it in words of their own."""
     try:
-        result = connection.execute(plain_text(f"SELECT * FROM ({text}) t WHERE 1 = 0"))
+        result = connection.execute(plain_text(f"SELECT * FROM ({text}\n) t WHERE 1 = 0"))
     except exc.ProgrammingError as error:
         raise _wrong_query(relation, error) from None
     except exc.OperationalError as error:
@@ -165,7 +165,7 @@ def _key(
     if relation.view:
         return ()
     primary = inspector.get_pk_constraint(relation.name, schema)["constrained_columns"]
-    if primary:
+    if primary and {column.name for column in columns} >= set(primary):
         return tuple(primary)
     never_null = {column.name for column in columns if column.not_null}
     for index in inspector.get_indexes(relation.name, schema):

@@ -85,9 +85,16 @@ def test_a_query_is_read_as_a_table(looks: MakeLooks, db: Session) -> None:
     ]
 
 
+def test_a_key_of_a_generated_column_is_none(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (n int, twice int generated always as (n * 2) stored primary key)")
+    db.execute("insert into t values (1), (2), (3)")
+    events = looks("public.t", batch_rows=2).look()
+    assert [(event.key, event.row) for event in events] == [(None, {"n": n}) for n in (1, 2, 3)]
+
+
 def test_a_query_without_a_cursor_is_read_whole(looks: MakeLooks, db: Session) -> None:
     db.execute("create table t (n int); insert into t values (1), (2)")
-    it = looks("public.total", sql="SELECT sum(n) AS total FROM public.t")
+    it = looks("public.total", sql="SELECT sum(n) AS total FROM public.t -- of all")
     assert [event.row for event in it.look()] == [{"total": 3}]
     db.execute("insert into t values (3)")
     assert [event.row for event in it.look()] == [{"total": 6}]

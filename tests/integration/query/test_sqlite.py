@@ -93,6 +93,11 @@ def test_rows_of_one_time_are_neither_lost_nor_doubled(looks: Make, db: sqlite3.
     assert keys(it.look()) == [11]
 
 
+def test_a_query_may_end_in_a_comment(looks: Make, db: sqlite3.Connection) -> None:
+    it = looks("main.one", sql="WITH c AS (SELECT ':a %s' AS v) SELECT * FROM c -- :b")
+    assert [event.row for event in it.look()] == [{"v": ":a %s"}]
+
+
 def test_without_a_key_a_row_is_known_by_all_its_values(looks: Make, db: sqlite3.Connection) -> None:
     db.executescript(
         "create table t (v text, at datetime); insert into t values ('a', '2024-01-01 00:00:00')"
