@@ -10,9 +10,9 @@ from tests.acceptance.shop import DEAD_LETTERS, TOPIC, Shop
 
 
 @pytest.fixture
-def shop(each_database: str, tmp_path: Path) -> Shop:
+def shop(database: str, tmp_path: Path) -> Shop:
     """With a contract that is stricter than its table."""
-    made = Shop(each_database, tmp_path)
+    made = Shop(database, tmp_path)
     made.execute("alter table orders add price float8, add total bigint, add placed text")
     made.derive()
     contract = made.versions()[1]
