@@ -3,8 +3,9 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
-TESTS := tests/unit tests/integration tests/acceptance tests/fault
-# Processes that share the test files: most tests wait for servers. Those that are marked alone come after them, in one.
+# In the order in which they are begun: the long files first, so that no process is left with one when the others are done.
+TESTS := tests/fault tests/acceptance tests/integration tests/unit
+# Processes that share the test files: most tests wait for servers. Those that are marked alone come after them, two at a time.
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
@@ -23,8 +24,8 @@ demo: $(INSTALLED)-demo ## legacy database -> events -> broker -> function, on e
 # Compiled first: where PYTHONDONTWRITEBYTECODE is set, as in many images, each of a thousand commands would do it anew.
 test: setup ## unit, integration, acceptance and fault tests, on real servers
 	@$(BIN)/python -m compileall -q liberator
-	$(PYTEST) $(TESTS) -m "not soak and not alone" -n $(WORKERS) --dist loadfile --durations=10
-	$(PYTEST) tests/fault -m "alone and not soak" --durations=10
+	$(PYTEST) $(TESTS) -m "not soak and not alone" -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
+	$(PYTEST) tests/fault -m "alone and not soak" -n 2 --dist loadfile --durations=10
 
 check: lint formatting types imports native ## what pre-commit and CI check: ruff, mypy, import-linter; rustfmt, clippy, cargo test
 

@@ -14,8 +14,6 @@ from tests.acceptance.connector import PATIENCE
 from tests.fault.conftest import FaultConnector, address
 from tests.fault.writers import TABLES, Writers, prepare
 
-pytestmark = pytest.mark.alone
-
 Make = Callable[..., FaultConnector]
 
 SOAK = os.environ.get("LIBERATOR_SOAK") == "1"
