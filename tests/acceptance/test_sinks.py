@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 
 from liberator.testing.servers.process import free_port
 from tests.acceptance.sink import PATIENCE, LocalBroker, Record, Sink, numbered
@@ -572,3 +573,38 @@ def test_a_module_that_is_not_there_is_a_wrong_configuration(local: Sink, unique
     local.broker.create(unique, 1)
     local.run(code=2)
     assert "there is no module funktions" in local.log
+
+
+def test_a_program_that_is_kept_does_one_batch_after_the_other(local: Sink, unique: str) -> None:
+    local.write(
+        f"""
+        stream: {{topics: [{unique}]}}
+        trigger: {{batch_size: 10}}
+        function: {{command: [python3, kept.py], keep: true}}
+        output: {{topic: {unique}.out}}
+        scale: {{workers: {{max: 1}}}}
+        """
+    )
+    (local.folder / "kept.py").write_text(
+        dedent(
+            """
+            import json, os, sys
+            done = 0
+            for line in sys.stdin:
+                if line.strip():
+                    event = json.loads(line)
+                    done += 1
+                    print(json.dumps({"value": [event["value"]["n"], done, os.getpid()], "cause": event["id"]}))
+                else:
+                    print(flush=True)
+            """
+        )
+    )
+    local.broker.create(unique, 1)
+    local.broker.append(unique, numbered(range(35)))
+    local.run("--once")
+    values = [json.loads(record.value or b"") for record in local.broker.read(f"{unique}.out")]
+    assert sorted(n for n, _, _ in values) == list(range(35))
+    assert sorted(done for _, done, _ in values) == list(range(1, 36)), "one program did all of them"
+    assert len({pid for _, _, pid in values}) == 1
+    assert local.broker.committed(local.name, unique) == 35

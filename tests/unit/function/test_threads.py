@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -85,4 +86,18 @@ def test_what_is_not_about_the_events_ends_the_session() -> None:
     with pytest.raises(FunctionError) as caught:
         it.finished(120)
     assert caught.value.code == "function.table_unreachable"
+    it.close(1)
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), asyncio.CancelledError(), KeyboardInterrupt()], ids=repr)
+def test_what_would_end_a_thread_fails_the_events(end: BaseException) -> None:
+    class Ending(Waiting):
+        def call(self, events: Sequence[Event], context: Context) -> Outcome:
+            raise end
+
+    it = ThreadInvocations(Ending())
+    it.begin(1, EVENTS, 1)
+    [(number, outcome)] = it.finished(120)
+    assert number == 1
+    assert repr(end) in str(outcome.failures[0])
     it.close(1)
