@@ -27,7 +27,7 @@ from liberator.function.context import Context
 from liberator.function.http import HttpFunction, HttpSettings
 from liberator.function.network import may_be_called
 from liberator.protocols import Outcome
-from liberator.signature import signed
+from liberator.signature import secret_of, signed, why_not_genuine
 from tests.unit.function.headed import headed
 
 NOW = 1_700_000_000.0
@@ -232,6 +232,24 @@ def test_batches_that_begin_with_one_event_are_not_taken_for_one_request(
     assert first == again
     assert len({first, other, alone}) == 3
     assert alone == "e1"
+
+
+@pytest.mark.parametrize(
+    ("id", "sent"),
+    [
+        ("shop/\u2603/1", "shop/%E2%98%83/1"),
+        ("a\r\nX: 1", "a%0D%0AX: 1"),
+        ('shop/{"id": 1}/100%', 'shop/{"id": 1}/100%'),
+    ],
+)
+def test_an_id_that_no_header_can_carry_is_signed_as_it_is_sent(
+    endpoint: Endpoint, call: Call, id: str, sent: str
+) -> None:
+    assert call(event(1, id=id), sign=SECRET).failures == {}
+    [(headers, body)] = endpoint.requests
+    assert headers["webhook-id"] == sent
+    key, at = secret_of(SECRET), headers["webhook-timestamp"]
+    assert why_not_genuine([key], sent, at, headers["webhook-signature"], body, float(at)) is None
 
 
 def test_signs_like_the_example_of_the_specification() -> None:
