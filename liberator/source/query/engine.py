@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
 from liberator.errors import ConfigError, PreconditionError
 
@@ -35,4 +35,18 @@ def make_engine(text: str, isolation: Callable[[str], str] | None = None) -> sa.
         raise PreconditionError(
             "there is no such file", code="source.missing", where=url.database, fix="correct source.url"
         )
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: setattr(connection, "text_factory", _as_stored))
     return engine
+
+
+class Undecoded(bytes):
+    """Text of SQLite that is not UTF-8. As a parameter it would be a blob, which stands behind all texts."""
+
+
+def _as_stored(text: bytes) -> str | bytes:
+    """SQLite keeps whatever it is given as text; one value that is not UTF-8 would end the reading of its table."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return Undecoded(text)

@@ -23,7 +23,7 @@ from liberator.source.query import dialects
 from liberator.source.query.advice import TableSeen
 from liberator.source.query.claim import PATIENCE, in_use, lock_name
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
-from liberator.source.query.engine import make_engine
+from liberator.source.query.engine import Undecoded, make_engine
 from liberator.source.query.packing import at_least, pack, unpack
 from liberator.source.query.settings import TableSettings
 from liberator.source.query.sql_alchemy_seen import seen_of
@@ -233,7 +233,9 @@ class SqlAlchemyDatabase:
                 if not got:
                     return
                 made = [tuple(row) for row in got]
-                after = None if places is None else [pack(made[-1][place]) for place in places]
+                after = (
+                    None if places is None else [pack(_to_go_on(made[-1][place], doing)) for place in places]
+                )
                 yield Chunk((), made, after, _size(made))
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:
@@ -413,3 +415,14 @@ def behind(order: Sequence[str], values: Sequence[Any], *, nulls_first: bool) ->
 def _size(rows: Sequence[Sequence[Any]]) -> int:
     """Bytes, about: text and bytes are what grows."""
     return sum(sum(len(value) if isinstance(value, str | bytes) else 16 for value in row) for row in rows)
+
+
+def _to_go_on(value: Any, doing: str) -> Any:
+    """`value` as the place behind which the next page begins."""
+    if isinstance(value, Undecoded):
+        raise SourceError(
+            f"{doing}: the key {bytes(value)!r} is text that is not UTF-8, behind which SQLite can't be asked to go on",
+            code="source.key",
+            fix="correct the value, or leave the table out",
+        )
+    return value

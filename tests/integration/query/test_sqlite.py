@@ -13,7 +13,7 @@ import pytest
 from liberator.build.run import make_connector
 from liberator.build.running import How
 from liberator.config import from_options
-from liberator.errors import PreconditionError
+from liberator.errors import PreconditionError, SourceError
 from tests.integration.query.reading import Looks, keys, ops
 
 Make = Callable[..., Looks]
@@ -133,6 +133,21 @@ def test_values_are_what_their_column_and_they_are(looks: Make, db: sqlite3.Conn
         {"id": 1, "b": True, "n": "1.5", "f": 0.1, "d": "2024-02-29T10:11:12.5", "x": "AP8=", "s": 'é"'},
         {"id": 2, "b": "maybe", "n": "many", "f": "few", "d": 7, "x": "text", "s": "3"},
     ]
+
+
+def test_text_that_is_not_utf8_comes_as_base64(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript("create table t (id integer primary key, s text); insert into t values (1, 'a')")
+    db.execute("insert into t values (2, cast(x'e4f6' as text)), (3, 'c')")
+    assert [event.row["s"] for event in looks("t").look()] == ["a", "5PY=", "c"]
+
+
+def test_a_page_that_ends_with_a_key_that_is_not_utf8_stops_and_skips_nothing(
+    looks: Make, db: sqlite3.Connection
+) -> None:
+    db.execute("create table t (k text primary key)")
+    db.execute("insert into t values (cast(x'e4f6' as text)), (cast(x'ffff' as text))")
+    with pytest.raises(SourceError, match=r"b'\\xe4\\xf6' is text that is not UTF-8"):
+        looks(strategy="bulk", batch_rows=1).look()
 
 
 def test_a_query_is_read_as_a_table(looks: Make, db: sqlite3.Connection) -> None:
