@@ -119,8 +119,9 @@ def test_handlers_are_as_before_afterwards() -> None:
 
 
 _SUPERVISOR = """
-import sys
+import signal, sys
 from liberator.cli.supervise import Child, supervise
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 children = [Child(str(number), [sys.executable, "-u", "-c", program]) for number, program in enumerate(sys.argv[1:])]
 sys.exit(supervise(children))
 """
