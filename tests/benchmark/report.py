@@ -72,7 +72,11 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "liberator": liberator.__version__,
         "python": platform.python_version(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": comparison.loads},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "load": comparison.loads,
+        },
         "events": comparison.events,
         "sides": [_side(comparison, result) for result in comparison.results],
     }
