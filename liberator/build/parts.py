@@ -91,12 +91,8 @@ def selection(config: SourceConfig, default_schema: str = "public") -> Selection
     def excluded(schema: str, table: str) -> bool:
         return any(p.matches(schema, table, default_schema) for p in source.exclude)
 
-    globs = {p.text: partial(_matches, p, default_schema) for p in meant if not p.exact}
+    globs = {p.text: partial(p.matches, default_schema=default_schema) for p in meant if not p.exact}
     return Selection(included, excluded, globs)
-
-
-def _matches(pattern: TablePattern, default_schema: str, schema: str, table: str) -> bool:
-    return pattern.matches(schema, table, default_schema)
 
 
 def table_patterns(config: SourceConfig) -> Sequence[TablePattern]:

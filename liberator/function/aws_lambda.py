@@ -22,7 +22,7 @@ from botocore.config import Config
 from liberator.change import Event, of_streams
 from liberator.content import payload, schema_id
 from liberator.errors import FunctionError
-from liberator.function.cloudevent import is_json
+from liberator.function.cloudevent import read_json
 from liberator.function.context import Context
 from liberator.protocols import Outcome, Output
 
@@ -158,9 +158,10 @@ def _record(event: Event) -> dict[str, Any]:
 
 
 def _outcome(given: bytes, events: Sequence[Event]) -> Outcome:
-    if given and not is_json(given):
+    try:
+        answer = read_json(given) if given else None
+    except ValueError:
         return _all_failed(events, "Lambda answers what is no JSON", "function.result", True)
-    answer = json.loads(given) if given else None
     if answer is None:
         return Outcome()
     if not (isinstance(answer, Mapping) and "batchItemFailures" in answer):

@@ -99,12 +99,20 @@ def _content_type(event: Event) -> str:
 
 
 def is_json(data: bytes) -> bool:
-    """Can it be read as JSON, by everybody? NaN and Infinity are Python's own."""
+    """Can it be read as JSON, by everybody?"""
     try:
-        json.loads(data, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        read_json(data)
+    except ValueError:
         return False
     return True
+
+
+def read_json(data: bytes) -> Any:
+    """What the JSON says. Raises `ValueError` for what not everybody can read: NaN and Infinity are Python's own."""
+    try:
+        return json.loads(data, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _no_number(name: str) -> None:

@@ -110,9 +110,8 @@ class ThreadInvocations:
             outcome = self._function.call(events, Context(self._function.name, attempt, deadline, state))
         except LiberatorError as error:
             outcome = error
-        except (
-            BaseException
-        ) as error:  # sys.exit, a cancelled task, a defect: the loop must hear of it, not wait for ever
+        except BaseException as error:
+            # sys.exit, a cancelled task, a defect: the loop must hear of it, not wait for ever.
             failure = FunctionError(f"calling failed: {error!r}", code="function.failed", retryable=True)
             outcome = Outcome(dict.fromkeys(range(len(events)), failure))
         self._ended.put((number, outcome))

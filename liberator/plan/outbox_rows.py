@@ -60,7 +60,7 @@ def check_table(table: Table, settings: OutboxSettings) -> Form:
             fix="add it, or say in source.outbox what it is called; `liberate init outbox` prints a table that fits",
         )
     if time is not None:
-        _check_time(table, time, _base(columns[time]).name)
+        _check_time(table, time, columns[time].base.name)
     return _form(table, settings.names.payload, columns[settings.names.payload])
 
 
@@ -83,12 +83,6 @@ def compile_outbox(plan: TablePlan, settings: OutboxSettings) -> OutboxPlan:
     )
 
 
-def _base(type: PgType) -> PgType:
-    while type.kind == "domain" and type.element is not None:
-        type = type.element
-    return type
-
-
 def _check_time(table: Table, column: str, type: str) -> None:
     if type not in _TIMES:
         raise PreconditionError(
@@ -100,7 +94,7 @@ def _check_time(table: Table, column: str, type: str) -> None:
 
 
 def _form(table: Table, column: str, type: PgType) -> Form:
-    type = _base(type)
+    type = type.base
     if type.name in _FORMS:
         return _FORMS[type.name]
     raise PreconditionError(

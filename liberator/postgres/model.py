@@ -28,6 +28,11 @@ class PgType:
     labels: tuple[str, ...] = ()
     attributes: tuple[tuple[str, PgType, int], ...] = ()
 
+    @property
+    def base(self) -> PgType:
+        """Of a domain what it is made of, in the end; any other type itself."""
+        return self.element.base if self.kind == "domain" and self.element is not None else self
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from liberator.errors import PreconditionError
 
 Match = Callable[[str, str], bool]
 """(schema, table) -> does a pattern match?"""
@@ -23,7 +25,27 @@ class Selection:
             return False
         return self.included(schema, table) or any(self.included(*above) for above in ancestors)
 
-    def idle_globs(self, there: Iterable[tuple[str, str]]) -> list[str]:
-        """The globs that no table of `there` (schema, table) matches: often a mistake in a name."""
-        tables = list(there)
-        return [glob for glob, matches in self.globs.items() if not any(matches(*table) for table in tables)]
+    def notes(self, there: Collection[tuple[str, str]]) -> list[str]:
+        """To be warned of: the globs that no table of `there` (schema, table) matches, often a mistake in a name."""
+        return [
+            f"{glob} of source.tables matches no table (yet)"
+            for glob, matches in self.globs.items()
+            if not any(matches(*table) for table in there)
+        ]
+
+
+def require_named(
+    there: Collection[tuple[str, str]], exact: Mapping[str, tuple[str, str]], unless: str = ""
+) -> None:
+    """Refuse when a table that the configuration names literally is not `there` (schema, table).
+
+    exact: what was written -> (schema, table). unless: why one that exists may be left out. Raises `PreconditionError`.
+    """
+    for written, table in exact.items():
+        if table not in there:
+            raise PreconditionError(
+                f"table {written} does not exist in this database{unless}",
+                code="source.table_missing",
+                where="source.tables",
+                fix="correct the name, or take it out of source.tables",
+            )

@@ -201,8 +201,8 @@ class Opening:
         if settings.via_root_asked:
             publications.require_via_root(before.values(), settings.via_root)
         chosen = choose(tables, settings.selection, via_root=settings.via_root)
-        for glob in settings.selection.idle_globs((table.schema, table.name) for table in tables):
-            log.warning("%s of source.tables matches no table (yet)", glob)
+        for note in settings.selection.notes([(table.schema, table.name) for table in tables]):
+            log.warning("%s", note)
         if first and settings.autocreate != "disabled" and not before:
             self._foresee(tables, chosen)
         names = publications.ensure(

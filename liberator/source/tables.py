@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from liberator.errors import PreconditionError
 from liberator.postgres.catalogue import Published, TableInfo
-from liberator.postgres.selection import Selection
+from liberator.postgres.selection import Selection, require_named
 
 
 def choose(tables: Sequence[TableInfo], selection: Selection, *, via_root: bool) -> list[TableInfo]:
@@ -57,14 +57,7 @@ def require_present(tables: Sequence[TableInfo], exact: Mapping[str, tuple[str, 
     exact: what was written -> (schema, table). Raises `PreconditionError`.
     """
     there = {(table.schema, table.name) for table in tables}
-    for written, key in exact.items():
-        if key not in there:
-            raise PreconditionError(
-                f"table {written} does not exist in this database (or writes no WAL: temporary, unlogged, a view)",
-                code="source.table_missing",
-                where="source.tables",
-                fix="correct the name, or take it out of source.tables",
-            )
+    require_named(there, exact, " (or writes no WAL: temporary, unlogged, a view)")
 
 
 def require_published(

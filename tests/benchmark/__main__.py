@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import liberator
 from liberator.testing.servers import KafkaServer, PostgresServer, postgres_bin
 from tests.benchmark import goals, report
 from tests.benchmark.chart import Bar, svg
@@ -46,9 +43,7 @@ class Run:
         self._groups: list[tuple[str, list[Bar]]] = []
         self._text: list[str] = []
         self._figures: dict[str, Any] = {
-            "liberator": liberator.__version__,
-            "python": platform.python_version(),
-            "machine": {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()},
+            **report.ground_of(),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "rounds": rounds,
         }

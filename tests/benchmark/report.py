@@ -67,16 +67,20 @@ def _remarks(comparison: Comparison) -> list[str]:
     return ["", *lost, *repeated] if lost or repeated else ["", "everything arrived"]
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+def ground_of(**machine: Any) -> dict[str, Any]:
+    """What ran, and where. machine: more about that."""
+    system = f"{platform.system()} {platform.machine()}"
     return {
         "liberator": liberator.__version__,
         "python": platform.python_version(),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpus": os.cpu_count(),
-            "load": comparison.loads,
-        },
+        "machine": {"system": system, "cpus": os.cpu_count(), **machine},
+    }
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
+    return {
+        **ground_of(load=comparison.loads),
         "events": comparison.events,
         "sides": [_side(comparison, result) for result in comparison.results],
     }

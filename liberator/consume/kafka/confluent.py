@@ -226,9 +226,8 @@ class ConfluentGroupClient:
         try:
             if tell is not None:  # nobody asks any more when it is closed late
                 tell([partition for partition in gone if partition not in self._fresh])
-        except (
-            LiberatorError
-        ) as error:  # raised in here, the events that the library is about to give would be gone
+        except LiberatorError as error:
+            # Raised in here, the events that the library is about to give would be gone.
             self._raised = self._raised or error
         consumer.incremental_unassign(places)
         self._gone.update(gone)

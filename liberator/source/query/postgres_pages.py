@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg import sql
 
-from liberator.postgres.model import Column, PgType
+from liberator.postgres.model import Column
 from liberator.postgres.sql import as_literal
 from liberator.source.query.database import Place, Scan, Shape
 
@@ -168,7 +168,7 @@ def _compared(shape: Shape, name: str, operator: str, value: Any) -> sql.Composa
     found; citext would then be compared as text, in another order than the one it is sorted by."""
     if not _is_foreign(shape, name):
         return sql.SQL("{} {} {}").format(_column(name), sql.SQL(as_literal(operator)), sql.Literal(value))
-    type = base_type(_table_column(shape, name).type)
+    type = _table_column(shape, name).type.base
     schema = "pg_catalog" if type.kind == "composite" else type.schema
     return sql.SQL("{} OPERATOR({}.{}) {}::{}").format(
         _column(name),
@@ -181,7 +181,7 @@ def _compared(shape: Shape, name: str, operator: str, value: Any) -> sql.Composa
 
 def _same(shape: Shape, name: str, value: Any) -> sql.Composable:
     equal = _compared(shape, name, "=", value)
-    if base_type(_table_column(shape, name).type).name not in _AS_WRITTEN:
+    if _table_column(shape, name).type.base.name not in _AS_WRITTEN:
         return equal
     return sql.SQL('{} AND {}::pg_catalog.text = {} COLLATE pg_catalog."C"').format(
         equal, _column(name), sql.Literal(value)
@@ -190,19 +190,12 @@ def _same(shape: Shape, name: str, value: Any) -> sql.Composable:
 
 def _is_foreign(shape: Shape, name: str) -> bool:
     """Is it of a type with operators of its own, or one whose literals have to be named?"""
-    type = base_type(_table_column(shape, name).type)
+    type = _table_column(shape, name).type.base
     return type.kind in ("base", "composite") and type.schema not in ("pg_catalog", "")
 
 
 def _table_column(shape: Shape, name: str) -> Column:
     return next(column for column in shape.table.columns if column.name == name)
-
-
-def base_type(type: PgType) -> PgType:
-    """Of a domain what it is made of."""
-    while type.kind == "domain" and type.element is not None:
-        type = type.element
-    return type
 
 
 def _unseen(snapshot: str, known: frozenset[bytes], ages: Ages) -> sql.Composable:

@@ -20,7 +20,6 @@ from liberator.postgres.sql import as_literal, statement
 from liberator.postgres.types import load_types
 from liberator.source.query.advice import TableSeen
 from liberator.source.query.database import Relation, Shape
-from liberator.source.query.postgres_pages import base_type
 from liberator.source.query.postgres_seen import seen_of
 from liberator.source.query.settings import TableSettings
 
@@ -188,7 +187,7 @@ def _shape(
     cursor = settings.cursor[0] if settings.cursor else None
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
     order = tuple(dict.fromkeys((*settings.cursor, *last)))
-    type = next((base_type(column.type) for column in columns if column.name == cursor), None)
+    type = next((column.type.base for column in columns if column.name == cursor), None)
     name = type.name if type is not None and type.schema == "pg_catalog" else ""
     return Shape(
         relation=relation,

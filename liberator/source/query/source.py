@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from liberator.change import Batch, State
 from liberator.errors import CheckpointError, LiberatorError, PreconditionError, SourceError
+from liberator.postgres.selection import require_named
 from liberator.protocols import PassProgress
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Database, Mark, Relation, Shape
@@ -202,16 +203,9 @@ class _Session:
 
     def _require_exact(self, relations: Sequence[Relation]) -> None:
         there = {(relation.schema, relation.name) for relation in relations}
-        for glob in self._settings.selection.idle_globs(there):
-            log.warning("%s of source.tables matches no table (yet)", glob)
-        for written, (schema, name) in self._settings.exact.items():
-            if (schema, name) not in there:
-                raise PreconditionError(
-                    f"table {written} does not exist in this database",
-                    code="source.table_missing",
-                    where="source.tables",
-                    fix="correct the name, or take it out of source.tables",
-                )
+        for note in self._settings.selection.notes(there):
+            log.warning("%s", note)
+        require_named(there, self._settings.exact)
 
     def _add(self, relations: Sequence[Relation], saved: dict[str, TablePosition]) -> None:
         shapes = []
