@@ -17,6 +17,7 @@ from typing import TypeVar
 from liberator.change import State
 from liberator.checkpoint.format import FORMAT, Saved, check_version, checksum, corrupt, fenced
 from liberator.errors import CheckpointError
+from liberator.sqlite import make_durable
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +153,7 @@ class SqliteCheckpoint:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY, check_same_thread=False)
         try:
-            # One write to the disk a commit, and readers that never wait.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            make_durable(connection, _BUSY)
             self._check_file(connection)
         except BaseException:
             connection.close()

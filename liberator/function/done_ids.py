@@ -15,6 +15,10 @@ from pathlib import Path
 import psycopg
 
 from liberator.errors import FunctionError
+from liberator.sqlite import make_durable
+
+_BUSY = 5.0
+"""Seconds to wait for another process that writes to the same file."""
 
 _FORGET_EVERY = 600.0
 _AT_ONCE = 500
@@ -38,9 +42,8 @@ class SqliteIds:
         self._forget_at = 0.0
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=5.0)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection = sqlite3.connect(path, timeout=_BUSY)
+            make_durable(self._connection, _BUSY)
             with self._connection:
                 self._connection.execute(_SQLITE)
 
