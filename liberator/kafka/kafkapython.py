@@ -123,6 +123,18 @@ def _codec(compression: str | None) -> str | None:
     return "gzip"
 
 
+def _failure_of(error: BaseException) -> KafkaFailure:
+    """As `failure_of`, for a producer. It answers every call after its first failure, and what shared a request with a
+    record that is refused, with the library's plainest error, which may have the reason in it."""
+    if type(error) is not kafka.errors.KafkaError:
+        return failure_of(error)
+    reason = next((it for it in error.args if isinstance(it, BaseException)), None)
+    if reason is not None:
+        return _failure_of(reason)
+    failure = failure_of(error)
+    return KafkaFailure("sequence", failure.detail) if failure.key == "KafkaError" else failure
+
+
 class _Nullable(Serializer):  # type: ignore[misc]  # the library has no type hints
     """Lets an event have neither key nor value, which the library's own check refuses and brokers take."""
 
@@ -256,6 +268,12 @@ class KafkaPythonProducer:
             None if batch.timestamps is None else batch.timestamps[index],
         )
 
+    def _broken(self, failure: KafkaFailure) -> KafkaFailure:
+        """Note a failure; the first one that says why is what counts."""
+        if self._failure is None or self._failure.key == "sequence":
+            self._failure = failure
+        return self._failure
+
     # Called in the library's thread.
 
     def _acknowledged(self, tally: Tally, count: int, _: object) -> None:
@@ -265,14 +283,13 @@ class KafkaPythonProducer:
             self._news.set()
 
     def _refused(self, batch: EncodedBatch, index: int, error: BaseException) -> None:
-        failure = failure_of(error)
+        failure = _failure_of(error)
         failure.topic = batch.topics[index]
         failure.size = record_batch_bytes(
             batch.keys[index], batch.values[index], batch.ids[index], batch.headers[index]
         )
         failure.alone = True  # what is too large the library splits until one event is left
-        if self._failure is None or self._failure.key == "sequence":
-            self._failure = failure
+        self._broken(failure)
         # At once, and from the library's own thread: else it goes on with the next batch of the partition.
         self._client.close(timeout=0)
         self._news.set()
@@ -359,8 +376,7 @@ class KafkaPythonTransactions(KafkaPythonProducer):
 
     def _lost(self, error: BaseException) -> None:
         """In the library's thread."""
-        if self._failure is None or self._failure.key == "sequence":
-            self._failure = failure_of(error)
+        self._broken(_failure_of(error))
 
     def _begin_commit(self) -> None:
         self._ending = self._client.begin_commit()
@@ -369,13 +385,7 @@ class KafkaPythonTransactions(KafkaPythonProducer):
         try:
             return call()
         except kafka.errors.KafkaError as error:
-            failure = failure_of(error)
-            if type(error) is kafka.errors.KafkaError:
-                # What a producer says, without more, about every call after its first failure.
-                failure = KafkaFailure("sequence", failure.detail)
-            if self._failure is None or self._failure.key == "sequence":
-                self._failure = self._network.refusal or failure
-            raise self._failure from error
+            raise self._broken(self._network.refusal or _failure_of(error)) from error
 
 
 class KafkaPythonCluster:

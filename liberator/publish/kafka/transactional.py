@@ -410,7 +410,9 @@ class TransactionalPublisher:
     def _stop(self, failure: KafkaFailure) -> None:
         """This publisher is done for; the next one reads what was committed and goes on from there."""
         error = self._preparing.refused(failure)
-        if error.code == "publish.fenced" and not self._is_superseded(complete=True):
+        if error.code == "publish.sequence" and self._is_superseded(complete=False):
+            error = self._preparing.refused(KafkaFailure("fenced", failure.detail))
+        elif error.code == "publish.fenced" and not self._is_superseded(complete=True):
             # Brokers bump a producer's epoch also when its transaction was open for too long.
             error = PublishError(
                 "Kafka: the transaction was open for too long, brokers have aborted it",

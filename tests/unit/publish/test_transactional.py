@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from liberator.change import EncodedBatch, State
+from liberator.errors import PublishError
 from liberator.kafka.client import Tally
 from liberator.kafka.errors import KafkaFailure
 from liberator.publish.kafka.transactional import TransactionalPublisher
@@ -67,6 +68,7 @@ class Positions:
     transactional_id = "liberator.checkpoint.shop"
 
     def __init__(self) -> None:
+        self.ours = True
         self.asked: list[bool] = []
         """Whether each question whose the connector is was to wait for what is under way."""
 
@@ -81,7 +83,7 @@ class Positions:
 
     def is_ours(self, *, complete: bool) -> bool:
         self.asked.append(complete)
-        return True
+        return self.ours
 
 
 class Around:
@@ -98,6 +100,9 @@ class Around:
 
     def prepare(self, batch: EncodedBatch) -> EncodedBatch:
         return batch
+
+    def refused(self, failure: KafkaFailure) -> PublishError:
+        return failure.publish_error()
 
     def check(self, timeout: float) -> None:
         pass
@@ -233,6 +238,20 @@ def test_whose_the_connector_is_is_asked_without_waiting_for_the_transaction_tha
     stage.client.arrives = True
     stage.publisher.durable()
     assert stage.settled() == {"slot": b"1"}
+
+
+@pytest.mark.parametrize(("ours", "code"), [(True, "publish.sequence"), (False, "publish.fenced")])
+def test_a_producer_that_brokers_forgot_asks_whether_somebody_took_over(
+    stage: Stage, ours: bool, code: str
+) -> None:
+    """To begin again would fence whoever has the connector now."""
+    stage.positions.ours = ours
+    stage.client.failure = KafkaFailure("sequence")
+    with pytest.raises(PublishError) as stopped:
+        stage.publish()
+    assert (stopped.value.code, stopped.value.retryable) == (code, ours)
+    assert stage.positions.asked == [False]
+    stage.client.failure = None
 
 
 def test_whoever_leaves_aborts_a_sealed_transaction(stage: Stage) -> None:
