@@ -1,7 +1,8 @@
 """A sink connector, wired: sessions of the dispatch loop, with all that people see of them.
 
 Enters: a checked `SinkConfig`. Leaves: a connector to run. A broker that is lost ends a session, and the next one starts
-from what is committed; what somebody has to act on ends the connector.
+from what is committed; what somebody has to act on ends the connector. Whoever wants to be done once is told of a function
+that can't be made ready, after as many attempts as its events would have.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from liberator.build.dispatching import Until, make_circuit, make_dispatch
 from liberator.build.functions import make_invocations
 from liberator.build.running import Signals
 from liberator.dispatch.loop import Dispatch
-from liberator.errors import LiberatorError
+from liberator.errors import FunctionError, LiberatorError
 from liberator.function.circuit import CircuitReport
 from liberator.observe.sink_telemetry import SinkTelemetry
 from liberator.policy import Action, Backoff, decide
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 _COLLECT_AFTER = 20_000
 """Objects that are new before the garbage collector looks for cycles among them: more than some batches have."""
+
+_ONCE_WITHIN = 60.0
+"""Seconds that whoever wants to be done once waits for a database that the function needs."""
 
 
 def run_sink(config: SinkConfig, *, once: bool, max_events: int | None) -> int:
@@ -59,6 +63,7 @@ class SinkConnector:
             has_stream=config.keeps_events,
         )
         self._until = until
+        self._ends = until.once or until.replay is not None
         self._circuit = make_circuit(config, until, self._switched)
         self._lessons = Lessons()
         self._stopping = threading.Event()
@@ -100,6 +105,7 @@ class SinkConnector:
 
     def _sessions(self) -> None:
         backoff = Backoff(random=random.random, tick=time.monotonic)
+        failed = 0
         while not self._stopping.is_set():
             before = self.telemetry.finished
             try:
@@ -107,17 +113,28 @@ class SinkConnector:
                 break
             except LiberatorError as error:
                 self.telemetry.error(error.code)
-                if decide(error).action is not Action.RETRY or self._stopping.is_set():
+                if self.telemetry.finished > before:
+                    backoff.reset()
+                    failed = 0
+                failed += 1
+                patient = self._is_patient(error, failed, backoff.elapsed())
+                if decide(error).action is not Action.RETRY or self._stopping.is_set() or not patient:
                     self.telemetry.state("failed")
                     raise
                 self.telemetry.reconnect()
                 self.telemetry.state("reconnecting")
-                if self.telemetry.finished > before:
-                    backoff.reset()
                 delay = backoff.next()
                 log.warning("%s; again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
                 self._stopping.wait(delay)
         self.telemetry.state("stopped")
+
+    def _is_patient(self, error: LiberatorError, failed: int, seconds: float) -> bool:
+        """Is it worth another session? failed: sessions in a row that came to nothing, for so many seconds."""
+        if not self._ends or not isinstance(error, FunctionError):
+            return True
+        if error.code == "function.init":
+            return failed < self.config.policy.retry.attempts
+        return seconds < _ONCE_WITHIN
 
     def _session(self) -> None:
         """Everything is made anew: nothing that is broken is left in it."""
@@ -143,5 +160,4 @@ class SinkConnector:
         self.telemetry.circuit(report.state, code, report.pause)
 
     def _invocations(self) -> Invocations:
-        ends = self._until.once or self._until.replay is not None
-        return make_invocations(self.config, self.telemetry, ends=ends)
+        return make_invocations(self.config, self.telemetry, ends=self._ends)
