@@ -12,7 +12,7 @@ from liberator.observe.sink_telemetry import SinkTelemetry
 
 HTTP = "{http: {url: 'https://shop.example/hook'}}"
 FAAS = "{openfaas: {gateway: 'http://gateway:8080', function: notify}}"
-HERE = "{python: 'json:dumps', in_process: true}"
+HERE = "{python: 'operator:concat', in_process: true}"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ HERE = "{python: 'json:dumps', in_process: true}"
         ("{command: ['true']}", "{workers: {max: 2}}", 2),
         (HERE, "{}", 1),
         (HERE, "{workers: {max: 4}}", 4),
-        ("{python: 'json:dumps'}", "{workers: {max: 4}, lag_per_worker: 10}", 1),
+        ("{python: 'operator:concat'}", "{workers: {max: 4}, lag_per_worker: 10}", 1),
     ],
     ids=["http", "http of 3", "openfaas", "command", "in process", "in process of 4", "workers by lag"],
 )
