@@ -39,10 +39,11 @@ class Shape:
     """A relation as it is now, and how it is read.
 
     key: columns that name a row, empty: none. order: columns by which its pages follow each other, the cursor's first.
-    unique: the database keeps them unique together, else rows that are equal in them stay in one page. cursor: the leading
-    column of the cursor, None: every pass reads every row. dated: the cursor is a point in time. bounded: it has values that
-    no order helps with (infinity, NaN). versions: the database tells which rows an earlier snapshot showed. by_place: rows
-    are named by their place. indexed: an index begins with the cursor. sql: what is read instead of the relation.
+    unique: the database keeps them unique together, else rows that are equal in them stay in one page, and only its end is a
+    place to go on from. cursor: the leading column of the cursor, None: every pass reads every row. dated: the cursor is a
+    point in time. bounded: it has values that no order helps with (infinity, NaN). versions: the database tells which rows
+    an earlier snapshot showed. by_place: rows are named by their place. indexed: an index begins with the cursor. sql: what
+    is read instead of the relation.
     """
 
     relation: Relation
@@ -178,7 +179,8 @@ class Database(Protocol):
         """Done reading. Idempotent."""
 
     def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
-        """The next `rows` rows of a scan, all of them where it has no pages."""
+        """The next `rows` rows of a scan, with all that stand at the last one's place; all rows where it has no pages. The
+        last chunk of a page has its place, and perhaps no rows."""
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:
         """The leading cursor value of each row of a chunk, as in a place."""

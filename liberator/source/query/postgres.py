@@ -235,9 +235,13 @@ class PostgresDatabase:
         """See `Database.page`."""
         query = page_query(scan, rows if scan.shape.paged else None, self._ages)
         places = _places(scan)
+        last = None
         try:
             for lines in self._copy(query):
-                yield Chunk(lines, (), _place(lines[-1], places), len(lines.data))
+                last = _place(lines[-1], places)
+                yield Chunk(lines, (), last if scan.shape.unique else None, len(lines.data))
+            if last is not None and not scan.shape.unique and not self._stop.is_set():
+                yield Chunk((), (), last, 0)
         except psycopg.Error as error:
             raise self._failure(error, f"reading {scan.shape.relation.qualified}") from None
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +66,7 @@ class SqlAlchemyDatabase:
         self._engine: sa.Engine | None = None
         self._connection: sa.Connection | None = None
         self._session: str | None = None
+        self._warned: set[str] = set()
 
     # -- the connection
 
@@ -182,9 +185,12 @@ class SqlAlchemyDatabase:
     def shape(self, relation: Relation, settings: TableSettings) -> Shape | None:
         """See `Database.shape`."""
         doing = f"looking up {relation.qualified}"
-        return self._guarded(
+        shape = self._guarded(
             lambda: shape_of(self._live, relation, self._at(relation.schema), settings, self.kind), doing
         )
+        if shape is not None and shape.table.key and not settings.key and not shape.unique:
+            self._warn_of_shared_keys(shape)
+        return shape
 
     def seen(self, relation: Relation) -> TableSeen:
         """See `Database.seen`."""
@@ -218,12 +224,41 @@ class SqlAlchemyDatabase:
     def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
         """See `Database.page`."""
         shape = scan.shape
-        columns = shape.key if scan.keys else [column.name for column in shape.table.columns]
         order = shape.key if scan.odd or scan.keys else shape.order
-        query = self._query(shape, columns).where(*self._conditions(scan, order))
-        if order and shape.paged:
-            query = query.order_by(*map(sa.column, order)).limit(rows)
-        places = [list(columns).index(name) for name in order] if shape.paged else None
+        names = shape.key if scan.keys else [column.name for column in shape.table.columns]
+        query = self._query(shape, names).where(*self._conditions(scan, order))
+        if not order or not shape.paged:
+            yield from self._chunks(query, shape)
+            return
+        places = [names.index(name) for name in order]
+        doing = f"reading {shape.relation.qualified}"
+        read: Counter[int] = Counter()
+        after: Place = []
+        for chunk in self._chunks(query.order_by(*map(sa.column, order)).limit(rows), shape):
+            after = [pack(_to_go_on(chunk.rows[-1][place], doing)) for place in places]
+            yield replace(chunk, after=after if shape.unique else None)
+            if not shape.unique:
+                read.update(_fingerprints(chunk.rows))
+        if read.total() >= rows:
+            here = [sa.column(name) == unpack(value) for name, value in zip(order, after, strict=True)]
+            yield from self._ties(query.where(*here), shape, read)
+        if read and not self._stop.is_set():
+            yield Chunk((), (), after, 0)
+
+    def _ties(self, query: sa.Select[Any], shape: Shape, read: Counter[int]) -> Generator[Chunk, None, None]:
+        """The rows of a query that are not among those that were `read`."""
+        for chunk in self._chunks(query, shape):
+            new = []
+            for row, fingerprint in zip(chunk.rows, _fingerprints(chunk.rows), strict=True):
+                if read[fingerprint] > 0:
+                    read[fingerprint] -= 1
+                else:
+                    new.append(row)
+            if new:
+                yield replace(chunk, rows=new)
+
+    def _chunks(self, query: sa.Select[Any], shape: Shape) -> Generator[Chunk, None, None]:
+        """The rows of a query as they arrive, without places."""
         doing = f"reading {shape.relation.qualified}"
         streaming = self._live.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
         result = self._guarded(lambda: streaming.execute(query), doing)
@@ -233,10 +268,7 @@ class SqlAlchemyDatabase:
                 if not got:
                     return
                 made = [tuple(row) for row in got]
-                after = (
-                    None if places is None else [pack(_to_go_on(made[-1][place], doing)) for place in places]
-                )
-                yield Chunk((), made, after, _size(made))
+                yield Chunk((), made, None, _size(made))
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:
         """See `Database.cursor_values`."""
@@ -303,6 +335,23 @@ class SqlAlchemyDatabase:
         return Chunk((), rows, None, _size(rows))
 
     # -- inside
+
+    def _warn_of_shared_keys(self, shape: Shape) -> None:
+        """Once: who reads the events may take rows that share a key for one."""
+        name = shape.relation.qualified
+        if name in self._warned:
+            return
+        self._warned.add(name)
+        null = sa.or_(*(sa.column(column).is_(None) for column in shape.key))
+        query = self._query(shape, [sa.func.count()]).where(null)
+        count = self._guarded(lambda: self._live.execute(query).scalar(), f"counting keys of {name}")
+        if count:
+            log.warning(
+                "%s: %d rows have NULL in their primary key, so several may share one; all are published, but whoever tells"
+                " rows by their key takes those that share one for the same row; give them keys of their own",
+                name,
+                count,
+            )
 
     @property
     def _made(self) -> sa.Engine:
@@ -410,6 +459,11 @@ def behind(order: Sequence[str], values: Sequence[Any], *, nulls_first: bool) ->
         return greater
     spelled = sa.or_(greater, sa.and_(equal, behind(names, rest, nulls_first=nulls_first)))
     return spelled if value is None or not nulls_first else sa.and_(column >= value, spelled)
+
+
+def _fingerprints(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """A number for all the values of each row, of use in this process only."""
+    return [hash(repr(row)) for row in rows]
 
 
 def _size(rows: Sequence[Sequence[Any]]) -> int:

@@ -72,6 +72,7 @@ def shape_of(
         columns = _described(connection, relation, settings.sql)
         asked: dict[str, TypeEngine[Any]] = {}
         unique: tuple[str, ...] = ()
+        shared = True
         indexed = settings.cursor
     else:
         inspector = sa.inspect(connection)
@@ -93,6 +94,7 @@ def shape_of(
             return None
         asked = {column["name"]: column["type"] for column in found}
         unique = _key(inspector, relation, schema, columns)
+        shared = not unique or (kind == "sqlite" and _may_share_key(connection, relation, columns, unique))
         indexed = _indexed(inspector, relation, schema) + unique[:1]
     names = [column.name for column in columns]
     key = settings.key or ()
@@ -102,18 +104,19 @@ def shape_of(
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
     kinds = {column.name: column.type.name for column in columns}
     order = tuple(dict.fromkeys((*settings.cursor, *last)))
-    alone = bool(unique) or not key  # rows that share a configured key would be lost between two pages
+    known = settings.sql is None or not key  # of a query's columns the order of their type is not known
     leading = next((column.type.name for column in columns if column.name == cursor), "")
     return Shape(
         relation=relation,
         table=Table(0, relation.schema, relation.name, columns, unique or key, identity_of(settings)),
         key=unique or key,
         order=order,
-        paged=bool(last) and alone and all(_has_places(kind, kinds[name], asked.get(name)) for name in order),
+        paged=bool(last) and known and all(_has_places(kind, kinds[name], asked.get(name)) for name in order),
         cursor=cursor,
         dated=leading in ("datetime", "instant", "date"),
         indexed=cursor is None or cursor in indexed,
         sql=settings.sql,
+        unique=not shared,
     )
 
 
@@ -178,6 +181,18 @@ def _key(
         ):
             return tuple(names)
     return ()
+
+
+def _may_share_key(
+    connection: sa.Connection, relation: Relation, columns: Sequence[Column], unique: Sequence[str]
+) -> bool:
+    """SQLite lets several rows have NULL in a primary key (https://www.sqlite.org/lang_createtable.html, 3.5), but for one
+    that is the row's number itself, which has no index."""
+    if not any(column.name in unique and not column.not_null for column in columns):
+        return False
+    question = sa.text("SELECT 1 FROM pragma_index_list(:name, :schema) WHERE origin = 'pk'")
+    found = connection.execute(question, {"name": relation.name, "schema": relation.schema})
+    return found.first() is not None
 
 
 def _indexed(inspector: sa.Inspector, relation: Relation, schema: str | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -366,3 +367,16 @@ def test_refuses_a_table_that_is_not_there(looks: MakeLooks, db: Session) -> Non
     with pytest.raises(PreconditionError) as caught:
         looks("public.tt").look()
     assert caught.value.code == "source.table_missing"
+
+
+def test_a_look_that_was_cut_off_goes_on_in_the_middle_of_rows_that_share_a_place(
+    looks: MakeLooks, db: Session
+) -> None:
+    """They arrive in several batches of 1000."""
+    db.execute("create table t (n int, v int); insert into t select 1, v from generate_series(1, 2500) v")
+    it = looks("public.t", incrementing_column="n", batch_rows=10)
+    publisher = MemoryPublisher()
+    with closing(it.connector(publisher, max_events=1500)) as connector:
+        connector.capture.run()
+    first = [seen(event).row["v"] for event in publisher.events]
+    assert {*first, *(event.row["v"] for event in it.look())} == set(range(1, 2501))

@@ -14,7 +14,8 @@ from liberator.build.run import make_connector
 from liberator.build.running import How
 from liberator.config import from_options
 from liberator.errors import PreconditionError, SourceError
-from tests.integration.query.reading import Looks, keys, ops
+from liberator.testing.publisher import MemoryPublisher
+from tests.integration.query.reading import Looks, keys, ops, seen
 
 Make = Callable[..., Looks]
 
@@ -47,6 +48,42 @@ def test_rows_whose_key_is_null_or_shared_are_neither_lost_nor_stop_the_others(
     events = looks(strategy="bulk", batch_rows=2).look(key={"main.u": ["k"]})
     assert sorted(event.row["n"] for event in events if event.table == "t") == [0, 4, 5]
     assert sorted(event.row["n"] for event in events if event.table == "u") == [1, 2, 3, 4, 5]
+
+
+def test_rows_that_share_a_key_of_null_are_all_read_and_counted(
+    looks: Make, db: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite lets several rows have NULL in a primary key of text."""
+    db.execute("create table t (a integer, b text, v integer, primary key (a, b))")
+    rows = [(None, None), (None, "x"), (1, "x"), (None, None), (1, None), (1, None), (1, None), (2, "y")]
+    db.executemany("insert into t values (?, ?, ?)", [(*row, n) for n, row in enumerate(rows)])
+    assert sorted(event.row["v"] for event in looks(batch_rows=1).look()) == list(range(len(rows)))
+    assert "main.t: 6 rows have NULL in their primary key" in caplog.text
+
+
+def test_equal_values_of_a_column_that_should_grow_do_not_lose_rows_between_pages(
+    looks: Make, db: sqlite3.Connection
+) -> None:
+    db.executescript("create table o (id integer primary key); create table i (o integer, v integer)")
+    db.executemany("insert into o values (?)", [(n,) for n in range(3)])
+    db.executemany("insert into i values (?, ?)", [(n // 3, n) for n in range(9)])
+    it = looks("main.x", sql="SELECT id, v FROM o JOIN i ON o = id", incrementing_column="id", batch_rows=2)
+    assert sorted(event.row["v"] for event in it.look()) == list(range(9))
+    assert it.look() == []
+
+
+@pytest.mark.parametrize("taken", [1, 700])
+def test_a_look_that_was_cut_off_goes_on_in_the_middle_of_rows_that_share_a_key(
+    taken: int, looks: Make, db: sqlite3.Connection
+) -> None:
+    db.execute("create table t (k text primary key, v integer)")
+    db.executemany("insert into t values (null, ?)", [(n,) for n in range(1200)])
+    it = looks("t", batch_rows=100)
+    publisher = MemoryPublisher()
+    with closing(it.connector(publisher, max_events=taken)) as connector:
+        connector.capture.run()
+    first = [seen(event).row["v"] for event in publisher.events]
+    assert {*first, *(event.row["v"] for event in it.look())} == set(range(1200))
 
 
 def test_bulk_reads_everything_each_time_under_new_ids(looks: Make, db: sqlite3.Connection) -> None:
