@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -408,10 +407,16 @@ def _checkpoint_url(value: str, info: ValidationInfo) -> str:
 
 
 def _registry_url(value: Any) -> Url:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(_text(value))
+    (host, _), *more = parts.hosts
+    if parts.scheme not in ("http", "https") or not host or more:
         fix = "write https://USER:PASSWORD@HOST:PORT"
         raise refusal("config.url", "this is no address of a schema registry", fix)
+    if (
+        re.search("[#?]", value) or "@" in parts.path
+    ):  # a password would end there, and the rest of it be shown
+        fix = "percent-encode user and password: / as %2F, ? as %3F, # as %23"
+        raise refusal("config.url", "the address of a schema registry has a bare ?, # or @ in it", fix)
     return Url(value)
 
 

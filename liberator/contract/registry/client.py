@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from liberator.contract.registry.cache import SchemaCache, fingerprint
-from liberator.contract.registry.http import RegistrySettings, Transport
+from liberator.contract.registry.http import RegistrySettings, Transport, misunderstood
+from liberator.contract.registry.wire import HIGHEST_ID
 from liberator.errors import ContractError
 
 log = logging.getLogger(__name__)
@@ -125,14 +126,23 @@ class RegistryClient:
 
     def versions(self, subject: str) -> list[int]:
         """The numbers of the versions of `subject`, the oldest first; none for a subject that is not there."""
-        return sorted(self._transport.send("GET", f"/subjects/{_step(subject)}/versions") or [])
+        answer = self._transport.send("GET", f"/subjects/{_step(subject)}/versions")
+        if answer is None:
+            return []
+        if not isinstance(answer, list) or not all(isinstance(number, int) for number in answer):
+            raise misunderstood("is no list of versions", self.address)
+        return sorted(answer)
 
     def may_follow(self, subject: str, schema: Any) -> list[str]:
         """Why the registry would not take `schema` as the next version of `subject`; empty: it would."""
         body = {"schemaType": JSON, "schema": json.dumps(schema, ensure_ascii=False)}
         path = f"/compatibility/subjects/{_step(subject)}/versions/latest?verbose=true"
         answer = self._transport.send("POST", path, body)
-        if answer is None or answer.get("is_compatible"):
+        if answer is None:
+            return []
+        if not isinstance(answer, dict) or not isinstance(answer.get("is_compatible"), bool):
+            raise misunderstood("does not say whether the schema may follow", self.address)
+        if answer["is_compatible"]:
             return []
         reasons = answer.get("messages") or [answer.get("reason") or "no reason is given"]
         return [str(reason) for reason in reasons]
@@ -142,6 +152,8 @@ class RegistryClient:
         self._transport.send("PUT", f"/config/{_step(subject)}", {"compatibility": mode.upper()})
 
     def _parsed(self, answer: Any) -> Any:
+        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
+            raise misunderstood("has no schema", self.address)
         kind = answer.get("schemaType", "AVRO")
         if kind != JSON:
             raise ContractError(
@@ -150,7 +162,10 @@ class RegistryClient:
                 where=self.address,
                 fix="read the topic with a client for that format",
             )
-        return json.loads(answer["schema"])
+        try:
+            return json.loads(answer["schema"])
+        except (ValueError, RecursionError):
+            raise misunderstood("has a schema that is no JSON", self.address) from None
 
 
 def _step(text: str) -> str:
@@ -159,11 +174,6 @@ def _step(text: str) -> str:
 
 def _number(answer: Any, name: str, address: str) -> int:
     found = answer.get(name) if isinstance(answer, dict) else None
-    if isinstance(found, int):
+    if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= HIGHEST_ID:
         return found
-    raise ContractError(
-        f"the schema registry's answer has no {name}",
-        code="registry.failed",
-        where=address,
-        fix="check that the address is that of a Confluent-compatible interface (Apicurio: /apis/ccompat/v7)",
-    )
+    raise misunderstood(f"has no {name}", address)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import urllib3
 
@@ -24,6 +24,13 @@ from liberator.policy import Backoff
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _MOST_BYTES = 16 * 1024 * 1024
+_AT_ONCE = 64 * 1024
+_MOST_WORDS = 2000
+_CHECK_ADDRESS = (
+    "check that the address is that of a Confluent-compatible interface (Apicurio: /apis/ccompat/v7)"
+)
+_NOT_THERE = range(40400, 40500)
+"""Confluent's error codes for subjects, versions and schemas that a registry does not have."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -47,19 +54,29 @@ class RegistrySettings:
 class Transport:
     """Sends requests. sleep: waits so many seconds between two attempts.
 
-    address: the registry's without user and password. Raises `ConfigError` for a URL or TLS files that can't be used.
+    tick: seconds, for how long an answer takes. address: the registry's without user and password. Raises `ConfigError`
+    for a URL, a token or TLS files that can't be used.
     """
 
-    def __init__(self, settings: RegistrySettings, sleep: Callable[[float], None] = time.sleep) -> None:
-        parts = urlsplit(settings.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise _unusable("the registry's address is no http:// or https:// URL", "write https://HOST:PORT")
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        sleep: Callable[[float], None] = time.sleep,
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        parts = _parts(settings.url)
         host = parts.netloc.rpartition("@")[2]
         self.address = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
         self._settings = settings
         self._sleep = sleep
+        self._tick = tick
         self._headers = {"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE}
         if settings.token:
+            if not (settings.token.isascii() and settings.token.isprintable()):
+                raise _unusable(
+                    "the registry's token has a character that no header can carry",
+                    "check where it comes from: a token is one line of letters, digits and punctuation",
+                )
             self._headers["Authorization"] = f"Bearer {settings.token}"
         elif parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -69,7 +86,8 @@ class Transport:
         )
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; None for 404. Raises `ContractError`, `retryable` when the registry may answer later."""
+        """The answer's JSON; None: the registry has no such thing. Raises `ContractError`, `retryable` when the registry may
+        answer later."""
         backoff = Backoff(initial=0.1, max=2.0, random=random.random, tick=time.monotonic)
         for attempt in range(1, self._settings.attempts + 1):
             try:
@@ -82,6 +100,7 @@ class Transport:
 
     def _once(self, method: str, path: str, body: Any) -> Any:
         data = None if body is None else json.dumps(body).encode()
+        until = self._tick() + self._settings.timeout
         try:
             answer = self._pool.request(
                 method,
@@ -92,27 +111,53 @@ class Transport:
                 preload_content=False,
             )
             try:
-                text = answer.read(_MOST_BYTES + 1)
+                text = self._read(answer, until)
             finally:
                 answer.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _unanswered(error, self.address) from None
-        if answer.status == 404:
+        if answer.status == 404 and _error(text).get("error_code") in _NOT_THERE:
             return None
         if not 200 <= answer.status < 300:
             raise _refusal(answer.status, text, self.address)
         return _json(text, self.address)
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, until: float) -> bytes:
+        """The answer, or a little more of it than is wanted; a registry may give it byte by byte."""
+        parts, size = [], 0
+        while size <= _MOST_BYTES and (part := answer.read1(_AT_ONCE)):
+            parts.append(part)
+            size += len(part)
+            if self._tick() > until:
+                raise TimeoutError
+        return b"".join(parts)
+
+
+def _parts(url: str) -> SplitResult:
+    """Raises `ConfigError` also for a password that ends the host: what is behind it would be taken for the address."""
+    try:
+        parts = urlsplit(url)
+        whole = "@" not in parts.path + parts.query + parts.fragment
+        if whole and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # a port that is no number, half an IPv6 address
+    raise _unusable(
+        "the registry's address is no http:// or https:// URL",
+        "write https://USER:PASSWORD@HOST:PORT, user and password percent-encoded",
+    )
 
 
 def _context(settings: RegistrySettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca)
         if settings.certificate:
-            context.load_cert_chain(settings.certificate, settings.key)
+            no_password = ""  # else OpenSSL asks for one on the terminal, and waits
+            context.load_cert_chain(settings.certificate, settings.key, no_password)
     except (OSError, ssl.SSLError) as error:
         raise _unusable(
             f"the TLS files of the registry can't be used: {_reason(error)}",
-            "check the paths and that they are PEM",
+            "check the paths, that they are PEM, and that the key has no passphrase",
         ) from None
     return context
 
@@ -139,14 +184,18 @@ def _unanswered(error: Exception, address: str) -> ContractError:
 def _json(text: bytes, address: str) -> Any:
     if len(text) <= _MOST_BYTES:
         try:
-            return json.loads(text)
-        except ValueError:
-            pass
-    raise ContractError(
-        "the schema registry's answer is no JSON, or too long",
-        code="registry.failed",
-        where=address,
-        fix="check that the address is that of a Confluent-compatible interface (Apicurio: /apis/ccompat/v7)",
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if found is not None:
+            return found
+    raise misunderstood("is no JSON, or too long", address)
+
+
+def misunderstood(what: str, address: str) -> ContractError:
+    """An answer that no registry gives. what: is wrong with it."""
+    return ContractError(
+        f"the schema registry's answer {what}", code="registry.failed", where=address, fix=_CHECK_ADDRESS
     )
 
 
@@ -168,6 +217,12 @@ def _refusal(status: int, text: bytes, address: str) -> ContractError:
         what, code, fix = "refuses the request as invalid", "invalid", "see what it says"
     elif 300 <= status < 400:
         what, code, fix = "redirects elsewhere", "redirected", "give the address that it redirects to"
+    elif status == 404:
+        what, code, fix = (
+            "answers 404, and not as one: there is none at this address",
+            "failed",
+            _CHECK_ADDRESS,
+        )
     else:
         what, code, fix = f"answers {status}", "failed", "look at the registry's log"
     return ContractError(
@@ -181,13 +236,22 @@ def _refusal(status: int, text: bytes, address: str) -> ContractError:
 
 def _said(text: bytes) -> str:
     """The registry's own words, which are about schemas only."""
+    words = _error(text).get("message")
+    return f": {str(words)[:_MOST_WORDS]}" if words else ""
+
+
+def _error(text: bytes) -> dict[str, Any]:
+    """What a registry says when it does not do what it was asked; empty: this is none, or says nothing."""
     try:
-        return f": {json.loads(text)['message']}"
-    except (ValueError, KeyError, TypeError):
-        return ""
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # the library calls it a time-out, too
+        return str(getattr(error.__cause__, "strerror", None) or "no connection")
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
         return "no answer in time"
     return str(getattr(error, "strerror", None) or type(error).__name__)

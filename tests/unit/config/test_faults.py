@@ -235,7 +235,19 @@ def test_a_registry_is_for_kafka(faults: Faults, text: str, code: str, words: st
     assert words in fault.what
 
 
-@pytest.mark.parametrize("address", ["registry:8081", "kafka://registry", "7"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "registry:8081",
+        "kafka://registry",
+        "7",
+        "http://r:port",
+        "http://[::1",
+        "http://a,b",
+        "http://me:12#x@r",
+        "http://me:12/x@r",
+    ],
+)
 def test_a_registry_is_reached_over_http(faults: Faults, address: str) -> None:
     start = "name: shop\nsource: {url: postgresql://db}\npublish: {url: 'kafka://b'}\n"
     (fault,) = faults(f"{start}schema: {{registry: '{address}'}}\n")

@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from liberator.contract.registry.client import RegistryClient
 from liberator.contract.registry.http import RegistrySettings, Transport
@@ -158,7 +164,34 @@ def test_what_is_not_there_is_none(serve: Serve) -> None:
     assert transport(RegistrySettings(registry.url)).send("GET", "/x") is None
 
 
-@pytest.mark.parametrize("answer", [b"<html>", b"\xff", b""])
+@pytest.mark.parametrize("answer", [b"default backend - 404", {"error_code": 404}, {"error_code": 0}, []])
+def test_a_404_of_somebody_else_is_not_taken_for_the_registrys(serve: Serve, answer: Any) -> None:
+    registry = serve()
+    registry.answers = [(404, answer)]
+    with pytest.raises(ContractError) as caught:
+        RegistryClient(RegistrySettings(registry.url)).find("s", {})
+    assert caught.value.code == "registry.failed"
+    assert "address" in (caught.value.fix or "")
+
+
+def test_an_answer_that_comes_too_slowly_is_not_waited_for(serve: Serve) -> None:
+    registry = serve()
+    clock = iter([0.0, 0.5, 1.5])
+    asked = Transport(RegistrySettings(registry.url, timeout=1, attempts=1), tick=lambda: next(clock))
+    registry.answers = [(200, b" " * 100_000)]
+    with pytest.raises(ContractError) as caught:
+        asked.send("GET", "/x")
+    assert (caught.value.code, caught.value.retryable) == ("registry.unreachable", True)
+    assert caught.value.what.endswith("no answer in time")
+
+
+def test_of_a_long_complaint_the_beginning_is_told(serve: Serve) -> None:
+    registry = serve()
+    registry.answers = [(409, {"message": "because " * 10_000})]
+    assert len(refusal(RegistrySettings(registry.url)).what) < 3000
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"\xff", b"", b"null", b"[" * 100_000])
 def test_an_answer_that_is_no_json_is_an_error(serve: Serve, answer: bytes) -> None:
     registry = serve()
     registry.answers = [(200, answer)]
@@ -166,7 +199,7 @@ def test_an_answer_that_is_no_json_is_an_error(serve: Serve, answer: bytes) -> N
     assert (error.code, error.retryable) == ("registry.failed", False)
 
 
-@pytest.mark.parametrize("answer", [{}, [], {"id": "7"}, None])
+@pytest.mark.parametrize("answer", [{}, [], {"id": "7"}, {"id": True}, {"id": -1}, {"id": 2**32}, None])
 def test_an_answer_without_an_id_is_an_error(serve: Serve, answer: Any) -> None:
     registry = serve()
     registry.answers = [(200, answer)]
@@ -175,14 +208,71 @@ def test_an_answer_without_an_id_is_an_error(serve: Serve, answer: Any) -> None:
     assert caught.value.code == "registry.failed"
 
 
+WORDLESS = [
+    [],
+    5,
+    "text",
+    {"schemaType": "JSON"},
+    {"schemaType": "JSON", "schema": "{"},
+    {"is_compatible": 1},
+]
+
+
+@pytest.mark.parametrize("answer", WORDLESS, ids=str)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.schema(3),
+        lambda client: client.latest("s"),
+        lambda client: client.may_follow("s", {}),
+    ],
+    ids=["schema", "latest", "may_follow"],
+)
+def test_an_answer_that_no_registry_gives_is_an_error(
+    serve: Serve, ask: Callable[[RegistryClient], Any], answer: Any
+) -> None:
+    registry = serve()
+    registry.answers = [(200, answer)]
+    with pytest.raises(ContractError) as caught:
+        ask(RegistryClient(RegistrySettings(registry.url)))
+    assert caught.value.code == "registry.failed"
+
+
+@pytest.mark.parametrize("answer", [5, {"versions": [1]}, [1, "2"]], ids=str)
+def test_a_list_of_versions_is_one(serve: Serve, answer: Any) -> None:
+    registry = serve()
+    registry.answers = [(200, answer)]
+    with pytest.raises(ContractError) as caught:
+        RegistryClient(RegistrySettings(registry.url)).versions("s")
+    assert caught.value.code == "registry.failed"
+
+
 def test_a_registry_that_is_not_there_cannot_be_reached() -> None:
     pauses: list[float] = []
     error = refusal(RegistrySettings("http://127.0.0.1:1", attempts=2), pauses)
     assert (error.code, error.retryable, error.where) == ("registry.unreachable", True, "http://127.0.0.1:1")
+    assert error.what.endswith("Connection refused")
     assert len(pauses) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8081", "kafka://r", "https://", "file:///etc/passwd"])
+@pytest.mark.parametrize("token", ["hunter2\n", "hunter2\r\nX-Other: 1", "hunter2€"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Transport(RegistrySettings("http://localhost:1", token=token))
+    assert caught.value.code == "config.registry"
+    assert "hunter2" not in caught.value.block() + repr(caught.value)
+
+
+@pytest.mark.parametrize("password", ["12#hunter2", "12?hunter2", "12/hunter2", "hunter2#", "[hunter2"])
+def test_a_password_that_ends_the_host_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Transport(RegistrySettings(f"http://me:{password}@localhost:1"))
+    assert "hunter2" not in caught.value.block() + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8081", "kafka://r", "https://", "file:///etc/passwd", "http://h:port", "http://[::1"]
+)
 def test_an_address_that_is_no_http_is_refused(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Transport(RegistrySettings(url))
@@ -250,6 +340,20 @@ def test_a_client_shows_its_certificate(serve: Serve, authority: Authority) -> N
     assert (
         refusal(RegistrySettings(registry.url, ca=authority.file, attempts=1)).code == "registry.unreachable"
     )
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
+    authority: Authority, tmp_path: Path
+) -> None:
+    own = authority.issue("client")
+    locked = tmp_path / "locked.pem"
+    key = load_pem_private_key(own.key.read_bytes(), None)
+    cipher = BestAvailableEncryption(b"passphrase")
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
+    with pytest.raises(ConfigError) as caught:
+        Transport(RegistrySettings("https://r", certificate=own.certificate, key=locked))
+    assert caught.value.code == "config.registry"
+    assert "passphrase" in (caught.value.fix or "")
 
 
 def test_tls_files_that_cannot_be_read_are_named_as_such(tmp_path: Path) -> None:
