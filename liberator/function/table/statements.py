@@ -37,18 +37,33 @@ class Statements:
         """All of it, in the order that `Writes` says."""
         if writes.emptied:
             connection.execute(sa.delete(self._table))
+        for old, new in writes.moves:
+            self._move(connection, old, new)
         for keys in _chunks(writes.deletes):
             self._delete(connection, keys)
         for columns, rows in groupby(writes.upserts, key=_columns):
             self._upsert(connection, columns, list(rows))
 
+    def _move(self, connection: sa.Connection, old: Key, new: Key) -> None:
+        """Give a row another key; where that row is there already, this one is the old one."""
+        mine = [self._table.c[name] for name in self._key]
+        there = {tuple(row) for row in connection.execute(sa.select(*mine).where(self._in([new])))}
+        if there:
+            self._delete(connection, [old])
+            return
+        was = {f"k{n}": value for n, value in enumerate(old)}
+        now = {f"p{n}": value for n, value in enumerate(new)}
+        statement = sa.update(self._table).where(*self._is_key()).values(_places(self._key))
+        connection.execute(statement, was | now)
+
+    def _is_key(self) -> list[sa.ColumnElement[bool]]:
+        return [self._table.c[name] == sa.bindparam(f"k{n}") for n, name in enumerate(self._key)]
+
     def _delete(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
         if len(self._key) == 1:
             connection.execute(sa.delete(self._table).where(self._in(keys)))
             return
-        statement = sa.delete(self._table).where(
-            *(self._table.c[name] == sa.bindparam(f"k{n}") for n, name in enumerate(self._key))
-        )
+        statement = sa.delete(self._table).where(*self._is_key())
         connection.execute(statement, [{f"k{n}": value for n, value in enumerate(key)} for key in keys])
 
     def _in(self, keys: Sequence[Key]) -> sa.ColumnElement[bool]:

@@ -18,7 +18,7 @@ Enters: events. Leaves: outcomes. Called by the dispatch loop, through ``threads
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -139,9 +139,7 @@ class TableFunction:
         failures: dict[int, FunctionError] = {}
         for index, event in enumerate(events):
             try:
-                change = change_of(event, self._target.key)
-                if change.emptied and self._settings.truncate == "apply":
-                    self._require_one_partition(event)
+                change = self._change(event)
             except FunctionError as error:
                 failures[index] = error
                 continue
@@ -149,14 +147,22 @@ class TableFunction:
                 changes[index] = change
         return changes, failures
 
-    def _require_one_partition(self, event: Event) -> None:
-        if self._partitions.get(event.topic, 1) > 1:
-            raise FunctionError(
-                "the source was truncated, and nobody knows which rows of other partitions came before",
-                code="function.table_truncate",
-                where=_where(event),
-                fix="give the topic one partition, or set function.table.truncate: anyway (or ignore)",
-            )
+    def _change(self, event: Event) -> Change:
+        """What an event does, as far as the order of partitions tells. Raises `FunctionError`."""
+        change = change_of(event, self._target.key)
+        in_order = self._partitions.get(event.topic, 1) == 1
+        if change.emptied and self._settings.truncate == "apply" and not in_order:
+            raise _cut(event)
+        if (
+            change.unsent
+            and not (in_order and change.was)
+            and set(change.unsent) & self._target.columns.keys()
+        ):
+            raise _half_a_row(event, change)
+        if change.heir is not None and change.key is None and not in_order:
+            # The events of the new key are another partition's, and may be done already, a delete among them.
+            return replace(change, heir=None)
+        return change
 
     def _write(
         self, connection: sa.Connection, changes: Mapping[int, Change], events: Sequence[Event]
@@ -181,7 +187,8 @@ class TableFunction:
                 continue
             try:
                 with connection.begin_nested():
-                    self._target.statements.write(connection, net(converted[index] for index in part))
+                    for writes in net(converted[index] for index in part):
+                        self._target.statements.write(connection, writes)
             except (exc.DBAPIError, OverflowError) as error:
                 if not database.blames_row(error):
                     raise
@@ -206,6 +213,7 @@ class TableFunction:
         values = {name: converted(name, value) for name, value in change.values.items() if name in columns}
         return Change(
             gone=None if change.gone is None else tuple(map(converted, key, change.gone)),
+            heir=None if change.heir is None else tuple(map(converted, key, change.heir)),
             key=None if change.key is None else tuple(values[name] for name in key),
             values=values,
             emptied=change.emptied,
@@ -242,6 +250,25 @@ def _done(
         place, offset = events[index].place, events[index].offset
         done[place] = Done(done[place].next, {**done[place].refused, offset: error.what})
     return done
+
+
+def _cut(event: Event) -> FunctionError:
+    return FunctionError(
+        "the source was truncated, and nobody knows which rows of other partitions came before",
+        code="function.table_truncate",
+        where=_where(event),
+        fix="give the topic one partition, or set function.table.truncate: anyway (or ignore)",
+    )
+
+
+def _half_a_row(event: Event, change: Change) -> FunctionError:
+    return FunctionError(
+        f"the row has another key now, and was sent without {', '.join(change.unsent)}, which did not change",
+        code="function.table_unsent",
+        where=_where(event),
+        fix="have whole rows sent (in the source: ALTER TABLE ... REPLICA IDENTITY FULL), or give the topic one partition;"
+        " then update this row in the source, so that it comes whole",
+    )
 
 
 def _where(event: Event) -> str:

@@ -178,6 +178,66 @@ def test_a_row_whose_key_changes_is_one_row(orders: Base, make: Make) -> None:
     assert customers(orders) == {5: "Ann"}
 
 
+def moved(stream: Stream, old: int, row: Mapping[str, Any], unchanged: list[str]) -> list[Event]:
+    """A change of the key as the source publishes it."""
+    gone = {"__debezium.newkey": json.dumps({"id": row["id"]})}
+    return [
+        stream.event({"id": old}, {"before": {"id": old}, "after": None, "op": "d"}, gone),
+        stream.event({"id": old}, None, gone),
+        stream.event(
+            {"id": row["id"]},
+            {"before": None, "after": row, "op": "c", "source": {"unchanged": unchanged}},
+            {"__debezium.oldkey": json.dumps({"id": old})},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_a_row_whose_key_changes_keeps_what_was_not_sent_again(orders: Base, make: Make, batch: int) -> None:
+    """An unchanged TOAST column, which PostgreSQL does not send with a new key either."""
+    function, stream = make(), Stream()
+    events = [
+        stream.row("c", order(1, "Ann")),
+        stream.row("c", order(2, "Bob")),
+        *moved(stream, 1, {"id": 3, "paid": True}, ["customer"]),
+        *moved(stream, 2, {"id": 1, "paid": False}, ["customer"]),
+        *moved(stream, 3, {"id": 2, "paid": False}, ["customer"]),
+        stream.row("u", {"id": 2, "paid": True}),
+    ]
+    for start in range(0, len(events), batch):
+        assert not call(function, *events[start : start + batch])
+    assert orders.rows("SELECT id, customer, paid FROM orders ORDER BY id") == [(1, "Bob", 0), (2, "Ann", 1)]
+
+
+def test_a_row_whose_key_changes_in_several_partitions_is_not_written_in_half(
+    orders: Base, make: Make
+) -> None:
+    function, stream = make(), Stream()
+    function.places({}, {stream.place.topic: 2})
+    call(function, stream.row("c", order(1, "Ann")), stream.row("c", order(2, "Bob")))
+    failures = call(
+        function, *moved(stream, 1, {"id": 3}, ["customer"]), *moved(stream, 2, order(4, "Bob"), ["extra"])
+    )
+    assert {index: error.code for index, error in failures.items()} == {2: "function.table_unsent"}
+    assert customers(orders) == {4: "Bob"}
+
+
+def test_a_row_that_changes_its_partition_only_is_not_deleted(orders: Base, make: Make) -> None:
+    """The key of its events has the table's key and more (`publish.key`)."""
+    function, stream = make(), Stream()
+    call(function, stream.event({"id": 1, "customer": "Ann"}, {"before": None, "after": order(1), "op": "c"}))
+    old, new = {"id": 1, "customer": "Ann"}, {"id": 1, "customer": "Bob"}
+    created = stream.event(
+        new, {"before": None, "after": order(1, "Bob"), "op": "c"}, {"__debezium.oldkey": json.dumps(old)}
+    )
+    deleted = stream.event(
+        old, {"before": old, "after": None, "op": "d"}, {"__debezium.newkey": json.dumps(new)}
+    )
+    assert not call(function, created), "of another partition, which is read before"
+    assert not call(function, deleted)
+    assert customers(orders) == {1: "Bob"}
+
+
 def test_an_event_whose_key_is_another_is_written_by_the_key_of_the_row(orders: Base, make: Make) -> None:
     function, stream = make(), Stream()
     call(function, stream.event({"customer": "Ann"}, {"before": None, "after": order(1), "op": "c"}))
