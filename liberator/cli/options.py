@@ -103,7 +103,8 @@ connector_options = together(
     option(
         "--mode",
         metavar="MODE",
-        help="How changes are found: log reads the write-ahead log (the default), query asks the tables.",
+        help="How changes are found: log reads the write-ahead log (the default), query asks the tables, outbox takes the"
+        " events that the application writes.",
     ),
     _table,
     _exclude,

@@ -6,7 +6,7 @@ Enters: what was saved and what is there. Leaves: nothing, or the error with the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
@@ -22,6 +22,16 @@ RENEWABLE = frozenset({"source.slot_missing", "source.slot_lost", "checkpoint.mi
 
 _NEW_START = "`liberate checkpoint reset` starts again with a new snapshot"
 _ADOPT = "if you know that nothing is missing, `liberate checkpoint adopt` takes the server's position"
+
+
+class Named(Protocol):
+    """What has a name in the database, as a table or a view."""
+
+    @property
+    def schema(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 def check_wal_level(connection: psycopg.Connection[Any]) -> None:
@@ -113,7 +123,7 @@ def check_readable(tables: Sequence[TableInfo], user: str) -> None:
             f"user {user} may not read {', '.join(table.qualified for table in denied)}, so there can be no snapshot",
             code="source.select_denied",
             where="source.tables",
-            fix=f"{grants(denied[:5], user)} or set source.log.snapshot: never",
+            fix=f"{grants(denied, user)} or set source.log.snapshot: never",
         )
     hidden = [table.qualified for table in tables if table.hides_rows]
     if hidden:
@@ -125,13 +135,11 @@ def check_readable(tables: Sequence[TableInfo], user: str) -> None:
         )
 
 
-def grants(tables: Sequence[TableInfo], user: str) -> str:
+def grants(tables: Sequence[Named], user: str) -> str:
     """The SQL that lets `user` read `tables`."""
-    names = [(identifier(table.schema), identifier(table.name)) for table in tables]
-    return " ".join(
-        f"GRANT USAGE ON SCHEMA {schema} TO {identifier(user)}; GRANT SELECT ON {schema}.{name} TO {identifier(user)};"
-        for schema, name in names
-    )
+    schemas = ", ".join(dict.fromkeys(identifier(table.schema) for table in tables))
+    names = ", ".join(f"{identifier(table.schema)}.{identifier(table.name)}" for table in tables)
+    return f"GRANT USAGE ON SCHEMA {schemas} TO {identifier(user)}; GRANT SELECT ON {names} TO {identifier(user)};"
 
 
 def flush_lsn(connection: psycopg.Connection[Any]) -> int:

@@ -73,11 +73,11 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
         def copied(file: str) -> Sink:
             broker = LocalBroker(tmp_path / "events")
-            sink = Sink(tmp_path, "", broker)
+            sink = Sink(tmp_path / "connectors", "", broker)
             stack.callback(sink.close)
             text = (CONNECTORS / file).read_text()
             sink.path.write_text(text.replace("127.0.0.1:9469", "127.0.0.1:0"))
-            shutil.copytree(CONNECTORS / "functions", tmp_path / "functions")
+            shutil.copytree(CONNECTORS / "functions", sink.folder / "functions")
             monkeypatch.setenv("SHOP_STREAM", broker.url)
             broker.create(ORDERS, 1)
             rows = [{"id": n, "status": "paid" if n % 2 else "new"} for n in range(4)]

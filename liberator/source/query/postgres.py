@@ -37,6 +37,7 @@ from liberator.source.query.postgres_pages import (
 )
 from liberator.source.query.postgres_shape import Catalogue
 from liberator.source.query.settings import TableSettings
+from liberator.source.start import grants
 
 log = logging.getLogger(__name__)
 
@@ -166,16 +167,11 @@ class PostgresDatabase:
         denied, hidden = self._known().unreadable(relations)
         user = self._live.info.user
         if denied:
-            grants = " ".join(
-                f"GRANT USAGE ON SCHEMA {identifier(r.schema)} TO {identifier(user)};"
-                f" GRANT SELECT ON {identifier(r.schema)}.{identifier(r.name)} TO {identifier(user)};"
-                for r in denied[:5]
-            )
             raise PreconditionError(
                 f"user {user} may not read {', '.join(r.qualified for r in denied)}",
                 code="source.select_denied",
                 where="source.tables",
-                fix=grants,
+                fix=grants(denied, user),
             )
         if hidden:
             raise PreconditionError(

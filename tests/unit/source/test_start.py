@@ -91,6 +91,13 @@ def test_the_remedy_for_missing_rights_can_be_run_as_it_is() -> None:
     assert sql == 'GRANT USAGE ON SCHEMA "S" TO "me"""; GRANT SELECT ON "S"."T ""x""" TO "me""";'
 
 
+def test_the_remedy_for_missing_rights_is_one_statement_for_all_tables() -> None:
+    sql = grants([table("t"), table("u"), table("v", schema="s")], "me")
+    assert sql == (
+        'GRANT USAGE ON SCHEMA "public", "s" TO "me"; GRANT SELECT ON "public"."t", "public"."u", "s"."v" TO "me";'
+    )
+
+
 def test_row_security_that_would_hide_rows_is_refused() -> None:
     with pytest.raises(PreconditionError) as caught:
         check_readable([table("t", hides_rows=True)], "cdc")
