@@ -28,9 +28,11 @@ from liberator.source.query.claim import PATIENCE, in_use, lock_name
 from liberator.source.query.database import Chunk, Mark, Place, Relation, Scan, Shape, View
 from liberator.source.query.postgres_pages import (
     fields_of,
+    has_nulls_behind,
     line_of,
     mark_query,
     odd_query,
+    order_of,
     page_query,
     present_query,
     xid_reference,
@@ -229,13 +231,17 @@ class PostgresDatabase:
 
     def page(self, scan: Scan, rows: int) -> Generator[Chunk, None, None]:
         """See `Database.page`."""
-        query = page_query(scan, rows if scan.shape.paged else None, self._ages)
+        limit = rows if scan.shape.paged else None
         places = _places(scan)
-        last = None
+        last, count = None, 0
         try:
-            for lines in self._copy(query):
-                last = _place(lines[-1], places)
-                yield Chunk(lines, (), last if scan.shape.unique else None, len(lines.data))
+            for nulls in (False, True) if scan.shape.paged and has_nulls_behind(scan) else (False,):
+                if nulls and count >= rows:
+                    break
+                for lines in self._copy(page_query(scan, limit, self._ages, nulls=nulls)):
+                    last = _place(lines[-1], places)
+                    count += len(lines)
+                    yield Chunk(lines, (), last if scan.shape.unique else None, len(lines.data))
             if last is not None and not scan.shape.unique and not self._stop.is_set():
                 yield Chunk((), (), last, 0)
         except psycopg.Error as error:
@@ -398,7 +404,7 @@ def _places(scan: Scan) -> tuple[int, ...] | None:
     if scan.keys:
         return tuple(range(len(shape.key)))
     before = int(shape.versions) + int(shape.by_place)
-    columns = shape.key or shape.order if scan.odd else shape.order
+    columns = order_of(scan) or shape.order
     return tuple(before + index for index in shape.places(columns))
 
 

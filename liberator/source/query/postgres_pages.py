@@ -49,8 +49,8 @@ def _field(field: str | None) -> bytes:
     return _TO_ESCAPE.sub(lambda m: _ESCAPED[m[0]], field.encode(errors="surrogateescape"))
 
 
-def page_query(scan: Scan, rows: int | None, ages: Ages) -> sql.Composed:
-    """The next `rows` rows of a scan, None: all."""
+def page_query(scan: Scan, rows: int | None, ages: Ages, *, nulls: bool = False) -> sql.Composed:
+    """The next `rows` rows of a scan, None: all. nulls: instead those whose leading column is NULL, from the first."""
     shape = scan.shape
     columns: list[sql.Composable] = []
     if scan.keys:
@@ -61,8 +61,8 @@ def page_query(scan: Scan, rows: int | None, ages: Ages) -> sql.Composed:
         if shape.by_place:
             columns.append(sql.SQL("t.tableoid || ':' || t.ctid"))
         columns += [_column(column.name) for column in shape.table.columns]
-    order = shape.key if scan.odd or scan.keys else shape.order
-    conditions = _conditions(scan, order, ages)
+    order = order_of(scan)
+    conditions = _conditions(scan, order, ages, nulls=nulls)
     parts: list[sql.Composable] = [sql.SQL("SELECT {} FROM {} AS t").format(_list(columns), _from(shape))]
     if conditions:
         parts.append(sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)))
@@ -73,6 +73,16 @@ def page_query(scan: Scan, rows: int | None, ages: Ages) -> sql.Composed:
                 sql.SQL("LIMIT {}" if shape.unique else "FETCH FIRST {} ROWS WITH TIES").format(rows)
             )
     return sql.Composed(parts).join(" ")
+
+
+def order_of(scan: Scan) -> tuple[str, ...]:
+    """The columns by which a scan's pages follow each other."""
+    return scan.shape.key if scan.odd or scan.keys else scan.shape.order
+
+
+def has_nulls_behind(scan: Scan) -> bool:
+    """May rows stand behind the place of a scan that no comparison with it finds, since their leading column is NULL?"""
+    return scan.after is not None and scan.after[0] is not None and _any_null(scan, order_of(scan)[:1])
 
 
 def mark_query(shape: Shape, cap: str | None) -> sql.Composed:
@@ -96,7 +106,7 @@ def odd_query(shape: Shape, cap: str | None) -> sql.Composed:
         else sql.SQL("{} > {} AND NOT ({})").format(cursor, sql.Literal(cap), infinite)
     )
     return sql.SQL(
-        "SELECT pg_catalog.count(*) FILTER (WHERE {c} IS NULL), pg_catalog.count(*) FILTER (WHERE {infinite}),"
+        "SELECT pg_catalog.count(*) FILTER (WHERE NOT {c} IS NOT NULL), pg_catalog.count(*) FILTER (WHERE {infinite}),"
         " pg_catalog.count(*) FILTER (WHERE {late}) FROM {table} AS t WHERE {odd}"
     ).format(c=cursor, infinite=infinite, late=late, table=_from(shape), odd=_odd(shape, cap))
 
@@ -116,7 +126,7 @@ def present_query(shape: Shape, keys: Sequence[Place]) -> sql.Composed:
     return sql.Composed(found).join(" UNION ALL ")
 
 
-def _conditions(scan: Scan, order: Sequence[str], ages: Ages) -> list[sql.Composable]:
+def _conditions(scan: Scan, order: Sequence[str], ages: Ages, *, nulls: bool) -> list[sql.Composable]:
     shape, view = scan.shape, scan.view
     conditions: list[sql.Composable] = []
     if scan.odd:
@@ -129,46 +139,63 @@ def _conditions(scan: Scan, order: Sequence[str], ages: Ages) -> list[sql.Compos
             conditions.append(_compared(shape, shape.cursor, "<=", view.ceiling))
     if scan.unseen is not None and shape.versions:
         conditions.append(_unseen(scan.unseen, scan.known, ages))
-    if scan.after is not None:
-        conditions.append(_behind(shape, order, scan.after))
+    if nulls:
+        conditions.append(_is_null(_column(order[0])))
+    elif scan.after is not None:
+        conditions.append(_behind(scan, order, scan.after))
     return conditions
 
 
-def _behind(shape: Shape, order: Sequence[str], after: Place) -> sql.Composable:
+def _behind(scan: Scan, order: Sequence[str], after: Place) -> sql.Composable:
     """Rows behind a place. A comparison of rows has one operator for all columns, and knows no NULL: where columns need
-    more than that it is spelled out, NULL behind all else as `ORDER BY` has it. The leading column is no NULL here."""
+    more than that it is spelled out, NULL behind all else as `ORDER BY` has it. In the leading column it is not looked for
+    before a page begins there: an index serves no question for either."""
+    shape = scan.shape
+    if after[0] is None:
+        return sql.SQL("({})").format(_spelled_out(scan, order, after))
     if len(order) == 1:
         return _compared(shape, order[0], ">", after[0])
-    if not any(_is_foreign(shape, name) for name in order) and not _any_null(shape, order[1:]):
+    if not any(_is_foreign(shape, name) for name in order) and not _any_null(scan, order[1:]):
         values = [sql.Literal(value) for value in after]
         return sql.SQL("({}) > ({})").format(_list([_column(name) for name in order]), _list(values))
     return sql.SQL("{} AND ({})").format(
-        _compared(shape, order[0], ">=", after[0]), _spelled_out(shape, order, after)
+        _compared(shape, order[0], ">=", after[0]), _spelled_out(scan, order, after)
     )
 
 
-def _spelled_out(shape: Shape, order: Sequence[str], after: Place) -> sql.Composable:
+def _spelled_out(scan: Scan, order: Sequence[str], after: Place) -> sql.Composable:
+    shape = scan.shape
     (name, *names), (value, *values) = order, after
     column = _column(name)
     greater = sql.SQL("false") if value is None else _compared(shape, name, ">", value)
-    if value is not None and _any_null(shape, [name]):
-        greater = sql.SQL("({} OR {} IS NULL)").format(greater, column)
+    if value is not None and _any_null(scan, [name]):
+        greater = sql.SQL("({} OR {})").format(greater, _is_null(column))
     if not names:
         return greater
-    equal = sql.SQL("{} IS NULL").format(column) if value is None else _compared(shape, name, "=", value)
-    return sql.SQL("{} OR ({} AND ({}))").format(greater, equal, _spelled_out(shape, names, values))
+    equal = _is_null(column) if value is None else _compared(shape, name, "=", value)
+    return sql.SQL("{} OR ({} AND ({}))").format(greater, equal, _spelled_out(scan, names, values))
 
 
-def _any_null(shape: Shape, names: Sequence[str]) -> bool:
-    return any(name != shape.cursor and not _table_column(shape, name).not_null for name in names)
+def _is_null(column: sql.Composable) -> sql.Composable:
+    """`IS NULL` also holds for a composite value of nothing but NULLs."""
+    return sql.SQL("{} IS NOT DISTINCT FROM NULL").format(column)
+
+
+def _any_null(scan: Scan, names: Sequence[str]) -> bool:
+    """May one be NULL? The rows of a scan in the cursor's order have one."""
+    filled = None if scan.odd or scan.keys else scan.shape.cursor
+    return any(name != filled and not _table_column(scan.shape, name).not_null for name in names)
 
 
 def _compared(shape: Shape, name: str, operator: str, value: Any) -> sql.Composable:
     """A column and a value. The search path is empty, and without a schema the operators of an extension's type are not
-    found; citext would then be compared as text, in another order than the one it is sorted by."""
+    found; citext would then be compared as text, in another order than the one it is sorted by. The order of hstore has
+    operators of its own names, since `>` would be read as one of its questions."""
     if not _is_foreign(shape, name):
         return sql.SQL("{} {} {}").format(_column(name), sql.SQL(as_literal(operator)), sql.Literal(value))
     type = _table_column(shape, name).type.base
+    if type.name == "hstore" and operator != "=":
+        operator = f"#{operator}#"
     schema = "pg_catalog" if type.kind == "composite" else type.schema
     return sql.SQL("{} OPERATOR({}.{}) {}::{}").format(
         _column(name),
@@ -238,10 +265,10 @@ def _in_order(shape: Shape, cap: str | None) -> sql.Composable:
 
 
 def _odd(shape: Shape, cap: str | None) -> sql.Composable:
-    """All others."""
+    """All others. Of a composite type also values with a NULL in them, which are neither NULL nor NOT NULL."""
     assert shape.cursor is not None
     cursor = _column(shape.cursor)
-    conditions: list[sql.Composable] = [sql.SQL("{} IS NULL").format(cursor)]
+    conditions: list[sql.Composable] = [sql.SQL("NOT {} IS NOT NULL").format(cursor)]
     if cap is not None:
         conditions.append(sql.SQL("{} > {}").format(cursor, sql.Literal(cap)))
     if shape.bounded:

@@ -206,17 +206,19 @@ def test_rows_of_one_time_without_a_key_come_once(looks: MakeLooks, db: Session)
     [
         ("public.citext", ["a", "B", "c", "D", "e", "_x"]),
         ("public.ltree", ["a", "a.b", "B.c", "z.y.x"]),
-        ("pair", ["(0,z)", "(1,a)", "(1,B)", "(2,b)"]),
+        ("public.hstore", ["a=>1", "b=>2, a=>3", "c=>NULL", ""]),
+        ("pair", ["(0,z)", "(1,a)", "(1,)", "(2,b)", "(,c)", "(,)"]),
         ("uuid", [f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2, 3, 4)]),
         ("numeric", ["-Infinity", "-1", "0", "1e20", "Infinity", "NaN"]),
     ],
-    ids=["citext", "ltree", "composite", "uuid", "numeric"],
+    ids=["citext", "ltree", "hstore", "composite", "uuid", "numeric"],
 )
 def test_every_row_comes_once_whatever_the_type_of_its_key_or_cursor(
     looks: MakeLooks, db: Session, type: str, values: list[str]
 ) -> None:
     """D51"""
-    db.execute("create extension citext schema public; create extension ltree schema public")
+    for extension in ("citext", "ltree", "hstore"):
+        db.execute(f"create extension {extension} schema public".encode())
     db.execute("create type pair as (a int, b text)")
     db.execute(f"create table t (k {type} primary key, n serial)".encode())
     db.execute(f"create table two (n int, k {type}, primary key (n, k))".encode())
@@ -251,6 +253,32 @@ def test_rows_that_share_a_configured_key_are_neither_lost_nor_given_one_id(
     events = it.look(key={"public.t": ["customer"]})
     assert sorted(event.row["n"] for event in events) == list(range(12))
     assert len({event.id for event in events}) == 12
+
+
+@pytest.mark.parametrize("key", [["k"], ["k", "v"], ["v", "k"]], ids="-".join)
+def test_rows_whose_configured_key_is_null_are_read_behind_all_others(
+    looks: MakeLooks, db: Session, key: list[str]
+) -> None:
+    db.execute("create table t (k int, v int, n serial)")
+    rows = [(1, 1), (None, 3), (2, None), (None, 3), (None, None), (2, 1), (None, None), (1, 1), (3, 3)]
+    db.cursor().executemany("insert into t (k, v) values (%s, %s)", rows)
+    db.execute("create view w as select * from t")
+    it = looks("public.t", "public.w", strategy="bulk", batch_rows=2)
+    events = it.look(key={"public.t": key, "public.w": key})
+    assert sorted(event.row["n"] for event in events) == sorted([*range(1, 10)] * 2)
+
+
+def test_values_with_a_null_in_them_do_not_hide_what_grows(
+    looks: MakeLooks, db: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They stand behind all others in the order."""
+    db.execute("create type pair as (a int, b int); create table t (id serial primary key, c pair)")
+    db.execute("insert into t (c) values ((1,1)), ((1,null)), ((null,1)), (null), ((null,null))")
+    it = looks("public.t", incrementing_column="c", batch_rows=1)
+    assert sorted(keys(it.look())) == [1, 2, 3, 4, 5]
+    assert "4 rows have a c that says nothing" in caplog.text
+    db.execute("insert into t (c) values ((1,2)), ((2,null))")
+    assert sorted(keys(it.look())) == [6, 7]
 
 
 def test_values_that_python_has_no_word_for_pass(looks: MakeLooks, db: Session) -> None:
