@@ -23,6 +23,8 @@ _MYSQL_ROWS = frozenset({1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1452, 3
 """Errors of MariaDB and MySQL that are about values, whatever class the driver puts them into."""
 _MYSQL_CLOSED = frozenset({1044, 1045, 1049})
 """Who we are, or the database's name, is wrong."""
+_MYSQL_TOLD = _MYSQL_CLOSED | {1054, 1142, 1143, 1146, 1205, 1213, 2003, 2006, 2013}
+"""Errors whose words are names of tables, columns, users and hosts, and never values."""
 _POSTGRES_ROWS = ("22", "23", "44000", "P0001")
 """SQLSTATEs that begin so: data, constraints, check options of views, and what triggers raise."""
 
@@ -191,7 +193,8 @@ def _words(error: BaseException) -> str:
         return f"{words} ({places})" if places else words
     number = original.args[0] if original.args else None
     if isinstance(number, int):
-        return f"{name} {number}"
+        shown = number in _MYSQL_TOLD and len(original.args) > 1
+        return f"{name} {number}: {original.args[1]}" if shown else f"{name} {number}"
     if type(original).__module__ == "sqlite3":  # says names of tables and columns, never values
         return f"{name}: {original}"
     return name

@@ -19,13 +19,17 @@ _KEY_LENGTH = 255
 
 _OWN = re.compile(
     r"(?:smallint|integer|bigint|real|double precision|numeric|money|boolean|text|character varying|character|bpchar"
-    r"|bytea|date|time|timestamp|interval|uuid|json|jsonb|xml|inet|cidr|macaddr8?|bit varying|bit|point|line"
-    r"|lseg|box|path|polygon|circle|oid|pg_lsn|tsvector|xid8|(?:int[48]|num|ts|tstz|date)(?:multi)?range)"
-    r"(?:\([0-9, ]+\))?(?: with(?:out)? time zone)?(?:\[\])*"
+    r"|int[248]|float[48]|bool|varchar|\"char\"|name"
+    r"|bytea|date|time(?:tz)?|timestamp(?:tz)?|interval(?: [a-z ]+)?|uuid|jsonb?|jsonpath|xml|inet|cidr|macaddr8?"
+    r"|bit varying|varbit|bit|\"bit\"|point|line|lseg|box|path|polygon|circle|oid|xid8?|cid|pg_lsn|tsvector|tsquery"
+    r"|(?:int[48]|num|ts|tstz|date)(?:multi)?range)"
+    r"(?:\([0-9, -]+\))?(?: with(?:out)? time zone)?(?:\[\])*"
 )
-"""Types that every PostgreSQL has."""
-_DECIMAL = re.compile(r"numeric\(([0-9]+),\s*([0-9]+)\)")
-_LENGTH = re.compile(r"character(?: varying)?\(([0-9]+)\)")
+"""Types that every PostgreSQL has, as contracts write them (docs/reference/types.md) and as SQL does."""
+_DECIMAL = re.compile(r"(?:numeric|decimal)\(([0-9]+),\s*([0-9]+)\)")
+_MOMENT = re.compile(r"timestamp(?:tz)?(?:\([0-9]\))?(?: with(?:out)? time zone)?")
+_CLOCK = re.compile(r"time(?:\([0-9]\))?(?: without time zone)?")
+_LENGTH = re.compile(r"(?:character(?: varying)?|varchar|bpchar)\(([0-9]+)\)")
 
 
 class _Verbatim(UserDefinedType[Any]):
@@ -110,16 +114,16 @@ def _told(told: str, dialect: str) -> TypeEngine[Any] | None:
     """What stands for a type of PostgreSQL in another database."""
     if found := _DECIMAL.fullmatch(told):
         precision, scale = int(found[1]), int(found[2])
-        return sa.Numeric(precision, scale) if precision <= 38 else None
+        return sa.Numeric(precision, scale) if scale <= precision <= 38 else None
     if told == "uuid":
         return sa.CHAR(36)
     if dialect not in ("mysql", "mariadb"):
         return None  # times of PostgreSQL reach further than those of others: as text they keep what they are
-    if told.startswith("timestamp"):
+    if _MOMENT.fullmatch(told):
         return mysql.DATETIME(fsp=6)
     if told == "date":
         return sa.Date()
-    return mysql.TIME(fsp=6) if told.startswith("time") and "with time" not in told else None
+    return mysql.TIME(fsp=6) if _CLOCK.fullmatch(told) else None
 
 
 def _characters(schema: Mapping[str, Any], told: str, dialect: str, in_key: bool) -> TypeEngine[Any]:

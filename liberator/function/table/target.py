@@ -7,6 +7,7 @@ against writing to it is an error with a way out, before anything is written.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,11 @@ from liberator.function.table.statements import Statements
 from liberator.function.table.values import Converter, converter
 
 log = logging.getLogger(__name__)
+
+_OWN_TYPES = sa.text(
+    "SELECT attname, typname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid"
+    " WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped"
+)
 
 Contract = Mapping[str, Any]
 NewColumns = Literal["stop", "add", "ignore"]
@@ -99,20 +105,30 @@ class Target:
 
     def _look(self, *, may_make: bool) -> None:
         settings = self._settings
-        with self._engine.begin() as connection:
+        with self._engine.begin() as connection, warnings.catch_warnings():
+            # Of types and indexes that it does not know: the database reads their text.
+            warnings.simplefilter("ignore", sa.exc.SAWarning)
             inspector = sa.inspect(connection)
             there = inspector.has_table(settings.table, settings.schema)
             if there:
-                self._read(inspector)
+                self._read(inspector, self._own_types(connection))
         if not there and may_make:
             self._make()
             self._look(may_make=False)
 
-    def _read(self, inspector: sa.Inspector) -> None:
+    def _own_types(self, connection: sa.Connection) -> Mapping[str, str]:
+        """Of PostgreSQL the names of its types by column, as SQLAlchemy does not know all of them."""
+        dialect = self._engine.dialect
+        if dialect.name != "postgresql":
+            return {}
+        table = dialect.identifier_preparer.format_table(self._table([]))
+        return {row.attname: row.typname for row in connection.execute(_OWN_TYPES, {"table": table})}
+
+    def _read(self, inspector: sa.Inspector, own_types: Mapping[str, str]) -> None:
         settings, dialect = self._settings, self._engine.dialect.name
         found = inspector.get_columns(settings.table, settings.schema)
         self.columns = {
-            column["name"]: converter(dialect, column["type"])
+            column["name"]: converter(dialect, column["type"], own_types.get(column["name"], ""))
             for column in found
             if not column.get("computed")
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timezone
@@ -26,10 +27,11 @@ Converter = Callable[[Any], Any]
 """Of a value that is not null. Raises `ValueError` whose text does not show the value."""
 
 
-def converter(dialect: str, type: TypeEngine[Any]) -> Converter:
-    """What makes of JSON a value for a column. dialect: SQLAlchemy's name of the database."""
+def converter(dialect: str, type: TypeEngine[Any], name: str = "") -> Converter:
+    """What makes of JSON a value for a column. dialect: SQLAlchemy's name of the database. name: the type's own, of
+    PostgreSQL."""
     if dialect == "postgresql":
-        return _postgres(type)
+        return _OWN.get(name) or _postgres(type)
     if isinstance(type, sa.types._Binary):
         return _bytes
     if isinstance(type, sa.Boolean):
@@ -37,9 +39,9 @@ def converter(dialect: str, type: TypeEngine[Any]) -> Converter:
     if isinstance(type, sa.Integer):
         return _integer
     if isinstance(type, sa.Float):
-        return float
+        return _sqlite_float if dialect == "sqlite" else _float
     if isinstance(type, sa.Numeric):
-        return (lambda value: str(_decimal(value))) if dialect == "sqlite" else _decimal
+        return (lambda value: str(_decimal(value))) if dialect == "sqlite" else _finite
     name = type.__class__.__name__.upper()
     if name == "BIT":
         return _bits
@@ -74,6 +76,33 @@ def _decimal(value: Any) -> Decimal:
         return Decimal(str(value))
     except InvalidOperation:
         raise ValueError("no decimal number") from None
+
+
+def _finite(value: Any) -> Decimal:
+    """These databases have no others, and some drivers write what is none as the name of a column."""
+    number = _decimal(value)
+    if not number.is_finite():
+        raise ValueError("no finite number")
+    return number
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError("no number") from None
+
+
+def _float(value: Any) -> float:
+    number = _number(value)
+    if not math.isfinite(number):
+        raise ValueError("no finite number")
+    return number
+
+
+def _sqlite_float(value: Any) -> Any:
+    number = _number(value)
+    return "NaN" if math.isnan(number) else number  # as a number SQLite would make null of it
 
 
 def _boolean(value: Any) -> bool:
@@ -150,7 +179,7 @@ def _postgres(type: TypeEngine[Any]) -> Converter:
 def _postgres_text(value: Any) -> str:
     """By the shape that types have that are no scalars: ranges, multiranges, points, composites."""
     if isinstance(value, Mapping):
-        if "empty" in value:
+        if _is_range(value):
             return _range(value)
         if value.keys() == {"x", "y"}:
             return f"({value['x']},{value['y']})"
@@ -160,7 +189,7 @@ def _postgres_text(value: Any) -> str:
             f"({','.join('' if part is None else _quoted(_postgres_text(part)) for part in value.values())})"
         )
     if isinstance(value, list):
-        if value and all(isinstance(part, Mapping) and "empty" in part for part in value):
+        if value and all(isinstance(part, Mapping) and _is_range(part) for part in value):
             return _braced(map(_range, value))
         return _array(value, _postgres_text)
     text: str = _text(value)
@@ -177,17 +206,50 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _array(value: Sequence[Any], convert: Converter) -> str:
+def _array(value: Sequence[Any], convert: Converter, delimiter: str = ",") -> str:
     def element(part: Any) -> str:
         if part is None:
             return "NULL"
-        return _array(part, convert) if isinstance(part, list) else _quoted(convert(part))
+        return _array(part, convert, delimiter) if isinstance(part, list) else _quoted(convert(part))
 
-    return _braced(map(element, value))
+    return _braced(map(element, value), delimiter)
 
 
-def _braced(parts: Iterable[str]) -> str:
-    return f"{{{','.join(parts)}}}"
+def _braced(parts: Iterable[str], delimiter: str = ",") -> str:
+    return f"{{{delimiter.join(parts)}}}"
+
+
+def _listed(opening: str, delimiter: str, closing: str) -> Converter:
+    """Of numbers in a list."""
+    return lambda value: (
+        f"{opening}{delimiter.join(map(str, value))}{closing}" if isinstance(value, list) else _text(value)
+    )
+
+
+def _boxes(value: Any) -> Any:
+    return _array(value, _text, ";") if isinstance(value, list) else _text(value)
+
+
+def _sparse(value: Any) -> Any:
+    if not isinstance(value, Mapping) or not isinstance(value.get("vector"), Mapping):
+        return _text(value)
+    numbers = ",".join(f"{index}:{number}" for index, number in value["vector"].items())
+    return f"{{{numbers}}}/{value.get('dimensions')}"
+
+
+_OWN: Mapping[str, Converter] = {
+    "_box": _boxes,
+    "int2vector": _listed("", " ", ""),
+    "oidvector": _listed("", " ", ""),
+    "vector": _listed("[", ",", "]"),
+    "halfvec": _listed("[", ",", "]"),
+    "sparsevec": _sparse,
+}
+"""By the type's name: whose text is like no other's."""
+
+
+def _is_range(value: Mapping[str, Any]) -> bool:
+    return value == {"empty": True} or value.keys() == {"empty", "lower", "upper", "lower_inc", "upper_inc"}
 
 
 def _range(value: Mapping[str, Any]) -> str:

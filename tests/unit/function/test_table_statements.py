@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.dialects.mssql import dialect as mssql
 from sqlalchemy.dialects.oracle import dialect as oracle
 from sqlalchemy.engine import Dialect
@@ -53,3 +54,55 @@ def test_other_databases_have_types_for_a_contract(dialect: Dialect, types: list
     made = " ".join(str(CreateTable(sa.Table("t", sa.MetaData(), *columns)).compile(dialect=dialect)).split())
     assert all(part in made for part in types), made
     assert "PRIMARY KEY (id)" in made
+
+
+def made(told: str, dialect: str, type: str = "string") -> str:
+    """The type of a column whose contract says that it is `told` in PostgreSQL."""
+    column = ddl.column_of("c", {"type": type, "x-pg-type": told}, dialect)
+    return str(
+        column.type.compile(dialect={"postgresql": postgresql.dialect, "mysql": mysql.dialect}[dialect]())
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "timestamptz",
+        "timestamptz(3)",
+        "timestamp with time zone",
+        "timetz",
+        "int4[]",
+        "float4",
+        "varchar(20)",
+        "bpchar(5)",
+        '"char"',
+        "varbit(8)",
+        "interval day to second(3)",
+        "numeric(3,-2)",
+        "tsquery",
+        "timestamptz[]",
+    ],
+)
+def test_a_type_of_every_postgresql_stays_what_it_is(told: str) -> None:
+    assert made(told, "postgresql") == told
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("timestamptz(3)", "DATETIME(6)"),
+        ("timestamp", "DATETIME(6)"),
+        ("time(3)", "TIME(6)"),
+        ("date", "DATE"),
+        ("timetz", "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        ("timestamptz[]", "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        ("numeric(3,5)", "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+    ],
+)
+def test_only_times_that_mariadb_has_are_times_there(told: str, expected: str) -> None:
+    assert made(told, "mysql") == expected
+
+
+def test_a_name_with_a_percent_sign_is_not_written_in_a_way_that_mariadb_does_not_know() -> None:
+    table = sa.table("orders", sa.column("id"), sa.column("a%b"))
+    assert Statements("mysql", table, ("id",), alone=True).upsert(("id", "a%b")) is None
