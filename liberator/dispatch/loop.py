@@ -23,7 +23,7 @@ from liberator.change import EncodedBatch, Event, TopicPartition, events_of
 from liberator.dispatch.backlog import Backlog, Order
 from liberator.dispatch.delivery import AtLeastOnce, ExactlyOnce
 from liberator.dispatch.offsets import Offsets
-from liberator.dispatch.settle import ENDING, Attempt, GivenUp, Retry, settle
+from liberator.dispatch.settle import ENDING, Attempt, GivenUp, Retry, settle, unready
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
@@ -355,7 +355,10 @@ class Dispatch:
             self._moved_at = self._tick()
             attempt, begun = self._running.pop(number)
             self._watch.ended(self._moved_at - begun, outcome.failures)
-            self._settle(attempt, outcome)
+            if error := unready(outcome.failures):
+                self._failure = self._failure or error
+            else:
+                self._settle(attempt, outcome)
         self._delivery.look()
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:

@@ -26,6 +26,10 @@ ENDING = frozenset({"function.gone", "function.circuit_open", "function.python",
 """The function wants no more events at all, fails always and is not waited for, or calls what is not there: none of them is
 given up for that."""
 
+UNREADY = "function.init"
+"""The function, or one that it calls or is a step of it, could not be made ready to be called: nothing is settled, and the
+next session tries it again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -125,6 +129,11 @@ def settle(
         first, *others = next_ones
         settlement.again = Attempt(first.events, first.number, [*first.rest, *others])
     return settlement
+
+
+def unready(failures: Mapping[int, FunctionError]) -> FunctionError | None:
+    """The failure that is nobody's among the events, if it is one."""
+    return next((error for error in failures.values() if error.code == UNREADY), None)
 
 
 def _nobody_knows_whose(attempt: Attempt, failures: Mapping[int, FunctionError]) -> bool:

@@ -283,6 +283,17 @@ def test_a_function_that_wants_no_more_ends_the_loop_whatever_the_policy() -> No
     assert it.dead() == []
 
 
+def test_a_step_that_can_not_be_made_ready_ends_the_session_and_gives_up_no_event() -> None:
+    events = stream(3)
+    unready = FunctionError("step b: no database", code="function.init", retryable=True)
+    it = Bench(events, failing(1, error=unready), trigger=full_or(0.0, 1), workers=1)
+    with pytest.raises(FunctionError) as caught:
+        it.run()
+    assert caught.value is unready
+    assert committed(events) == {ONE: 1}
+    assert it.dead() == []
+
+
 def test_skip_goes_on() -> None:
     events = stream(5)
     it = Bench(events, failing(2), on_failure="skip").run()
