@@ -100,6 +100,7 @@ class Capture:
         self._events = self._durable = 0
         self._ever_open = False
         self._handed: dict[str, bytes] = {}
+        self._kept: dict[str, bytes] = {}
         self._unsaved: dict[str, bytes] = {}
         self._save_due = 0.0
         self._stopping_since: float | None = None
@@ -160,7 +161,7 @@ class Capture:
                     encoder = self._reopen(error, publisher, backoff)
             self._drain(publisher)
         except LiberatorError as error:
-            self._salvage(publisher, error)
+            self._salvage(publisher, error, backoff)
             raise
         finally:
             self._source.close()
@@ -170,7 +171,8 @@ class Capture:
         """Batch after batch until the last one."""
         while not self._ends(publisher, encoder):
             self._watch.beat()
-            self._settle(publisher)
+            if self._settle(publisher):
+                backoff.reset()
             if not publisher.ready(_READY_SECONDS):
                 self._watch.state("waiting")
                 continue
@@ -191,8 +193,6 @@ class Capture:
                         {},
                     )  # part of a batch: it comes again when somebody goes on from here
             self._publish(publisher, events, state, inside)
-            if len(events) or state is not None:
-                backoff.reset()
             if final:
                 return
 
@@ -226,8 +226,8 @@ class Capture:
             return None
         return {**encoder.history(), **batch.state}
 
-    def _settle(self, publisher: Publisher, *, now: bool = False) -> None:
-        """Durable, save, ack (Invariant 1)."""
+    def _settle(self, publisher: Publisher, *, now: bool = False) -> bool:
+        """Durable, save, ack (Invariant 1). True: the run has moved on; what is only accepted may be lost and come again."""
         durable = dict(publisher.durable() or {})
         if publisher.owns_state:
             self._watch.durable(count := cast(OwningPublisher, publisher).durable_events())
@@ -236,22 +236,25 @@ class Capture:
             self._watch.durable(count - self._durable)
             self._durable = count
         self._unsaved.update(durable)
-        self._acknowledge(self._ledger.saved(wait=now))
+        moved = self._acknowledge(self._ledger.saved(wait=now))
         if not self._unsaved or self._ledger.saving or (not now and self._tick() < self._save_due):
-            return
+            return moved
         delta, self._unsaved = self._unsaved, {}
         if publisher.owns_state:
-            self._acknowledge(delta)
-        else:
-            self._ledger.begin_saving(delta)
-            self._acknowledge(self._ledger.saved(wait=now))
+            return self._acknowledge(delta) or moved
+        self._ledger.begin_saving(delta)
+        return self._acknowledge(self._ledger.saved(wait=now)) or moved
 
-    def _acknowledge(self, saved: State | None) -> None:
+    def _acknowledge(self, saved: State | None) -> bool:
+        """True: it is not what was saved before."""
         if saved is None:
-            return
+            return False
         self._source.ack(saved)
         self._save_due = self._tick() + self._settings.save_interval
         self._watch.checkpoint_saved()
+        moved = any(self._kept.get(partition) != value for partition, value in saved.items())
+        self._kept.update(saved)
+        return moved
 
     def _drain(self, publisher: Publisher) -> None:
         """The way out: everything accepted becomes durable, is saved and acknowledged."""
@@ -267,15 +270,15 @@ class Capture:
                 fix="nothing is lost: what is missing is sent again at the next start",
             )
 
-    def _salvage(self, publisher: Publisher, error: LiberatorError) -> None:
+    def _salvage(self, publisher: Publisher, error: LiberatorError, backoff: Backoff) -> None:
         """Before leaving with an error: what became durable is saved, if that still works."""
         if error.code == _FROZEN:
             return
         try:
             if not isinstance(error, (PublishError, CheckpointError)):
                 publisher.flush(self._settings.drain)
-            if not isinstance(error, CheckpointError):
-                self._settle(publisher, now=True)
+            if not isinstance(error, CheckpointError) and self._settle(publisher, now=True):
+                backoff.reset()
         except LiberatorError as second:
             log.debug("saving on the way out failed: %s", second)
 
@@ -336,7 +339,8 @@ class Capture:
         self._watch.error(error.code)
         self._source.close()
         self._wait(error, backoff)
-        self._settle(publisher, now=True)
+        if self._settle(publisher, now=True):
+            backoff.reset()
         return self._open(dict(self._handed), backoff)
 
     def _expired(self, error: LiberatorError, backoff: Backoff) -> bool:

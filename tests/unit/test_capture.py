@@ -252,6 +252,48 @@ def test_a_bounded_run_gives_up_a_source_that_fails_at_one_place_each_time(once:
         assert it.published() == EVENTS
 
 
+class FullDisk(MemoryPublisher):
+    """Takes one batch of a session, which is not durable when the next one does not fit. failures: until there is room."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def publish(self, batch: EncodedBatch, state: State | None) -> None:
+        if self.failures and self._accepted:
+            self.failures -= 1
+            raise PublishError("no room", code="publish.file_full", retryable=True)
+        self._stalled = self.failures > 0
+        super().publish(batch, state)
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_a_bounded_run_gives_up_a_disk_that_stays_full_after_its_patience(once: bool) -> None:
+    """Each attempt is given the events in front of the ones that do not fit: accepted is not durable."""
+    it = bench(once=once, patience=60.0)
+    it.publisher = FullDisk(failures=40)
+    if once:
+        with pytest.raises(PublishError) as caught:
+            it.capture.run()
+        assert (caught.value.code, caught.value.exit_code) == ("publish.file_full", 1)
+        assert it.watch.states[-1] == "failed"
+        assert it.checkpoint.load() == {}
+    else:
+        it.capture.run()
+        assert it.published() == EVENTS
+        assert it.checkpoint.load() == position(4)
+
+
+def test_a_bounded_run_goes_on_while_attempts_save_something() -> None:
+    script: list[bytes | Abort] = []
+    for event in EVENTS:
+        script += [Abort(LOST), Abort(LOST), Abort(LOST), event]
+    it = bench(script, once=True, patience=200.0)
+    it.capture.run()
+    assert it.now > 400
+    assert it.published() == EVENTS
+
+
 def test_waits_longer_each_time_while_nothing_moves_on() -> None:
     it = bench([EVENTS[0], *[Abort(LOST)] * 4, *EVENTS[1:]])
     delays: list[float] = []
