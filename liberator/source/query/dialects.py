@@ -4,6 +4,9 @@ query is ended. Oracle and SQL Server are written down from their manuals and un
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import sqlalchemy as sa
 
 _SYSTEM = frozenset(
@@ -62,6 +65,24 @@ def claim(kind: str, name: str, patience: float) -> tuple[str, str] | None:
     if kind not in ("mysql", "mariadb"):
         return None
     return f"SELECT GET_LOCK('liberator {name}', {patience:g})", f"SELECT IS_USED_LOCK('liberator {name}')"
+
+
+def equal(kind: str, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+    """Is a column what its driver gave for it? kind: of the column's values."""
+    return column.__eq__(value)
+
+
+def equal_in_mysql(kind: str, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+    """As `equal`: FLOAT is given with fewer digits than it has, BIT as bytes, and PyMySQL can't write a TIME below 0."""
+    if kind == "float" and value is not None:
+        column = sa.func.concat(column).op("+")(sa.literal_column("0e0"))
+    elif kind == "bits" and isinstance(value, bytes):
+        value = int.from_bytes(value, "big")
+    elif isinstance(value, timedelta):
+        seconds, rest = divmod(abs(value), timedelta(seconds=1))
+        sign = "-" if value < timedelta(0) else ""
+        value = f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest.microseconds:06}"
+    return equal(kind, column, value)
 
 
 def is_system(schema: str) -> bool:

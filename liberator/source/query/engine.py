@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from liberator.errors import ConfigError, PreconditionError
+
+_KNOWN = (
+    "Did not recognize type|Could not instantiate type|Incomplete reflection of column|Unknown schema content"
+    "|Converting unknown KEY type|Skipped unsupported reflection|Failed to look up filter predicate"
+)
+"""What SQLAlchemy warns of where we know what to do: values of such types are read as the driver gives them, such indexes
+are not used. That it leaves out a column is none of these."""
 
 
 def make_engine(text: str, isolation: Callable[[str], str] | None = None) -> sa.Engine:
@@ -18,6 +26,7 @@ def make_engine(text: str, isolation: Callable[[str], str] | None = None) -> sa.
     """
     try:
         url = sa.make_url(text)
+        warnings.filterwarnings("ignore", _KNOWN, exc.SAWarning)
         level = {} if isolation is None else {"isolation_level": isolation(url.get_backend_name())}
         engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **level)
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:

@@ -308,9 +308,15 @@ class SqlAlchemyDatabase:
 
     def present(self, shape: Shape, keys: Sequence[Place]) -> set[int]:
         """See `Database.present`."""
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in shape.key]
+        columns = [shape.table.columns[place] for place in shape.places(shape.key)]
+        equal = dialects.equal_in_mysql if self.kind in ("mysql", "mariadb") else dialects.equal
         wanted = [
-            sa.and_(*(column == unpack(value) for column, value in zip(columns, key, strict=True)))
+            sa.and_(
+                *(
+                    equal(column.type.name, sa.column(column.name), unpack(value))
+                    for column, value in zip(columns, key, strict=True)
+                )
+            )
             for key in keys
         ]
         query = self._query(shape, shape.key).where(sa.or_(*wanted))

@@ -173,8 +173,10 @@ def _key(
     never_null = {column.name for column in columns if column.not_null}
     for index in inspector.get_indexes(relation.name, schema):
         names = [name for name in index["column_names"] if name is not None]
+        partial = any(option.endswith("_where") for option in index.get("dialect_options", {}))
         if (
             index["unique"]
+            and not partial
             and names
             and len(names) == len(index["column_names"])
             and never_null >= set(names)

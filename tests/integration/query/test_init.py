@@ -212,10 +212,10 @@ def test_a_mariadb(mariadb: MariaDb, written: Written, tmp_path: Path, unique: s
                 "create table orders (id bigint auto_increment primary key, stamp timestamp(6) not null"
                 " default current_timestamp(6) on update current_timestamp(6), index (stamp))",
                 "create table customers (id int auto_increment primary key, last_update datetime)",
-                "create table countries (code char(2) primary key, name varchar(50))",
+                "create table countries (code char(2) primary key, name varchar(50), middle point, host inet6)",
                 "insert into orders values ()",
                 "insert into customers values ()",
-                "insert into countries values ('ch', 'Switzerland')",
+                "insert into countries values ('ch', 'Switzerland', point(8, 47), '::1')",
             ):
                 connection.exec_driver_sql(statement)
         config = written(url)

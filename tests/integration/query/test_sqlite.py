@@ -61,6 +61,16 @@ def test_rows_that_share_a_key_of_null_are_all_read_and_counted(
     assert "main.t: 6 rows have NULL in their primary key" in caplog.text
 
 
+def test_an_index_that_holds_some_rows_only_is_no_key(looks: Make, db: sqlite3.Connection) -> None:
+    db.executescript(
+        "create table t (k text not null, v integer); create unique index u on t (k) where v > 1;"
+        " insert into t values ('a', 0), ('a', 1), ('a', 2), ('b', 1)"
+    )
+    events = looks(batch_rows=1).look()
+    assert sorted(event.row["v"] for event in events) == [0, 1, 1, 2]
+    assert {event.key for event in events} == {None}
+
+
 def test_equal_values_of_a_column_that_should_grow_do_not_lose_rows_between_pages(
     looks: Make, db: sqlite3.Connection
 ) -> None:
