@@ -34,7 +34,8 @@ class Described:
 class ConnectorFile:
     """server: product and version. url: how the database is reached, without its password. publish:
     None: a Kafka of this machine unless the environment says otherwise. because: why this mode, and not
-    the log. excluded: pattern and reason. notes: for mode log. late: must rows be waited for that are committed late?"""
+    the log. excluded: pattern and reason. notes: for mode log. late: must rows be waited for that are committed late?
+    path: where it will stand; None: under the connector's name."""
 
     name: str
     server: str
@@ -46,6 +47,7 @@ class ConnectorFile:
     excluded: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     late: bool = False
+    path: str | None = None
 
     @property
     def variable(self) -> str:
@@ -64,8 +66,9 @@ class ConnectorFile:
         yield from _comment(f"{self.server} -> events. Look it over, then run it with")
         yield "#"
         yield f"#   export {self.variable}={quote(_shown(self.url))}"
-        yield f"#   liberate validate {self.name}.yaml"
-        yield f"#   liberate run {self.name}.yaml"
+        path = quote(self.path or f"{self.name}.yaml")
+        yield f"#   liberate validate {path}"
+        yield f"#   liberate run {path}"
         yield "#"
         yield from _comment(
             "Every key is explained in docs/reference/configuration.md, how to choose in docs/guide/choosing.md."

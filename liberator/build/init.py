@@ -42,8 +42,10 @@ def connector_file(
     name: str | None = None,
     publish: str | None = None,
     mode: Literal["log", "query"] | None = None,
+    path: str | None = None,
 ) -> str:
-    """The file. name: default the database's. publish: default a Kafka of this machine. mode: None: the better one.
+    """The file. name: default the database's. publish: default a Kafka of this machine. mode: None: the better one. path:
+    where it will stand, for the commands in it; default the connector's name.
 
     Raises `PreconditionError` when there is nothing to read, or the log can't be read and is asked for.
     """
@@ -59,7 +61,7 @@ def connector_file(
                 where="--source",
                 fix="check the database, the user's rights, and --table and --exclude",
             )
-        made = _Making(config, database, name or _named(database.name), publish, seen, readable)
+        made = _Making(config, database, name or _named(database.name), publish, path, seen, readable)
         if isinstance(database, PostgresDatabase) and mode != "query":
             return made.for_postgres(database, mode).text()
         asked = "Asked for." if mode == "query" else "The log of this database is none that liberator reads."
@@ -75,6 +77,7 @@ class _Making:
         database: Database,
         name: str,
         publish: str | None,
+        path: str | None,
         seen: Sequence[tuple[Relation, TableSeen]],
         readable: Sequence[tuple[Relation, TableSeen]],
     ) -> None:
@@ -85,6 +88,7 @@ class _Making:
         refused = [(relation, table.refusal) for relation, table in seen if table.refusal is not None]
         self._excluded = [(self._pattern(relation), str(reason)) for relation, reason in refused]
         self._publish = publish
+        self._path = path
 
     def for_postgres(self, database: PostgresDatabase, mode: Literal["log"] | None) -> ConnectorFile:
         """From the log if that can be had."""
@@ -138,6 +142,7 @@ class _Making:
             ],
             notes=notes,
             late=late,
+            path=self._path,
         )
 
     def _log_notes(self, captured: Sequence[TableInfo]) -> list[str]:

@@ -50,7 +50,9 @@ def init(context: click.Context, /, **given: Any) -> None:
     context.ensure_object(Session).start_logging()
     from liberator.build import connector_file
 
-    text = connector_file(config, name=given["name"], publish=given["publish"], mode=given["mode"])
+    text = connector_file(
+        config, name=given["name"], publish=given["publish"], mode=given["mode"], path=given["output"]
+    )
     if given["output"] is None:
         click.echo(text, nl=False)
         return

@@ -125,7 +125,8 @@ class QueryTableSettings(Section):
     reconcile_interval: Duration | None = None
     """Time between two comparisons of keys."""
     sql: str | None = Field(default=None, min_length=1)
-    """Query whose rows are read as those of this table."""
+    """Query whose rows are read as those of this table. Columns that tell what is new are named beside it; those for all do
+    not count."""
 
 
 class QuerySettings(Section):
@@ -178,7 +179,11 @@ class QuerySettings(Section):
 
     def _merged(self, own: QueryTableSettings) -> QueryTableSettings:
         values = {name: getattr(own, name) for name in QueryTableSettings.model_fields}
-        filled = {name: getattr(self, name) if value is None else value for name, value in values.items()}
+        alone = () if own.sql is None else ("strategy", "timestamp_column", "incrementing_column")
+        filled = {
+            name: getattr(self, name) if value is None and name not in alone else value
+            for name, value in values.items()
+        }
         return QueryTableSettings.model_construct(None, **filled)
 
     @model_validator(mode="after")

@@ -71,7 +71,10 @@ class _Guarded(HTTPConnection):
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         for address in addresses:
             if not may_be_called(address, self.allowed):
-                raise Private(f"{self.host} is {address}, an address of a private network")
+                is_named = "" if name == address else f"{name} is "
+                raise Private(
+                    f"{is_named}{address}, an address of a private network, which allow_private does not name"
+                )
         return addresses
 
 

@@ -69,3 +69,8 @@ def test_the_variable_is_called_after_the_connector(name: str, variable: str) ->
 def test_lines_are_short_enough_to_read() -> None:
     long = a_file(described("t"), because=["word " * 100])
     assert max(map(len, long.text().splitlines())) <= 110
+
+
+def test_the_commands_in_it_name_the_file_that_it_is() -> None:
+    assert "#   liberate run shop.yaml" in a_file().text()
+    assert "#   liberate run 'my files/legacy.yaml'" in a_file(path="my files/legacy.yaml").text()

@@ -279,3 +279,15 @@ def test_can_be_made_without_a_file() -> None:
     assert config.schema_.dir == Path.cwd() / "schemas"
     assert config.where("source", "log", "slot") == "source.log.slot"
     assert config.file is None
+
+
+def test_a_table_that_is_read_by_its_own_sql_has_its_own_cursor_or_none(loaded: Load) -> None:
+    query = loaded(
+        "name: shop\nsource:\n  url: postgresql://db/shop\n  mode: query\n  query:\n    strategy: timestamp\n"
+        "    timestamp_column: changed\n    poll_interval: 7s\n    tables:\n"
+        "      public.totals: {sql: SELECT 1 AS a}\n      public.days: {sql: SELECT 1 AS d, incrementing_column: d}\n"
+    ).source.query
+    totals, days, other = (query.of("public", name) for name in ("totals", "days", "other"))
+    assert (totals.strategy, totals.timestamp_column, totals.poll_interval) == (None, None, 7.0)
+    assert (days.strategy, days.timestamp_column, days.incrementing_column) == (None, None, "d")
+    assert (other.strategy, other.timestamp_column) == ("timestamp", "changed")
