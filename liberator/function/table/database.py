@@ -19,13 +19,15 @@ from liberator.errors import ConfigError, FunctionError, LiberatorError, Precond
 _WHERE = "function.table"
 _CONNECT_WITHIN = 10
 
-_MYSQL_ROWS = frozenset({1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1452, 3819, 4025})
-"""Errors of MariaDB and MySQL that are about values, whatever class the driver puts them into."""
+_MYSQL_ROWS = frozenset({1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1416, 1452, 1644, 3140, 3819, 4025})
+"""Errors of MariaDB and MySQL that are about values, whatever class and SQLSTATE they are put into."""
+_MYSQL_PASSING = frozenset({1040, 1053, 1203, 1205, 1226, 1317})
+"""Too many connections, a shutdown, a lock that somebody holds: their SQLSTATEs do not tell."""
 _MYSQL_CLOSED = frozenset({1044, 1045, 1049})
 """Who we are, or the database's name, is wrong."""
 _MYSQL_TOLD = _MYSQL_CLOSED | {1054, 1142, 1143, 1146, 1205, 1213, 2003, 2006, 2013}
 """Errors whose words are names of tables, columns, users and hosts, and never values."""
-_POSTGRES_ROWS = ("22", "23", "44000", "P0001")
+_ROWS = ("22", "23", "44000", "45000", "P0001")
 """SQLSTATEs that begin so: data, constraints, check options of views, and what triggers raise."""
 
 
@@ -128,11 +130,12 @@ def blames_row(error: BaseException) -> bool:
         return True
     if not isinstance(error, exc.DBAPIError):
         return False
+    if _number(error.orig) in _MYSQL_ROWS:
+        return True
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(state, str):
-        return state.startswith(_POSTGRES_ROWS)
-    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return number in _MYSQL_ROWS or isinstance(error, exc.DataError | exc.IntegrityError)
+        return state.startswith(_ROWS)
+    return isinstance(error, exc.DataError | exc.IntegrityError)
 
 
 def refusal(error: BaseException, where: str) -> FunctionError:
@@ -166,7 +169,7 @@ def _may_pass(error: exc.SQLAlchemyError) -> bool:
         return True
     if not isinstance(error, exc.DBAPIError):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or _number(error.orig) in _MYSQL_PASSING:
         return True
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(state, str):
@@ -174,9 +177,15 @@ def _may_pass(error: exc.SQLAlchemyError) -> bool:
     if not isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError):
         return False
     words = str(error.orig)
-    if error.orig is not None and error.orig.args and error.orig.args[0] in _MYSQL_CLOSED:
+    if _number(error.orig) in _MYSQL_CLOSED:
         return False
     return "no such" not in words and "readonly" not in words  # SQLite has one class for everything
+
+
+def _number(original: BaseException | None) -> int | None:
+    """Of an error of MariaDB or MySQL."""
+    number = original.args[0] if original is not None and original.args else None
+    return number if isinstance(number, int) else None
 
 
 def _words(error: BaseException) -> str:
@@ -191,8 +200,7 @@ def _words(error: BaseException) -> str:
             return f"{name}: {str(original).splitlines()[0]}" if str(original) else name
         words = f"{original.sqlstate} {name}"
         return f"{words} ({places})" if places else words
-    number = original.args[0] if original.args else None
-    if isinstance(number, int):
+    if (number := _number(original)) is not None:
         shown = number in _MYSQL_TOLD and len(original.args) > 1
         return f"{name} {number}: {original.args[1]}" if shown else f"{name} {number}"
     if type(original).__module__ == "sqlite3":  # says names of tables and columns, never values

@@ -14,6 +14,7 @@ import pytest
 from liberator.change import Event, ReadHeaders, TopicPartition
 from liberator.errors import FunctionError, PreconditionError
 from liberator.function.context import Context
+from liberator.function.table.offsets import OffsetTable
 from liberator.function.table.target import TargetSettings
 from liberator.function.table.writer import TableFunction, TableSettings
 from liberator.testing.servers import MariaDb
@@ -277,6 +278,22 @@ def test_what_comes_again_changes_nothing(orders: Base, make: Make) -> None:
     orders.execute("UPDATE orders SET customer = 'seen' WHERE id = 1")
     assert not call(function, *events)
     assert not call(make(), events[0])
+    assert customers(orders) == {1: "seen"}
+
+
+def test_the_first_rows_of_a_partition_that_two_members_write_at_once_are_written_once(
+    orders: Base, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, stream = make(), Stream()
+    event = stream.row("c", order(1))
+    with monkeypatch.context() as before:
+        before.setattr(OffsetTable, "load", lambda *_, **__: {})
+        assert not call(make(), event)
+        orders.execute("UPDATE orders SET customer = 'seen'")
+        with pytest.raises(FunctionError) as caught:
+            call(late, event)
+    assert (caught.value.code, caught.value.retryable) == ("function.table_conflict", True)
+    assert not call(late, event)
     assert customers(orders) == {1: "seen"}
 
 
