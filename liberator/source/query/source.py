@@ -130,7 +130,9 @@ class _Session:
         self._queue: queue.Queue[Batch | LiberatorError] = queue.Queue(
             maxsize=max(2, settings.queue_bytes // _BATCH_BYTES)
         )
-        self._roomy = threading.Event()
+        self._held = 0
+        self._holding = threading.Lock()
+        self._roomy, self._taken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="query", daemon=True)
         self._tables: dict[str, _Table] = {}
         self._look_due = 0.0
@@ -172,6 +174,8 @@ class _Session:
             item = self._queue.get(timeout=timeout)
         except queue.Empty:
             return Batch([])
+        self._count(-_size(item))
+        self._taken.set()
         if self._is_half_empty():
             self._roomy.set()
         if isinstance(item, LiberatorError):
@@ -180,7 +184,7 @@ class _Session:
 
     def queued(self) -> int:
         """About."""
-        return self._queue.qsize() * _BATCH_BYTES
+        return self._held
 
     def close(self) -> None:
         """End the thread, also one that waits for the server."""
@@ -399,16 +403,29 @@ class _Session:
         return self._is_half_empty() or self._roomy.wait(timeout)
 
     def _is_half_empty(self) -> bool:
-        return self._queue.qsize() <= self._queue.maxsize // 2
+        return (
+            self._queue.qsize() <= self._queue.maxsize // 2 and self._held <= self._settings.queue_bytes // 2
+        )
 
     def _put(self, item: Batch | LiberatorError) -> bool:
+        """Wait for room: for one more batch, and for its bytes unless nothing else is there."""
+        size = _size(item)
         while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
+            self._taken.clear()
+            if not self._queue.full() and (not self._held or self._held + size <= self._settings.queue_bytes):
+                self._count(size)
+                self._queue.put(item)
                 return True
-            except queue.Full:
-                continue
+            self._taken.wait(0.2)
         return False
+
+    def _count(self, size: int) -> None:
+        with self._holding:
+            self._held += size
+
+
+def _size(item: Batch | LiberatorError) -> int:
+    return item.size if isinstance(item, Batch) else 0
 
 
 def _refuse_other(qualified: str, saved: TablePosition, here: TablePosition) -> None:

@@ -33,7 +33,10 @@ from liberator.source.query.sql_alchemy_shape import plain_text, shape_of
 
 log = logging.getLogger(__name__)
 
-_CHUNK_ROWS = 500
+_FIRST_ROWS, _CHUNK_ROWS = 4, 500
+_CHUNK_BYTES = 512 * 1024
+"""Rows are fetched few at first, then as many as this, about, since nobody knows beforehand how large they are."""
+
 _AHEAD = timedelta(hours=15)
 """Times further ahead than any time zone are no times of writing."""
 
@@ -262,13 +265,16 @@ class SqlAlchemyDatabase:
         doing = f"reading {shape.relation.qualified}"
         streaming = self._live.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
         result = self._guarded(lambda: streaming.execute(query), doing)
+        rows = _FIRST_ROWS
         with contextlib.closing(result):
             while not self._stop.is_set():
-                got = self._guarded(lambda: result.fetchmany(_CHUNK_ROWS), doing)
+                got = self._guarded(lambda size=rows: result.fetchmany(size), doing)  # type: ignore[misc]  # bound now
                 if not got:
                     return
                 made = [tuple(row) for row in got]
-                yield Chunk((), made, None, _size(made))
+                size = _size(made)
+                yield Chunk((), made, None, size)
+                rows = max(1, min(_CHUNK_ROWS, 4 * rows, _CHUNK_BYTES * len(made) // max(1, size)))
 
     def cursor_values(self, shape: Shape, chunk: Chunk) -> list[Any]:
         """See `Database.cursor_values`."""

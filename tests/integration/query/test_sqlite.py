@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,24 @@ def test_text_that_is_not_utf8_comes_as_base64(looks: Make, db: sqlite3.Connecti
     db.executescript("create table t (id integer primary key, s text); insert into t values (1, 'a')")
     db.execute("insert into t values (2, cast(x'e4f6' as text)), (3, 'c')")
     assert [event.row["s"] for event in looks("t").look()] == ["a", "5PY=", "c"]
+
+
+def test_large_rows_come_few_at_a_time_and_wait_within_the_budget(
+    looks: Make, db: sqlite3.Connection
+) -> None:
+    db.execute("create table t (id integer primary key, v blob)")
+    db.executemany("insert into t values (?, zeroblob(300000))", [(n,) for n in range(60)])
+    connector = looks().connector(MemoryPublisher())
+    source = connector.source
+    source._settings = replace(source._settings, queue_bytes=2_000_000)
+    sizes: list[int] = []
+    with closing(connector):
+        source.open({})
+        while not (batch := source.poll(1, 1.0)).final:
+            assert source.queued() <= 2_000_000
+            sizes.append(batch.size)
+    assert sum(sizes) >= 60 * 300_000
+    assert max(sizes) < 1_500_000
 
 
 def test_a_page_that_ends_with_a_key_that_is_not_utf8_stops_and_skips_nothing(
