@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from liberator.change import Batch, EncodedBatch, State
-from liberator.errors import CheckpointError, LiberatorError, PublishError, SourceError
+from liberator.errors import CheckpointError, ContractError, LiberatorError, PublishError, SourceError
 from liberator.ledger import Ledger, merge
 from liberator.policy import Action, Backoff, decide
 from liberator.protocols import Encoder, OwningPublisher, Publisher, Source, Watch
@@ -42,6 +42,10 @@ _POLL_SECONDS = 0.2
 _READY_SECONDS = 0.1
 _REST_SECONDS = 2.0
 """How long a connector that is to end reads on to the end of a transaction, of which a part is published already."""
+
+_PROVEN_SECONDS = 30.0
+"""How long things must move on after a schema registry did not answer, until that counts as over: the place at which a
+snapshot begins, before the row that waits for its schema, is another one each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class Capture:
         self._unsaved: dict[str, bytes] = {}
         self._save_due = 0.0
         self._stopping_since: float | None = None
+        self._doubted_until = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -172,7 +177,7 @@ class Capture:
         while not self._ends(publisher, encoder):
             self._watch.beat()
             if self._settle(publisher):
-                backoff.reset()
+                self._moved(backoff)
             if not publisher.ready(_READY_SECONDS):
                 self._watch.state("waiting")
                 continue
@@ -256,6 +261,11 @@ class Capture:
         self._kept.update(saved)
         return moved
 
+    def _moved(self, backoff: Backoff) -> None:
+        """What was saved is not what was saved before: the next failure is a first one."""
+        if self._tick() >= self._doubted_until:
+            backoff.reset()
+
     def _drain(self, publisher: Publisher) -> None:
         """The way out: everything accepted becomes durable, is saved and acknowledged."""
         self._watch.state("draining")
@@ -278,7 +288,7 @@ class Capture:
             if not isinstance(error, (PublishError, CheckpointError)):
                 publisher.flush(self._settings.drain)
             if not isinstance(error, CheckpointError) and self._settle(publisher, now=True):
-                backoff.reset()
+                self._moved(backoff)
         except LiberatorError as second:
             log.debug("saving on the way out failed: %s", second)
 
@@ -356,6 +366,8 @@ class Capture:
         delay = backoff.next()
         log.warning("%s; trying again in %.1f s%s", error, delay, f" ({error.fix})" if error.fix else "")
         end = self._tick() + delay
+        if isinstance(error, ContractError):
+            self._doubted_until = end + _PROVEN_SECONDS
         while not self.stopping and (left := end - self._tick()) > 0:
             self._watch.beat()
             self._stopping.wait(min(left, 1.0))

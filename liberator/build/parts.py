@@ -174,9 +174,14 @@ def make_event_wire(config: SourceConfig) -> EventWire | None:
     return EventWire(schema_ids(rules), strategy, config.source.outbox.envelope)
 
 
+ASK_SECONDS = 8.0
+"""For a registry's answer, while nothing else is done: a connector that is told to stop is gone after 10, and asks again
+when it is not."""
+
+
 def schema_ids(keys: RegistryKeys, timeout: float | None = None) -> Callable[[str, dict[str, Any]], int]:
     """(subject, schema) -> its id, from the registry of these keys, which must name one. timeout: seconds for one request,
-    and no second one; None: patiently. Not for several threads at once."""
+    and no second one; None: some requests within `ASK_SECONDS`. Not for several threads at once."""
     from liberator.contract.registry.client import RegistryClient
     from liberator.contract.registry.http import RegistrySettings
 
@@ -187,9 +192,10 @@ def schema_ids(keys: RegistryKeys, timeout: float | None = None) -> Callable[[st
         ca=keys.registry_ca,
         certificate=keys.registry_certificate,
         key=keys.registry_key,
+        within=ASK_SECONDS,
     )
     if timeout is not None:
-        settings = replace(settings, timeout=timeout, attempts=1)
+        settings = replace(settings, timeout=timeout, attempts=1, within=timeout)
     client = RegistryClient(settings, keys.registry_cache)
     return client.register if keys.registry_register else client.find
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.unit.locallog.events import read
 LOST = SourceError("the connection was lost", code="postgres.connection", retryable=True)
 BUSY = PreconditionError("slot is active for PID 7", code="postgres.55006", retryable=True)
 FROZEN = SourceError("this process stood still", code="source.frozen", retryable=True)
+AWAY = ContractError("the schema registry can't be reached", code="registry.unreachable", retryable=True)
 FULL = PreconditionError("all replication slots are in use", code="postgres.53400", retryable=True)
 EVENTS = [b'"1"', b'"2"', b'"3"', b'"4"']
 
@@ -47,7 +49,7 @@ class Bench:
         self.checkpoint = MemoryCheckpoint("bench")
         self.watch = MemoryWatch()
         self.encoder = MemoryEncoder()
-        self.now = 0.0
+        self.now, self.step = 0.0, 10.0
         fields = {"save_interval": 0.0, **settings}
         self.capture = Capture(
             source,
@@ -61,8 +63,20 @@ class Bench:
         )
 
     def tick(self) -> float:
-        self.now += 10.0
+        self.now += self.step
         return self.now
+
+    def slowly(self, step: float) -> Bench:
+        """The clock goes on by `step` seconds a look; waits still take no time."""
+        bench, self.step = self, step
+
+        class Waits(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                bench.now += timeout or 0.0
+                return self.is_set()
+
+        self.capture._stopping = Waits()
+        return self
 
     def published(self) -> list[bytes | None]:
         return [event.value for event in self.publisher.events]
@@ -294,8 +308,8 @@ def test_a_bounded_run_goes_on_while_attempts_save_something() -> None:
     assert it.published() == EVENTS
 
 
-def test_waits_longer_each_time_while_nothing_moves_on() -> None:
-    it = bench([EVENTS[0], *[Abort(LOST)] * 4, *EVENTS[1:]])
+def waits_of(it: Bench) -> list[float]:
+    """The delays that come, as they were earned."""
     delays: list[float] = []
     wait = it.capture._wait
 
@@ -304,9 +318,53 @@ def test_waits_longer_each_time_while_nothing_moves_on() -> None:
         wait(error, backoff)
 
     it.capture._wait = waited  # type: ignore[method-assign]
+    return delays
+
+
+def test_waits_longer_each_time_while_nothing_moves_on() -> None:
+    it = bench([EVENTS[0], *[Abort(LOST)] * 4, *EVENTS[1:]])
+    delays = waits_of(it)
     it.capture.run()
     assert delays == sorted(set(delays))
     assert len(delays) == 4
+
+
+def begin_anew_each_time(it: Bench) -> None:
+    """As a snapshot: each time that the source is opened something comes first, and only then the row that fails."""
+    poll, begun = it.source.poll, list[int]()
+
+    def begin_then_poll(limit: int, timeout: float) -> Batch:
+        if len(begun) < len(it.source.opened):
+            begun.append(len(it.source.opened))
+            return Batch([], {"snapshot": b"%d" % len(begun)})
+        return poll(limit, timeout)
+
+    it.source.poll = begin_then_poll  # type: ignore[method-assign]
+
+
+def test_a_registry_that_stays_away_is_asked_less_and_less_often_though_a_snapshot_begins_each_time() -> None:
+    it = bench([*[Abort(AWAY)] * 4, *EVENTS]).slowly(0.01)
+    begin_anew_each_time(it)
+    delays = waits_of(it)
+    it.capture.run()
+    assert it.published() == EVENTS
+    assert delays == sorted(set(delays))
+    assert len(delays) == 4
+
+
+def test_a_bounded_run_gives_up_a_registry_that_stays_away_though_a_snapshot_begins_each_time() -> None:
+    it = bench([*[Abort(AWAY)] * 100, *EVENTS], once=True, patience=60.0).slowly(0.1)
+    begin_anew_each_time(it)
+    with pytest.raises(ContractError):
+        it.capture.run()
+    assert it.published() == []
+
+
+def test_a_registry_that_was_away_long_ago_is_patiently_waited_for_again() -> None:
+    it = bench([Abort(AWAY), *EVENTS * 10, Abort(AWAY), *EVENTS]).slowly(1.0)
+    delays = waits_of(it)
+    it.capture.run()
+    assert delays == [delays[0]] * 2
 
 
 def test_a_standby_takes_over_from_what_the_other_saved_meanwhile() -> None:

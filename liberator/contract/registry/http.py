@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 import ssl
 import time
@@ -26,6 +27,7 @@ CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _MOST_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 64 * 1024
 _MOST_WORDS = 2000
+_LEAST_SECONDS = 0.1
 _CHECK_ADDRESS = (
     "check that the address is that of a Confluent-compatible interface (Apicurio: /apis/ccompat/v7)"
 )
@@ -39,7 +41,7 @@ class RegistrySettings:
     """url: http:// or https://, with user and password for basic authentication; token: for bearer authentication.
 
     ca: PEM file of the authorities to trust instead of the system's. certificate, key: PEM files to show (mutual TLS).
-    timeout: seconds an answer may take. attempts: at most so many requests for one answer.
+    timeout: seconds an answer may take. attempts: at most so many requests for one answer. within: seconds for all of them.
     """
 
     url: str = field(repr=False)
@@ -49,6 +51,7 @@ class RegistrySettings:
     key: Path | None = None
     timeout: float = 10.0
     attempts: int = 4
+    within: float = math.inf
 
 
 class Transport:
@@ -81,26 +84,28 @@ class Transport:
         elif parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        self._pool = urllib3.PoolManager(
-            ssl_context=_context(settings), retries=False, timeout=urllib3.Timeout(total=settings.timeout)
-        )
+        self._pool = urllib3.PoolManager(ssl_context=_context(settings), retries=False)
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; None: the registry has no such thing. Raises `ContractError`, `retryable` when the registry may
         answer later."""
-        backoff = Backoff(initial=0.1, max=2.0, random=random.random, tick=time.monotonic)
+        backoff = Backoff(initial=0.1, max=2.0, random=random.random, tick=self._tick)
+        end = self._tick() + self._settings.within
         for attempt in range(1, self._settings.attempts + 1):
+            left = max(_LEAST_SECONDS, end - self._tick())
             try:
-                return self._once(method, path, body)
+                return self._once(method, path, body, min(self._settings.timeout, left))
             except ContractError as error:
-                if not error.retryable or attempt == self._settings.attempts:
+                pause = backoff.next()
+                late = self._tick() + pause >= end
+                if not error.retryable or late or attempt == self._settings.attempts:
                     raise
-            self._sleep(backoff.next())
+            self._sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _once(self, method: str, path: str, body: Any) -> Any:
+    def _once(self, method: str, path: str, body: Any, timeout: float) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        until = self._tick() + self._settings.timeout
+        until = self._tick() + timeout
         try:
             answer = self._pool.request(
                 method,
@@ -108,6 +113,7 @@ class Transport:
                 body=data,
                 headers=self._headers,
                 redirect=False,
+                timeout=urllib3.Timeout(total=timeout),
                 preload_content=False,
             )
             try:

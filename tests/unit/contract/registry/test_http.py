@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,29 @@ def test_a_404_of_somebody_else_is_not_taken_for_the_registrys(serve: Serve, ans
 
 def test_an_answer_that_comes_too_slowly_is_not_waited_for(serve: Serve) -> None:
     registry = serve()
-    clock = iter([0.0, 0.5, 1.5])
+    clock = count(step=0.4)
     asked = Transport(RegistrySettings(registry.url, timeout=1, attempts=1), tick=lambda: next(clock))
     registry.answers = [(200, b" " * 100_000)]
     with pytest.raises(ContractError) as caught:
         asked.send("GET", "/x")
     assert (caught.value.code, caught.value.retryable) == ("registry.unreachable", True)
     assert caught.value.what.endswith("no answer in time")
+
+
+def test_all_attempts_together_have_a_limit(serve: Serve) -> None:
+    """A connector that is told to stop waits for no more than this."""
+    registry, now, pauses = serve(), [0.0], list[float]()
+    registry.answers = [(503, {})]
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    asked = Transport(RegistrySettings(registry.url, attempts=9, within=0.25), sleep, lambda: now[0])
+    with pytest.raises(ContractError):
+        asked.send("GET", "/x")
+    assert 2 <= len(registry.asked) <= 3
+    assert sum(pauses) < 0.25
 
 
 def test_of_a_long_complaint_the_beginning_is_told(serve: Serve) -> None:
