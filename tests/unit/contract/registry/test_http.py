@@ -179,7 +179,7 @@ def test_an_answer_that_comes_too_slowly_is_not_waited_for(serve: Serve) -> None
     registry = serve()
     clock = count(step=0.4)
     asked = Transport(RegistrySettings(registry.url, timeout=1, attempts=1), tick=lambda: next(clock))
-    registry.answers = [(200, b" " * 100_000)]
+    registry.answers = [(200, b" " * 1_000_000)]  # at least 16 pieces
     with pytest.raises(ContractError) as caught:
         asked.send("GET", "/x")
     assert (caught.value.code, caught.value.retryable) == ("registry.unreachable", True)
