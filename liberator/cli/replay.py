@@ -113,4 +113,6 @@ def replay(
     done, dead = told["events"], told["dead_letters"]
     if as_json:
         click.echo(to_json(told))
-    click.echo(f"{done} events done again, {dead} of them dead letters", err=True)
+    known = config.policy.idempotency is not None and not again
+    left_out = "; of those that policy.idempotency remembers the function was given none" if known else ""
+    click.echo(f"{done} events done again, {dead} of them dead letters{left_out}", err=True)

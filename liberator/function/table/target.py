@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,8 +81,9 @@ class Target:
             log.info("adding to %s: %s", self._settings.named, ", ".join(values))
             with self._engine.begin() as connection:
                 for statement in columns:
-                    connection.execute(sa.text(statement.replace(":", "\\:")))
+                    connection.exec_driver_sql(self._for_driver(statement))
             self._look(may_make=False)
+            self._require_columns(values)
         else:
             raise PreconditionError(
                 f"events have columns that {self._settings.named} does not have: {', '.join(values)}",
@@ -91,10 +92,28 @@ class Target:
                 fix=f"add them: {'; '.join(columns)} - or write new_columns: add (or ignore)",
             )
 
+    def _require_columns(self, names: Iterable[str]) -> None:
+        if odd := [name for name in names if name not in self.columns]:
+            raise PreconditionError(
+                f"{self._settings.named} has got columns whose names are not {', '.join(odd)}, as the database wrote them",
+                code="function.table_columns",
+                where="function.table",
+                fix="give these columns names in the stream that the database takes (a transform renames them), or write"
+                " new_columns: ignore",
+            )
+
+    def _for_people(self) -> sa.Dialect:
+        """The dialect of statements as somebody would write them: drivers want each % of a name twice."""
+        return type(self._engine.dialect)(paramstyle="named")  # type: ignore[call-arg]  # the base of all takes it
+
+    def _for_driver(self, statement: str) -> str:
+        doubles = self._engine.dialect.paramstyle in ("format", "pyformat")
+        return statement.replace("%", "%%") if doubles else statement
+
     def _new(self, values: Mapping[str, Any]) -> list[str]:
         """Statements that add columns for these values."""
         known = (self._settings.contract() or {}).get("properties", {})
-        dialect = self._engine.dialect
+        dialect = self._for_people()
         table = dialect.identifier_preparer.format_table(self._table([]))
         word = "ADD" if dialect.name in ("oracle", "mssql") else "ADD COLUMN"
         made = [
@@ -189,7 +208,7 @@ class Target:
         dialect = self._engine.dialect
         table = self._table(ddl.columns_of(contract, key, dialect.name))
         if not settings.create:
-            statement = " ".join(str(CreateTable(table).compile(dialect=dialect)).split())
+            statement = " ".join(str(CreateTable(table).compile(dialect=self._for_people())).split())
             raise _refused(
                 f"there is no table {settings.named}",
                 f"write create: true, or make it: {statement}",

@@ -453,6 +453,32 @@ def test_new_columns_are_added_left_out_or_stop_it(orders: Base, make: Make) -> 
     ]
 
 
+def test_new_columns_may_be_called_anything(orders: Base, make: Make) -> None:
+    """A driver reads % and : in a statement as places of parameters."""
+    names = ["a%b", "c:d", 'e"f', "%s", "n%(x)s", "ü ü"]
+    row = {"id": 1, **{name: number for number, name in enumerate(names)}}
+    with pytest.raises(PreconditionError) as caught:
+        call(make(), Stream().row("c", row))
+    assert "%%" not in (caught.value.fix or "")
+    assert not call(make(new_columns="add"), Stream().row("c", row))
+    [written] = orders.rows("SELECT * FROM orders")
+    assert list(written)[-len(names) :] == list(range(len(names)))
+
+
+def test_a_new_column_whose_name_the_database_changes_is_not_left_out_in_silence(
+    orders: Base, make: Make
+) -> None:
+    name = "a`b" if orders.dialect == "mysql" else "x" * 64
+    event = Stream().row("c", {"id": 1, name: 1})
+    if orders.dialect == "sqlite":  # takes every name
+        assert not call(make(new_columns="add"), event)
+        assert orders.rows(f"SELECT {name} FROM orders") == [(1,)]
+        return
+    with pytest.raises(PreconditionError) as caught:
+        call(make(new_columns="add"), event)
+    assert caught.value.code == "function.table_columns"
+
+
 CONTRACT = {
     "type": "object",
     "properties": {
