@@ -75,6 +75,20 @@ class Document:
         )
         return filled_in or any(isinstance(key, str) and speaks_of_a_secret(key) for key in path)
 
+    def written(self, path: KeyPath) -> KeyPath:
+        """`path` without the index of what stands alone where a list may stand: ``trigger[0].cron`` is trigger.cron."""
+        value: Any = self.data
+        found: list[str | int] = []
+        for key in path:
+            if key == 0 and not isinstance(value, list):
+                continue
+            found.append(key)
+            try:
+                value = value[key]
+            except (LookupError, TypeError):  # not there, or nothing that holds others
+                value = None
+        return tuple(found)
+
     def get(self, path: KeyPath) -> Any:
         """The value at `path`, None where there is none."""
         value: Any = self.data

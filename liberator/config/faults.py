@@ -68,7 +68,7 @@ def explain(
 ) -> Iterator[tuple[KeyPath, ConfigError]]:
     """The faults that pydantic found, with the path of each."""
     for detail in error.errors(include_url=False):
-        path = tuple(part for part in detail["loc"] if part != "[key]")
+        path = document.written(tuple(part for part in detail["loc"] if part != "[key]"))
         yield path, _explain_one(detail, path, document, fields)
 
 

@@ -26,8 +26,8 @@ from liberator.config.section import (
     ObserveSettings,
     Section,
     TopicSettings,
+    for_producers,
     or_boolean,
-    with_compression,
     without_default,
 )
 from liberator.config.transform import TransformStep
@@ -374,7 +374,7 @@ class PublishSettings(Section):
         default=TopicTemplate("{name}.dead-letters"), json_schema_extra={"default": "{name}.dead-letters"}
     )
     """Where events go that could not be published as they are. Knows {name}."""
-    options: Annotated[dict[str, Setting], AfterValidator(with_compression)] = Field(
+    options: Annotated[dict[str, Setting], AfterValidator(for_producers)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
     """Settings of the Kafka client, by librdkafka's names. compression.type stays lz4 unless it is given here."""

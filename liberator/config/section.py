@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 from liberator.config.document import Document, KeyPath
 from liberator.config.stage import topic_prefix
 from liberator.config.values import ConnectorName, Listen, Setting, WholeNumber, refusal
+from liberator.errors import ConfigError
+from liberator.kafka.options import refuse_weakening
 
 MIB = 1024 * 1024
 
@@ -23,7 +25,12 @@ def without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-def with_compression(options: dict[str, str]) -> dict[str, str]:
+def for_producers(options: dict[str, str]) -> dict[str, str]:
+    """With compression unless they choose one. Those that would weaken a promise are refused."""
+    try:
+        refuse_weakening(options)
+    except ConfigError as error:
+        raise refusal("config.option", error.what, error.fix) from None
     known = {"compression.type", "compression.codec"}
     return options if known & options.keys() else {"compression.type": "lz4", **options}
 

@@ -20,8 +20,8 @@ from liberator.config.section import (
     ObserveSettings,
     Section,
     TopicSettings,
+    for_producers,
     or_boolean,
-    with_compression,
     without_default,
 )
 from liberator.config.sink_values import BrokerUrl
@@ -90,7 +90,7 @@ class SidecarPublish(Section):
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """exactly_once: also what was being published when the sidecar was killed is not published twice, for those who read
     committed events (`isolation.level=read_committed`). at_least_once: it may be, with the same id."""
-    options: Annotated[dict[str, Setting], AfterValidator(with_compression)] = Field(
+    options: Annotated[dict[str, Setting], AfterValidator(for_producers)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
     """Settings of the Kafka client, by librdkafka's names. compression.type stays lz4 unless it is given here."""

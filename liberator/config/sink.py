@@ -23,8 +23,8 @@ from liberator.config.section import (
     ObserveSettings,
     Section,
     TopicSettings,
+    for_producers,
     or_boolean,
-    with_compression,
     without_default,
 )
 from liberator.config.sink_policy import CircuitBreakerSettings, PolicySettings, ScaleSettings
@@ -88,7 +88,7 @@ class OutputSettings(Section):
         default=TopicSettings(), json_schema_extra=or_boolean
     )
     """How missing topics are made; false: refuse to publish without them."""
-    options: Annotated[dict[str, Setting], AfterValidator(with_compression)] = Field(
+    options: Annotated[dict[str, Setting], AfterValidator(for_producers)] = Field(
         default={"compression.type": "lz4"}, repr=False
     )
     """Settings of the Kafka client that publishes. What of stream.options is about the connection is taken from there

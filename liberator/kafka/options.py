@@ -142,7 +142,7 @@ def largest_event(options: Mapping[str, str], most: int) -> int:
 
 def for_confluent(options: Mapping[str, str]) -> dict[str, Any]:
     """Checked options for librdkafka, which knows (and checks) its own names."""
-    _check(options)
+    refuse_weakening(options)
     return {
         name: value for name, value in options.items() if name not in _FIXED and name != _MESSAGE_MAX_BYTES
     }
@@ -150,7 +150,7 @@ def for_confluent(options: Mapping[str, str]) -> dict[str, Any]:
 
 def for_kafka_python(options: Mapping[str, str], *, producer: bool) -> dict[str, Any]:
     """Checked and translated options for kafka-python: a producer's, or what every one of its clients takes."""
-    _check(options)
+    refuse_weakening(options)
     translated = {}
     for name, value in options.items():
         translation = _BOTH.get(name) or _PRODUCER.get(name)
@@ -173,7 +173,8 @@ def _converted(name: str, value: str, convert: Callable[[str], Any]) -> Any:
         raise _refused(name, "is not a number", "write a whole number") from None
 
 
-def _check(options: Mapping[str, str]) -> None:
+def refuse_weakening(options: Mapping[str, str]) -> None:
+    """Raises `ConfigError` for an option of a producer that would break a promise, whichever client is used."""
     for name, value in options.items():
         if name in _OURS:
             raise _refused(name, f"can't be set: {_OURS[name]}", "remove it")

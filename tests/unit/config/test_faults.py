@@ -103,6 +103,8 @@ def publish(setting: str) -> str:
         ("name: shop\n" + SOURCE + "limits: {memory: 5kB}\n", "config.value", "limits.memory"),
         ("name: shop\n" + SOURCE + "limits: {memory: -5}\n", "config.size", "limits.memory"),
         ("name: shop\n" + SOURCE + "connector: pump\n", "config.value", "connector"),
+        (publish("url: 'kafka://h', options: {acks: 1}"), "config.option", "publish.options"),
+        (publish("url: 'kafka://h', options: {max.in.flight: 6}"), "config.option", "publish.options"),
     ],
 )
 def test_refuses(faults: Faults, write: Write, text: str, code: str, path: str) -> None:
