@@ -56,7 +56,7 @@ def _judge_of_source(config: SourceConfig, *, validate: bool) -> Judge:
             return None
         if config.schema_.registry is not None and letter.value.startswith(b"\0"):
             return "it begins with the id of the schema of its time, which it breaks, whatever the contract says now"
-        reason = _payload(letter, contract) if outbox else _row(letter, config.format.envelope, contract)
+        reason = _payload(letter, contract) if outbox else _row(letter, contract)
         return f"it breaks the contract of {letter.topic}: {reason}" if reason else None
 
     return judge
@@ -97,13 +97,13 @@ def _payload(letter: Letter, contract: _Contract) -> str | None:
 # Rows
 
 
-def _row(letter: Letter, envelope: str, contract: _Contract) -> str | None:
+def _row(letter: Letter, contract: _Contract) -> str | None:
     assert letter.value is not None
     try:
         value = read(letter.value)
     except (ValueError, RecursionError):
         return "it is no JSON"
-    row, unsent = _row_in(letter, value, envelope)
+    row, unsent = _row_in(letter, value)
     if not isinstance(row, dict):
         return None  # a delete, a truncate, a message: there is no row to be judged
     gate = contract(letter.topic, None)
@@ -115,16 +115,18 @@ def _row(letter: Letter, envelope: str, contract: _Contract) -> str | None:
     return None
 
 
-def _row_in(letter: Letter, value: Any, envelope: str) -> tuple[Any, Sequence[str]]:
-    """The row of an event, and its columns that were not sent. See docs/reference/events.md."""
-    if envelope == "flat":
-        return (None if _header(letter, "__op") in _NO_ROW else value), _unsent(letter)
+def _row_in(letter: Letter, value: Any) -> tuple[Any, Sequence[str]]:
+    """The row of an event, and its columns that were not sent. See docs/reference/events.md. It tells its envelope itself:
+    the configuration may have another one by now."""
+    if op := _header(letter, "__op"):  # flat
+        return (None if op in _NO_ROW else value), _unsent(letter)
     if not isinstance(value, dict):
         return None, ()
-    if envelope == "cloudevents":
-        data = value["data"] if "specversion" in value else value
-        return (data.get("after") if isinstance(data, dict) else None), _unsent(letter)
-    return value.get("after"), value.get("source", {}).get("unchanged", ())
+    source = value.get("source")
+    if isinstance(source, dict):  # Debezium's
+        return value.get("after"), source.get("unchanged", ())
+    data = value.get("data") if "specversion" in value else value
+    return (data.get("after") if isinstance(data, dict) else None), _unsent(letter)
 
 
 def _unsent(letter: Letter) -> Sequence[str]:

@@ -74,6 +74,15 @@ def test_a_row_is_judged_in_every_envelope(envelope: str, store: Path) -> None:
     assert judge(envelope, store, event(envelope, {"status": "secret"}), validate=False) is None
 
 
+@pytest.mark.parametrize("now", ENVELOPES)
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_a_row_is_judged_though_the_configuration_has_another_envelope_by_now(
+    envelope: str, now: str, store: Path
+) -> None:
+    assert judge(now, store, event(envelope, {"status": "new"}, ("note",))) is None
+    assert judge(now, store, event(envelope, {"status": "secret", "note": ""})) is not None
+
+
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_a_column_that_was_not_sent_is_not_missed(envelope: str, store: Path) -> None:
     assert judge(envelope, store, event(envelope, {"status": "new"})) is not None
