@@ -115,6 +115,10 @@ class TablePass:
             self.database.begin(self.shape)
             self._one_view = False
             self._carry_over(old.view)
+            if old.after is not None and old.order not in (None, self._order(old.odd)):
+                return replace(
+                    old, odd=False, after=None
+                )  # another key since then: that place means nothing now
             return old
         low, pending = self._advance(mark)
         view = self.database.begin(self.shape)
@@ -204,6 +208,9 @@ class TablePass:
             held, renewed = renewed, breathe(self.database, self.clock, renewed)
             self._one_view = self._one_view and held == renewed
 
+    def _order(self, odd: bool) -> tuple[str, ...]:
+        return self.shape.key if odd else self.shape.order
+
     def _paged(self, odd: bool) -> bool:
         return self.shape.paged and (not odd or bool(self.shape.key))
 
@@ -223,7 +230,7 @@ class TablePass:
         ops = self._ops(chunk)
         state = None
         if chunk.after is not None and self._paged(odd):
-            self.position = self.position.at(odd, chunk.after, self.position.newest)
+            self.position = self.position.at(odd, chunk.after, self._order(odd))
             state = {partition_of(self.shape.relation.qualified): self.position.encode()}
         return RowBatch(
             frames=chunk.lines,

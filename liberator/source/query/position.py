@@ -22,13 +22,15 @@ _MOST_KNOWN = 4_000
 @dataclass(frozen=True, slots=True)
 class UnderWay:
     """A pass that has begun. view: what it sees, as of its beginning. mark: taken in front of it. low: what the next one
-    has to look at. odd: is it at the rows whose cursor is of no use in an order? after: the last row it handed on."""
+    has to look at. odd: is it at the rows whose cursor is of no use in an order? after: the last row it handed on. order:
+    the columns that `after` has values of, None: not written down."""
 
     view: View
     mark: Mark | None
     low: Any
     odd: bool = False
     after: Place | None = None
+    order: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class TablePosition:
     smaller cursor is done. seen: the last pass's snapshot (PostgreSQL). pending: a mark that somebody who ran then may still
     undercut. known: digests of rows from `low` on that were handed on, where there are no snapshots. newest: the greatest
     value of the incrementing column so far. under_way: the pass that has begun. reconciled: how many comparisons of keys
-    have ended; compared: when the last one did, seconds since the Unix epoch. keys: the set of keys it belongs with.
+    have ended; compared: when the last one did, seconds since the Unix epoch. keys: the set of keys it belongs with. oid: of
+    the table (PostgreSQL), 0: not known.
     """
 
     database: str
@@ -55,11 +58,12 @@ class TablePosition:
     reconciled: int = 0
     compared: float | None = None
     keys: str | None = None
+    oid: int = 0
 
-    def at(self, odd: bool, after: Place | None, newest: int | None) -> TablePosition:
+    def at(self, odd: bool, after: Place | None, order: tuple[str, ...]) -> TablePosition:
         """Further on in the pass that is under way."""
         assert self.under_way is not None
-        return replace(self, under_way=replace(self.under_way, odd=odd, after=after), newest=newest)
+        return replace(self, under_way=replace(self.under_way, odd=odd, after=after, order=order))
 
     def encode(self) -> bytes:
         """As saved."""
@@ -86,10 +90,12 @@ class TablePosition:
                 "low": under_way.low,
                 "odd": under_way.odd,
                 "after": under_way.after,
+                "order": under_way.order,
             },
             "reconciled": self.reconciled,
             "compared": self.compared,
             "keys": self.keys,
+            "oid": self.oid,
         }
         return json.dumps(document, separators=(",", ":")).encode()
 
@@ -120,6 +126,7 @@ class TablePosition:
                 reconciled=int(fields["reconciled"]),
                 compared=fields["compared"],
                 keys=fields["keys"],
+                oid=int(fields.get("oid", 0)),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
@@ -156,4 +163,12 @@ def _under_way_of(fields: Mapping[str, Any] | None) -> UnderWay | None:
     if fields is None:
         return None
     view = View(fields["seen"], fields["ceiling"], fields["cap"])
-    return UnderWay(view, _mark_of(fields["mark"]), fields["low"], bool(fields["odd"]), fields["after"])
+    order = fields.get("order")
+    return UnderWay(
+        view,
+        _mark_of(fields["mark"]),
+        fields["low"],
+        bool(fields["odd"]),
+        fields["after"],
+        None if order is None else tuple(order),
+    )

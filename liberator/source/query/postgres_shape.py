@@ -74,8 +74,10 @@ class Catalogue:
         """See `Database.shape`."""
         if settings.sql is not None:
             return self._of_sql(relation, settings, settings.sql)
-        if not self._rows(relation.oid):
-            return None
+        if (relation.schema, relation.name) not in [
+            (r["schema"], r["name"]) for r in self._rows(relation.oid)
+        ]:
+            return None  # dropped, or renamed
         facts = self._facts[relation.oid]
         with self._connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(statement("columns"), {"oid": relation.oid}).fetchall()

@@ -220,7 +220,10 @@ class _Session:
             if shape is None:
                 continue
             position = saved.get(relation.qualified)
-            here = TablePosition(self._identity, str(settings.strategy), settings.cursor)
+            here = TablePosition(self._identity, str(settings.strategy), settings.cursor, oid=relation.oid)
+            if position is not None and position.oid not in (0, relation.oid):
+                log.warning("%s was made anew: it is read from its beginning", relation.qualified)
+                position = None
             if settings.deletes == "reconcile":
                 self._know_keys(shape, position)
             if position is None:
@@ -228,6 +231,7 @@ class _Session:
             else:
                 _refuse_other(relation.qualified, position, here)
                 self.database.require_past(position.seen)
+                position = replace(position, oid=relation.oid)
             self._tables[relation.qualified] = _Table(relation, settings, position)
             shapes.append(shape)
             if not shape.indexed:
@@ -308,10 +312,14 @@ class _Session:
             if len(self._tables) > 1:
                 log.warning("%s is gone", gone)
                 del self._tables[gone]
+        made_anew: dict[str, TablePosition] = {}
+        for name in self._tables.keys() & there.keys():
+            if self._tables[name].relation.oid != there[name].oid:
+                made_anew[name] = self._tables.pop(name).position
         if new := [relation for name, relation in there.items() if name not in self._tables]:
             log.info("new: %s", ", ".join(relation.qualified for relation in new))
             self.database.require_readable(new)
-            self._add(new, {})
+            self._add(new, made_anew)
 
     def _read(self, table: _Table) -> None:
         """One pass."""
@@ -348,6 +356,10 @@ class _Session:
             if error.code in _TIMED_OUT and settings.batch_rows > _LEAST_ROWS:
                 pages[name] = max(_LEAST_ROWS, settings.batch_rows // 4)
                 log.warning("%s: a page took too long; from now on it has %d rows", name, pages[name])
+            if not error.retryable and self.database.shape(table.relation, settings) != shape:
+                raise SourceError(
+                    f"{name} was changed while it was read", code="source.changed", retryable=True
+                ) from error
             raise
         table.position = one.position
         if self._is_to_compare(table):

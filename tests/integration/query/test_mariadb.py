@@ -16,7 +16,7 @@ from liberator.build.query import QueryConnector
 from liberator.build.running import How
 from liberator.config import load
 from liberator.errors import LiberatorError, PreconditionError
-from liberator.source.query.database import Relation, Scan
+from liberator.source.query.database import Chunk, Relation, Scan
 from liberator.source.query.settings import TableSettings
 from liberator.source.query.sql_alchemy import SqlAlchemyDatabase
 from liberator.testing.publisher import MemoryPublisher
@@ -250,6 +250,23 @@ def test_a_key_that_seems_gone_is_asked_for_whatever_its_type(db: Session, url: 
         assert database.present(shape, keys) == {0, 1, 2}
         db.run("delete from t where f = 0")
         assert len(database.present(shape, keys)) == 2
+
+
+def test_a_table_that_is_changed_between_two_pages_is_read_on(
+    looks: Make, db: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.run("create table t (id int primary key, v int)", "insert into t values (1, 1), (2, 2), (3, 3)")
+    page, calls = SqlAlchemyDatabase.page, []
+
+    def page_then_alter(self: SqlAlchemyDatabase, scan: Scan, rows: int) -> Iterator[Chunk]:
+        yield from page(self, scan, rows)
+        calls.append(scan)
+        if len(calls) == 1:
+            db.run("alter table t drop column v, add column w int default 7")
+
+    monkeypatch.setattr(SqlAlchemyDatabase, "page", page_then_alter)
+    rows = [event.row for event in looks("t", batch_rows=1).look()]
+    assert rows == [{"id": 1, "v": 1}, {"id": 2, "w": 7}, {"id": 3, "w": 7}]
 
 
 def test_nothing_can_be_written(looks: Make, db: Session) -> None:

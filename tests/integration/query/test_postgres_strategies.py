@@ -10,7 +10,7 @@ import pytest
 from liberator.errors import PreconditionError
 from liberator.testing.publisher import MemoryPublisher
 from tests.integration.query.conftest import MakeLooks, Session
-from tests.integration.query.reading import keys, ops, seen
+from tests.integration.query.reading import Running, keys, ops, seen, until
 
 TIMED = "create table t (id int primary key, v text, at timestamptz not null default clock_timestamp())"
 
@@ -408,3 +408,46 @@ def test_a_look_that_was_cut_off_goes_on_in_the_middle_of_rows_that_share_a_plac
         connector.capture.run()
     first = [seen(event).row["v"] for event in publisher.events]
     assert {*first, *(event.row["v"] for event in it.look())} == set(range(1, 2501))
+
+
+def test_another_key_since_a_look_was_cut_off_begins_that_look_anew(looks: MakeLooks, db: Session) -> None:
+    db.execute("create table t (id int primary key, v int not null unique)")
+    db.execute("insert into t select n, 100 - n from generate_series(1, 20) n")
+    it = looks("public.t", strategy="bulk", batch_rows=5)
+    with closing(it.connector(MemoryPublisher(), max_events=10)) as connector:
+        connector.capture.run()
+    db.execute("alter table t drop constraint t_pkey, add primary key (v)")
+    assert sorted(event.row["id"] for event in it.look()) == list(range(1, 21))
+
+
+def test_a_table_that_is_made_anew_between_two_looks_is_read_from_its_beginning(
+    looks: MakeLooks, db: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute("create table t (id int primary key); insert into t values (8), (9)")
+    it = looks("public.t", incrementing_column="id")
+    it.look()
+    db.execute("drop table t; create table t (id int primary key); insert into t values (1), (9)")
+    assert ops(it.look()) == [("r", 1), ("r", 9)]
+    assert "public.t was made anew" in caplog.text
+    assert it.look() == []
+
+
+def test_a_table_that_is_made_anew_or_renamed_is_read_on(
+    looks: MakeLooks, db: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute("create table t (id int primary key); insert into t values (8), (9)")
+    db.execute("create table u (id int primary key); insert into u values (1)")
+    publisher = MemoryPublisher()
+    it = looks("public.*", incrementing_column="id", poll_interval="100ms", discovery_interval="100ms")
+
+    def rows(table: str) -> list[object]:
+        events = [seen(event) for event in list(publisher.events)]
+        return [tuple(event.row.values()) for event in events if event.table == table]
+
+    with Running(it.connector(publisher, once=False)):
+        until(lambda: len(publisher.events) == 3, "the first rows do not come")
+        db.execute("drop table t; create table t (id int primary key, v int); insert into t values (1, 2)")
+        db.execute("alter table u rename to w")
+        until(lambda: rows("t")[2:] == [(1, 2)], "the new table's row does not come")
+        until(lambda: rows("w") == [(1,)], "the renamed table's row does not come")
+    assert "public.t was made anew" in caplog.text

@@ -33,10 +33,12 @@ WHOLE = TablePosition(
         5,
         True,
         ["a", None, 7],
+        ("at", "id", "n"),
     ),
     reconciled=4,
     compared=17.25,
     keys="f00",
+    oid=16384,
 )
 
 
