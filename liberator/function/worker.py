@@ -1,14 +1,13 @@
 """A worker process: one function, called for whatever comes over a connection. The other end is `process`.
 
 Enters: events in memory that is shared with the connector, and over the connection word that they are there. Leaves: pickled
-outcomes. Started as ``python -m liberator.function.worker FD AREA TARGET FOLDER MEMORY PARENT CALLS``; ends when the
-connection does, and with the process PARENT, whatever the function does.
+outcomes. Started as ``python -m liberator.function.worker FD AREA TARGET FOLDER MEMORY PARENT CALLS LOG LEVEL``; ends when
+the connection does, and with the process PARENT, whatever the function does.
 """
 
 from __future__ import annotations
 
 import gc
-import logging
 import pickle
 import resource
 import signal
@@ -23,6 +22,7 @@ from liberator.errors import LiberatorError
 from liberator.function.area import Area
 from liberator.function.calls_over import CallsOver
 from liberator.function.context import Context
+from liberator.function.logs_over import log_in_worker
 from liberator.function.python import PythonFunction
 from liberator.function.state import Reader, State, StateSettings, open_store
 from liberator.orphan import end_with_parent
@@ -34,13 +34,23 @@ _COLLECT_AFTER = 20_000
 """Objects that are new before the garbage collector looks for cycles among them: more than some batches have."""
 
 
-def main(descriptor: int, area: int, target: str, folder: str, memory: int, parent: int, calls: int) -> None:
+def main(
+    descriptor: int,
+    area: int,
+    target: str,
+    folder: str,
+    memory: int,
+    parent: int,
+    calls: int,
+    logs: int,
+    level: int,
+) -> None:
     """Serve until the connection ends. descriptor, area: of the connection, and of the `Area` with the events. memory: bytes
     that the function may take once it is ready, 0: no limit. parent: id of the connector's process. calls: descriptor of the
-    connection that calls of other functions go over, -1: there is none."""
+    connection that calls of other functions go over, -1: there is none. logs, level: see `log_in_worker`."""
     end_with_parent(parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the connector ends its workers itself
-    logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(name)s  %(message)s")
+    log_in_worker(logs, level)
     connection: Connection[Any, Call] = Connection(descriptor)
     batches = Area(area)
     try:

@@ -1,8 +1,8 @@
 """One worker process as its connector sees it: started, spoken to, ended. What runs in it is `worker`.
 
-Enters: which function. Leaves: a process with a connection to it. It has an environment of its own, no standard input, and
-prints to our standard error. It leads a process group, so that what the function has started is killed with it; and it does
-not outlive us, however we end.
+Enters: which function. Leaves: a process with a connection to it. It has an environment of its own, no standard input,
+prints to our standard error, and logs into our log. It leads a process group, so that what the function has started is
+killed with it; and it does not outlive us, however we end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from liberator.change import Event, columns_of
 from liberator.function.area import Area
 from liberator.function.calls import Calls
 from liberator.function.calls_over import serve
+from liberator.function.logs_over import level_for_worker, show
 from liberator.function.state import StateSettings
+
+_LAST_WORDS = 1.0
+"""Seconds to show what a worker logged before it ended; more only if a process that it left behind holds the connection."""
 
 
 class WorkerProcess:
@@ -43,17 +47,24 @@ class WorkerProcess:
         self._area = Area()
         served, asking = (None, None) if calls is None else socket.socketpair()
         asked_at = -1 if asking is None else asking.fileno()
+        heard, saying = socket.socketpair()
         descriptors = [theirs.fileno(), self._area.descriptor]
         command = [sys.executable, "-m", "liberator.function.worker", *map(str, descriptors)]
         self.process = subprocess.Popen(
-            [*command, target, *map(str, (folder, memory, os.getpid(), asked_at))],
-            pass_fds=[*descriptors, *([] if asking is None else [asked_at])],
+            [
+                *command,
+                target,
+                *map(str, (folder, memory, os.getpid(), asked_at, saying.fileno(), level_for_worker())),
+            ],
+            pass_fds=[*descriptors, saying.fileno(), *([] if asking is None else [asked_at])],
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a function prints is for people
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
         theirs.close()
+        saying.close()
+        self._log = show(Connection(heard.detach()))
         if calls is not None and served is not None and asking is not None:
             asking.close()
             serve(Connection(served.detach()), calls)
@@ -86,6 +97,7 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self._log.join(_LAST_WORDS)
 
     def how_it_ended(self) -> str:
         """In words. It has hung up, which means that it ends."""

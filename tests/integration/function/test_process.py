@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -67,6 +68,13 @@ def hurries(events, context):
     with open(os.path.join(os.path.dirname(__file__), "asked"), "w") as file: file.write(str(pid))
     context.call("twice", 1, timeout=0.5)
 def talk(events, context): print("hello"); return [1]
+def logs(events, context):
+    context.log.debug("not asked for")
+    context.log.info("event %s", events[0].id, extra={"order": 7})
+    try: raise ValueError("no carrier\\nof this row")
+    except ValueError: context.log.warning("odd", exc_info=True)
+    context.log.info("%d", "no number")
+    os._exit(3)
 """
 HOOKS = """
 import os
@@ -329,6 +337,23 @@ def test_what_a_function_prints_does_not_disturb(make: Make) -> None:
     it = make("talk")
     it.begin(1, EVENTS, 1)
     assert not ended(it)[1].failures
+
+
+def test_what_a_function_logs_is_in_the_log_of_the_connector(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "liberator")
+    it = make("logs")
+    it.begin(1, EVENTS, 1)
+    assert codes(ended(it)[1]) == {"function.crashed"}
+    line = SOURCE[: SOURCE.index('"no number"')].count("\n") + 1
+    said = [record for record in caplog.records if record.name.startswith("liberator.function.workers_under")]
+    assert [(record.levelname, record.getMessage()) for record in said] == [
+        ("INFO", f"event {EVENTS[0].id}"),
+        ("WARNING", "odd"),
+        ("INFO", f"a record (line {line}) can't be shown: TypeError"),
+    ]
+    assert (vars(said[0])["order"], vars(said[1])["error"]) == (7, "ValueError: no carrier")
 
 
 def test_a_function_that_is_not_there_is_told(make: Make) -> None:
