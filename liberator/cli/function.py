@@ -111,7 +111,7 @@ def try_out(
 
     \b
     Examples:
-      liberate --source postgresql://me@localhost/shop --mode log --once > events.ndjson
+      liberate --source postgresql://me@localhost/shop --mode log --once --topic 'shop.{schema}.{table}' > events.ndjson
       liberate function test connectors/sink-python.yaml --events events.ndjson --twice
       liberate function test connectors/sink-python.yaml --events stream --from 0:100 --to 0:120
       liberate function test connectors/sink-python.yaml --events dead-letters --id 0:17 --json
@@ -133,7 +133,7 @@ def try_out(
         run = rehearsal.run(events)
         different = list(differences(run, rehearsal.run(events))) if twice else []
     _tell(run, different, as_json)
-    if events and all(outcome.fate == "elsewhere" for outcome in run.outcomes):
+    if run.untried:
         topics = ", ".join(sorted({event.topic for event in events})[:5])
         click.echo(f"none of these events is of the stream's topics: they are of {topics}", err=True)
         return _DIFFERENT

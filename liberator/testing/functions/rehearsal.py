@@ -100,8 +100,13 @@ class FunctionRun:
 
     @property
     def ok(self) -> bool:
-        """Has nothing failed?"""
-        return all(outcome.good for outcome in self.outcomes)
+        """Has nothing failed, and was something tried, if there were events?"""
+        return all(outcome.good for outcome in self.outcomes) and not self.untried
+
+    @property
+    def untried(self) -> bool:
+        """Were there events, and none of a topic that the stream reads?"""
+        return bool(self.outcomes) and all(outcome.fate == "elsewhere" for outcome in self.outcomes)
 
     @property
     def failed(self) -> list[EventOutcome]:
@@ -119,6 +124,7 @@ class FunctionRun:
 
     def assert_ok(self) -> None:
         """Raises `AssertionError`, which tells of every event that failed."""
+        assert not self.untried, "none of the events is of a topic that the stream reads: nothing was tried"
         told = [f"{one.event.id}: {one.fate}: {one.error}" for one in self.failed]
         assert self.ok, "\n".join([f"{len(told)} of {len(self.outcomes)} events failed", *told])
 

@@ -89,6 +89,13 @@ def test_a_sink_is_run_as_its_file_says_but_for_pauses_and_age(sink: Sink) -> No
         run.assert_ok()
 
 
+def test_a_run_on_events_of_other_topics_only_is_not_ok(sink: Sink) -> None:
+    run = run_function(sink(), [event({"n": 1}, topic="other")])
+    assert not run.ok
+    with pytest.raises(AssertionError, match="nothing was tried"):
+        run.assert_ok()
+
+
 def test_what_will_never_work_is_tried_once() -> None:
     def reject(events: Any, context: Any) -> None:
         raise PermanentError("never")
