@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 
 JSON = "JSON"
 _OFFLINE = ("registry.unreachable", "registry.failed")
+
+_AWAY_SECONDS = 30.0
+"""How long a registry that did not answer is left alone about what the cache knows: a start asks about every table, and
+would wait for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,17 @@ class RegistryClient:
     """One registry. Not for several threads at once."""
 
     def __init__(
-        self, settings: RegistrySettings, cache: Path | None = None, transport: Transport | None = None
+        self,
+        settings: RegistrySettings,
+        cache: Path | None = None,
+        transport: Transport | None = None,
+        tick: Callable[[], float] = time.monotonic,
     ) -> None:
-        """cache: folder where answers are kept between runs; None: nowhere. transport: default: as `settings` say."""
+        """cache: folder where answers are kept between runs; None: nowhere. transport: default: as `settings` say. tick:
+        monotonic seconds."""
         self._transport = transport or Transport(settings)
+        self._tick = tick
+        self._away_until = 0.0
         self._cache = SchemaCache(cache, self._transport.address) if cache else None
         self._ids: dict[tuple[str, str], int] = {}
         self._schemas: dict[int, Any] = {}
@@ -65,13 +78,16 @@ class RegistryClient:
         return self._ids[known]
 
     def _ask(self, path: str, subject: str, schema: Any) -> int:
+        kept = self._cache.id(subject, schema) if self._cache else None
+        if kept is not None and self._tick() < self._away_until:
+            return kept
         body = {"schemaType": JSON, "schema": json.dumps(schema, ensure_ascii=False)}
         try:
             answer = self._transport.send("POST", path, body)
         except ContractError as error:
-            kept = self._cache.id(subject, schema) if self._cache and error.code in _OFFLINE else None
-            if kept is None:
+            if kept is None or error.code not in _OFFLINE:
                 raise
+            self._away_until = self._tick() + _AWAY_SECONDS
             log.warning("%s; schema %d of %s is taken from the cache", error.what, kept, subject)
             return kept
         if answer is None and not path.endswith("/versions"):

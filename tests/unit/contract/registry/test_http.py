@@ -306,6 +306,26 @@ def test_the_same_schema_is_asked_for_once(serve: Serve) -> None:
     assert registry.asked == [("POST", "/subjects/s/versions", body)]
 
 
+def test_a_start_without_the_registry_waits_for_it_once(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry, now = serve(), [100.0]
+    settings = RegistrySettings(registry.url, attempts=1)
+    for subject in ("a", "b", "c"):
+        RegistryClient(settings, tmp_path).register(subject, {"title": subject})
+    registry.asked.clear()
+    registry.answers = [(503, {})]
+    client = RegistryClient(settings, tmp_path, tick=lambda: now[0])
+    assert [client.register(subject, {"title": subject}) for subject in ("a", "b")] == [7, 7]
+    assert [path for _, path, _ in registry.asked] == ["/subjects/a/versions"]
+    assert "is taken from the cache" in caplog.text
+    with pytest.raises(ContractError):
+        client.register("new", {})
+    now[0] += 60
+    client.register("c", {"title": "c"})
+    assert [path for _, path, _ in registry.asked[1:]] == ["/subjects/new/versions", "/subjects/c/versions"]
+
+
 def test_a_schema_of_another_kind_is_not_taken_for_json(serve: Serve) -> None:
     registry = serve()
     registry.answers = [(200, {"schema": '"string"'})]
