@@ -191,9 +191,13 @@ class ProcessInvocations:
         worker.number, worker.events, worker.idle_since = None, (), time.monotonic()
 
     def _lose(self, worker: WorkerProcess, what: str, code: str) -> None:
-        """A worker is gone, and its invocation with it."""
+        """A worker is gone, and its invocation with it. Raises `FunctionError` for one that somebody waits for and that
+        could not be called yet: no event is to blame for that."""
         self._remove([worker], 0.0)
         self._warm_at = time.monotonic() + _WARM_AGAIN
+        if worker.number is not None and not worker.ready:
+            what = f"{self._target} could not be made ready: {what}"
+            raise FunctionError(what, code="function.init", where=self._target, retryable=True)
         if worker.number is not None:
             error = FunctionError(what, code=code, where=self._target, retryable=True)
             self._ended.append((worker.number, Outcome(dict.fromkeys(range(len(worker.events)), error))))
@@ -214,8 +218,7 @@ class ProcessInvocations:
         now = time.monotonic()
         for worker in [one for one in self._workers if now >= one.deadline]:
             if not worker.ready:
-                what = f"the function was not ready within {_START_WITHIN:.0f} s"
-                self._lose(worker, what, "function.timeout")
+                self._lose(worker, f"it took longer than {_START_WITHIN:.0f} s", "function.timeout")
             elif worker.number is not None:
                 what = f"the function did not end within {self._settings.timeout:g} s"
                 self._lose(worker, what, "function.timeout")

@@ -58,7 +58,7 @@ class PythonFunction:
                 self._close = getattr(self._module, "close", None)
                 if init := getattr(self._module, "init", None):
                     self._finish(init())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _not_ready(self.name, error) from error
         _check_arguments(function, self.name)
         self._function: Callable[..., Any] = function
@@ -125,7 +125,7 @@ def find(target: str, folder: Path) -> tuple[Any, Any]:
             where="function.python",
             fix=f"write MODULE:FUNCTION; modules are looked for in {folder} first",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _not_ready(target, error) from error
     if not callable(function):
         raise ConfigError(
@@ -154,7 +154,7 @@ def _check_arguments(function: Callable[..., Any], name: str) -> None:
         ) from None
 
 
-def _not_ready(name: str, error: Exception) -> FunctionError:
+def _not_ready(name: str, error: BaseException) -> FunctionError:
     return FunctionError(
         f"{name} could not be made ready: {_words(error)}", code="function.init", where=name, retryable=True
     )
@@ -197,5 +197,5 @@ def _all_failed(events: Sequence[Event], error: FunctionError) -> Outcome:
     return Outcome(dict.fromkeys(range(len(events)), error))
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -89,6 +89,12 @@ def init(): raise OSError("no database")
 def f(events, context): pass
 """
 
+DIES = """
+import os
+def init(): os._exit(7)
+def f(events, context): pass
+"""
+
 Make = Callable[..., ProcessInvocations]
 
 
@@ -118,6 +124,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """`make("hang", timeout=1)`: invocations of a function of the module above."""
     (tmp_path / "workers_under_test.py").write_text(SOURCE)
     (tmp_path / "unready_under_test.py").write_text(UNREADY)
+    (tmp_path / "dies_under_test.py").write_text(DIES)
     (tmp_path / "hooks_under_test.py").write_text(HOOKS)
     with ExitStack() as stack:
 
@@ -381,8 +388,9 @@ def test_each_worker_calls_init_and_close_once(make: Make, tmp_path: Path) -> No
     ]
 
 
-def test_an_init_that_fails_is_told(make: Make) -> None:
-    it = make("f", "unready_under_test")
+@pytest.mark.parametrize("module", ["unready_under_test", "dies_under_test"])
+def test_an_init_that_fails_or_ends_its_worker_is_told_and_fails_no_event(make: Make, module: str) -> None:
+    it = make("f", module)
     it.begin(1, EVENTS, 1)
     with pytest.raises(FunctionError) as failed:
         ended(it)

@@ -233,6 +233,13 @@ def test_a_module_that_raises_is_not_ready_yet(make: Make) -> None:
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize("source", ["sys.exit('no config')", "def init(): sys.exit('no config')"])
+def test_a_module_that_exits_is_not_ready_and_does_not_end_the_connector(make: Make, source: str) -> None:
+    with pytest.raises(FunctionError, match="SystemExit: no config") as caught:
+        make(f"import sys\n{source}\ndef f(events, context): ...\n")
+    assert (caught.value.code, caught.value.retryable) == ("function.init", True)
+
+
 def test_names_the_failed_events_that_it_was_not_given(make: Make) -> None:
     outcome = call(make("def f(events, context):\n    return {'failed': 'nosuch'}\n"))
     assert "not given: nosuch" in str(outcome.failures[0])
