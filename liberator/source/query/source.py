@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 * 1024
 _TIMED_OUT = ("postgres.57014", "source.timeout")
+_TOO_SLOW = "raise source.query.statement_timeout, or see to an index that begins with the cursor, or the key"
 _LEAST_ROWS = 100
 _WAY_OUT = 8.0
 
@@ -353,9 +354,13 @@ class _Session:
                 if not self._put(batch):
                     return
         except SourceError as error:
-            if error.code in _TIMED_OUT and settings.batch_rows > _LEAST_ROWS:
+            if error.code in _TIMED_OUT and shape.paged and settings.batch_rows > _LEAST_ROWS:
                 pages[name] = max(_LEAST_ROWS, settings.batch_rows // 4)
                 log.warning("%s: a page took too long; from now on it has %d rows", name, pages[name])
+                table.position, table.due, table.rounds = one.position, 0.0, table.rounds - 1
+                return
+            if error.code in _TIMED_OUT:
+                error.fix = _TOO_SLOW
             if not error.retryable and self.database.shape(table.relation, settings) != shape:
                 raise SourceError(
                     f"{name} was changed while it was read", code="source.changed", retryable=True

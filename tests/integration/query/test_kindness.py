@@ -67,6 +67,7 @@ def test_a_page_that_takes_too_long_is_made_smaller(
     )
     assert len(it.look()) == 400
     assert "a page took too long; from now on it has 100 rows" in caplog.text
+    assert "trying again" not in caplog.text
 
 
 def test_nothing_can_be_written(looks: MakeLooks, db: Session) -> None:
