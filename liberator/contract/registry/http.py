@@ -155,6 +155,10 @@ def _parts(url: str) -> SplitResult:
 
 
 def _context(settings: RegistrySettings) -> ssl.SSLContext:
+    if settings.key and not settings.certificate:
+        raise _unusable(
+            "there is a private key for the registry, and no certificate", "set registry_certificate"
+        )
     try:
         context = ssl.create_default_context(cafile=settings.ca)
         if settings.certificate:
@@ -178,11 +182,14 @@ def _unanswered(error: Exception, address: str) -> ContractError:
             where=address,
             fix="check its certificate and the authorities that are trusted",
         )
+    tls = isinstance(error, urllib3.exceptions.SSLError)
     return ContractError(
         f"the schema registry can't be reached: {_reason(error)}",
         code="registry.unreachable",
         where=address,
-        fix="check that it runs and can be reached from here",
+        fix="check that it speaks TLS, and whether it asks for a certificate (registry_certificate)"
+        if tls
+        else "check that it runs and can be reached from here",
         retryable=True,
     )
 
@@ -260,6 +267,11 @@ def _reason(error: Exception) -> str:
         return str(getattr(error.__cause__, "strerror", None) or "no connection")
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
         return "no answer in time"
+    if isinstance(error, urllib3.exceptions.SSLError):
+        cause = next((each for each in error.args if isinstance(each, ssl.SSLError)), None)
+        return f"TLS failed ({getattr(cause, 'reason', None) or type(error).__name__})"
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return "the connection was closed before the answer was whole"
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 

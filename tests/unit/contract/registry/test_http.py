@@ -12,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import urllib3
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -379,6 +381,26 @@ def test_a_client_shows_its_certificate(serve: Serve, authority: Authority) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "words", "fix"),
+    [
+        (urllib3.exceptions.SSLError(ssl.SSLError(1, "[SSL] x")), "TLS failed", "registry_certificate"),
+        (urllib3.exceptions.ProtocolError("aborted"), "closed before the answer", "check that it runs"),
+        (urllib3.exceptions.ReadTimeoutError(None, "/", ""), "no answer in time", "check that it runs"),  # type: ignore[arg-type]  # no pool
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_why_there_is_no_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, fix: str
+) -> None:
+    asked = transport(RegistrySettings("https://r", attempts=1))
+    monkeypatch.setattr(asked._pool, "request", Mock(side_effect=error))
+    with pytest.raises(ContractError) as caught:
+        asked.send("GET", "/x")
+    assert words in caught.value.what
+    assert fix in (caught.value.fix or "")
+
+
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
     authority: Authority, tmp_path: Path
 ) -> None:
@@ -399,6 +421,7 @@ def test_tls_files_that_cannot_be_read_are_named_as_such(tmp_path: Path) -> None
         RegistrySettings("https://r", ca=tmp_path / "missing.pem"),
         RegistrySettings("https://r", ca=tmp_path / "bad.pem"),
         RegistrySettings("https://r", certificate=tmp_path / "bad.pem"),
+        RegistrySettings("https://r", key=tmp_path / "bad.pem"),
     ):
         with pytest.raises(ConfigError) as caught:
             Transport(settings)
