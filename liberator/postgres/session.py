@@ -63,6 +63,9 @@ _FIXES = {
 }
 
 
+_UNREACHED = "check host and port of source.url, and that the server runs"
+
+
 def parameters(url: str, application: str, **extra: str) -> dict[str, Any]:
     """Connection parameters for `url` with the pinned session. Raises `ConfigError` for a URL that libpq can't read."""
     try:
@@ -161,7 +164,8 @@ def source_error(error: psycopg.Error, doing: str) -> LiberatorError:
         return PreconditionError(
             what, code="postgres.tls", fix="check sslmode, sslrootcert and the host name of source.url"
         )
-    return SourceError(what, code=f"postgres.{state or 'connection'}", retryable=True)
+    fix = _UNREACHED if state is None and doing.startswith("connecting") else None
+    return SourceError(what, code=f"postgres.{state or 'connection'}", fix=fix, retryable=True)
 
 
 _NO_SUCH_VALUE = "connection is bad: invalid "

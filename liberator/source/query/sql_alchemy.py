@@ -452,7 +452,8 @@ def failure(error: exc.SQLAlchemyError, doing: str) -> LiberatorError:
         return PreconditionError(
             what, code="source.refused", fix="look at source.url, the user's rights, and source.query"
         )
-    return SourceError(what, code="source.connection", retryable=True)
+    fix = "does the server run, where source.url says?" if doing.startswith("connecting") else None
+    return SourceError(what, code="source.connection", fix=fix, retryable=True)
 
 
 def behind(order: Sequence[str], values: Sequence[Any], *, nulls_first: bool) -> sa.ColumnElement[bool]:

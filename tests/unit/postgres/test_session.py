@@ -32,6 +32,12 @@ def test_a_lost_connection_is_worth_another_attempt_with_and_without_tls(text: s
     assert error.code == "postgres.connection"
 
 
+def test_a_server_that_is_not_reached_is_looked_for_in_the_url() -> None:
+    refused = psycopg.OperationalError(FAILED + "Connection refused")
+    assert "source.url" in str(source_error(refused, "connecting for replication").fix)
+    assert source_error(refused, "reading").fix is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
