@@ -22,7 +22,15 @@ from dataclasses import dataclass, field
 from liberator.change import Event
 from liberator.errors import FunctionError
 
-ENDING = frozenset({"function.gone", "function.circuit_open", "function.python", "function.unknown_call"})
+ENDING = frozenset(
+    {
+        "function.gone",
+        "function.circuit_open",
+        "function.python",
+        "function.program",
+        "function.unknown_call",
+    }
+)
 """The function wants no more events at all, fails always and is not waited for, or calls what is not there: none of them is
 given up for that."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from liberator.change import Event, of_streams
-from liberator.errors import FunctionError
+from liberator.errors import ConfigError, FunctionError
 from liberator.function.cloudevent import is_json
 from liberator.function.context import Context
 from liberator.function.conversation import TooLate, TooMuch, converse
@@ -34,6 +35,7 @@ from liberator.function.leash import Leash
 from liberator.protocols import Outcome
 
 _NEVER = os.EX_DATAERR
+_NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP})
 MOST_OUTPUT = 16 << 20
 """Bytes that a program may write in an invocation."""
 
@@ -83,12 +85,14 @@ class CommandFunction:
         self._idle: queue.LifoQueue[_Program] = queue.LifoQueue()
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
-        """Run it once; or give it the next events, and an empty line behind them."""
+        """Run it once; or give it the next events and an empty line. Raises `ConfigError` where there is no program."""
         try:
             program = self._waiting() or self._started(context.attempt)
         except OSError as error:
             what = f"{self.name} can't be run: {error.strerror or error}"
             fix = "check that the program is there and executable; paths are relative to the connector's file"
+            if error.errno in _NO_PROGRAM:  # whatever the events are: none of them is to be given up
+                raise ConfigError(what, code="function.program", where=self.name, fix=fix) from None
             return _all_failed(events, what, "function.command", fix=fix)
         process = program.process
         lines = b"".join(map(_line, of_streams(events))) + (b"\n" if self._keep else b"")

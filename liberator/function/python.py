@@ -64,7 +64,7 @@ class PythonFunction:
         self._function: Callable[..., Any] = function
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
-        """Call it. Never raises: an error of the function is the outcome of all events."""
+        """Call it: an error of the function is the outcome of all events. Raises `ConfigError` of one that it calls."""
         context.given(events)
         context.connect(self._calls)
         try:
@@ -72,6 +72,8 @@ class PythonFunction:
             return _outcome(given, events, context)
         except FunctionError as error:
             return _all_failed(events, error)
+        except ConfigError:
+            raise
         except Exception as error:
             context.log.debug("the function raised", exc_info=True)
             failure = FunctionError(_words(error), code="function.raised", where=self.name, retryable=True)

@@ -61,6 +61,14 @@ class StateStore:
             database.make(self._engine, self._table)
         except exc.SQLAlchemyError as error:
             raise _failure(error) from error
+        except OSError as error:
+            raise FunctionError(
+                f"the folder {self._folder} can't be made: {error.strerror or error}",
+                code="function.state_unreachable",
+                where=_WHERE,
+                fix="correct state.url, or what this user may do there",
+                retryable=True,
+            ) from error
 
     def read(self, key: str) -> tuple[str, int] | None:
         """A value and its number; None: there is none."""

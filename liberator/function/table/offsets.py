@@ -12,10 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from liberator.change import TopicPartition
-from liberator.errors import FunctionError
 from liberator.function.table import database
 
 NAME = "liberator_offsets"
@@ -78,7 +76,7 @@ class OffsetTable:
         known: Collection[TopicPartition],
     ) -> None:
         """known: those that `load` has found. Of others a second writer of the same moment is refused by the key. Raises
-        `FunctionError` (function.table_conflict) then."""
+        SQLAlchemy's `IntegrityError` then."""
         c = self.table.c
         for place, now in done.items():
             refused = (
@@ -90,17 +88,4 @@ class OffsetTable:
                 connection.execute(sa.update(self.table).where(*at).values(values))
             else:
                 named = {"connector": self._connector, "topic": place.topic, "partition": place.partition}
-                try:
-                    connection.execute(sa.insert(self.table).values({**named, **values}))
-                except exc.IntegrityError as error:
-                    raise _conflict(place) from error
-
-
-def _conflict(place: TopicPartition) -> FunctionError:
-    return FunctionError(
-        "another member has just written the first rows of this partition",
-        code="function.table_conflict",
-        where=f"{place.topic}/{place.partition}, {NAME}",
-        fix="nothing to do: the next session finds them done",
-        retryable=True,
-    )
+                connection.execute(sa.insert(self.table).values({**named, **values}))

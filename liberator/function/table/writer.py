@@ -130,7 +130,10 @@ class TableFunction:
             if failures and self._settings.stops:
                 transaction.rollback()
                 return failures
-            self._offsets.save(connection, _done(events, known, failures), known)
+            try:
+                self._offsets.save(connection, _done(events, known, failures), known)
+            except exc.IntegrityError as error:
+                raise _conflict(self.name) from error
             transaction.commit()
         return failures
 
@@ -250,6 +253,16 @@ def _done(
         place, offset = events[index].place, events[index].offset
         done[place] = Done(done[place].next, {**done[place].refused, offset: error.what})
     return done
+
+
+def _conflict(name: str) -> FunctionError:
+    return FunctionError(
+        "another member has just written the first rows of a partition that this one writes, too",
+        code="function.table_conflict",
+        where=name,
+        fix="nothing to do: the next session finds them done",
+        retryable=True,
+    )
 
 
 def _cut(event: Event) -> FunctionError:

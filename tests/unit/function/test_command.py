@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from liberator.change import Event
+from liberator.errors import ConfigError
 from liberator.function.command import CommandFunction
 from liberator.function.context import Context
 from liberator.function.environment import clean_environment
@@ -111,10 +112,17 @@ def test_lines_that_mean_nothing_fail_all(tmp_path: Path, line: str) -> None:
     assert {error.code for error in outcome.failures.values()} == {"function.result"}
 
 
-def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
-    outcome = CommandFunction(["./nowhere.sh"], tmp_path).call(EVENTS, Context("x", 1))
-    assert outcome.failures[0].code == "function.command"
-    assert outcome.failures[0].fix
+@pytest.mark.parametrize("name", ["nowhere", "not_executable", "no_program"])
+def test_a_program_that_can_not_be_run_is_a_wrong_configuration_and_fails_no_event(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "not_executable").write_text("#!/bin/sh\n")
+    (tmp_path / "no_program").write_text("nothing that a kernel knows")
+    (tmp_path / "no_program").chmod(0o755)
+    with pytest.raises(ConfigError) as caught:
+        CommandFunction([f"./{name}"], tmp_path).call(EVENTS, Context("x", 1))
+    assert caught.value.code == "function.program"
+    assert caught.value.fix
 
 
 def test_sees_what_it_is_given_and_nothing_of_the_connectors_environment(
