@@ -12,6 +12,7 @@ from liberator.cli.listing import show, to_json
 from liberator.cli.options import Decorated, json_option, option, together
 from liberator.cli.session import Session
 from liberator.cli.target import connectors, publishing, target_options
+from liberator.errors import LiberatorError
 
 if TYPE_CHECKING:
     from liberator.build.contracts import Derived
@@ -189,11 +190,15 @@ def register(
     context.ensure_object(Session).start_logging()
     from liberator.build import register_schemas
 
-    rows = (
-        row
-        for config in configs
-        for row in register_schemas(config, _folder(config, folder), settings, strategy)
-    )
+    rows: list[dict[str, Any]] = []
+    try:
+        for config in configs:
+            for row in register_schemas(config, _folder(config, folder), settings, strategy):
+                rows.append(row)
+    except LiberatorError:
+        if rows:  # they are registered, whatever is wrong with the next one
+            show(rows, as_json, "")
+        raise
     show(rows, as_json, "there is nothing to register")
 
 

@@ -82,10 +82,12 @@ class RegistryClient:
         if kept is not None and self._tick() < self._away_until:
             return kept
         body = {"schemaType": JSON, "schema": json.dumps(schema, ensure_ascii=False)}
+        where = f"{self.address}, subject {subject}"
         try:
             answer = self._transport.send("POST", path, body)
         except ContractError as error:
             if kept is None or error.code not in _OFFLINE:
+                error.where = where
                 raise
             self._away_until = self._tick() + _AWAY_SECONDS
             log.warning("%s; schema %d of %s is taken from the cache", error.what, kept, subject)
@@ -94,10 +96,10 @@ class RegistryClient:
             raise ContractError(
                 f"the schema registry does not have this schema as {subject}",
                 code="registry.not_registered",
-                where=self.address,
+                where=where,
                 fix="register it with `liberate schema register`, or let schema.registry_register be true",
             )
-        schema_id = _number(answer, "id", self.address)
+        schema_id = _number(answer, "id", where)
         if self._cache:
             self._cache.keep_id(subject, schema, schema_id)
         return schema_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from liberator.build.contracts import Derived
 from liberator.contract.diff import Difference
 from liberator.contract.registry.http import RegistrySettings
+from liberator.errors import ContractError
 
 from .conftest import Build, Liberate
 
@@ -66,6 +68,19 @@ def test_register_tells_subjects_and_ids(liberate: Liberate, build: Build, shop:
     assert (result.code, json_lines(result.out)) == (0, [row])
     settings, strategy = build.calls[0][1][2:]
     assert (settings, strategy) == (RegistrySettings("http://r"), None), "what connectors do by default"
+
+
+def test_register_tells_what_it_registered_before_something_was_refused(
+    liberate: Liberate, build: Build, shop: Path
+) -> None:
+    def registered() -> Iterator[dict[str, object]]:
+        yield {"subject": f"{TOPIC}-value", "id": 7}
+        raise ContractError("refused", code="registry.incompatible", where="http://r, subject other-value")
+
+    build.answers["register_schemas"] = registered()
+    result = liberate("schema", "register", shop, "--registry", "http://r", "--json")
+    assert (result.code, json_lines(result.out)) == (1, [{"subject": f"{TOPIC}-value", "id": 7}])
+    assert "subject other-value" in result.err
 
 
 def test_register_takes_secrets_from_variables_and_never_shows_them(

@@ -227,6 +227,15 @@ def test_an_answer_without_an_id_is_an_error(serve: Serve, answer: Any) -> None:
     assert caught.value.code == "registry.failed"
 
 
+@pytest.mark.parametrize("answer", [(409, {}), (422, {}), (404, {"error_code": 40401}), (200, {})], ids=str)
+def test_what_is_refused_has_a_subject(serve: Serve, answer: tuple[int, Any]) -> None:
+    registry = serve()
+    registry.answers = [answer]
+    with pytest.raises(ContractError) as caught:
+        RegistryClient(RegistrySettings(registry.url)).find("orders-value", {})
+    assert caught.value.where == f"{registry.url}, subject orders-value"
+
+
 WORDLESS = [
     [],
     5,
