@@ -8,6 +8,7 @@ table of a function's failures; what a failure of the broker means is in `libera
     for good (not retryable)                      given up
     for good, all as one                          halved (`bisect`), unless the function wants no events at all
     too old (`max_age`)                           given up, untried
+    not tried, as no time was left                tried behind the others, as the same attempt
     may pass, does not count                      tried again when the function says so, as the same attempt
     may pass                    yes               tried again after a growing delay, or when the function says so
     may pass, all as one        no                halved, each half tried once more (`bisect`); a single one is given up
@@ -37,6 +38,9 @@ given up for that."""
 UNREADY = "function.init"
 """The function, or one that it calls or is a step of it, could not be made ready to be called: nothing is settled, and the
 next session tries it again."""
+
+UNTRIED = "function.untried"
+"""Those before it took all the time of their invocation: nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,14 @@ def settle(
     settlement = Settlement()
     done: list[Event] = []
     may_pass: list[int] = []
+    late: list[Event] = []
     halves = bisect and _nobody_knows_whose(attempt, failures)
     for index, event in enumerate(attempt.events):
         error = failures.get(index)
         if error is None:
             done.append(event)
+        elif error.code == UNTRIED:
+            late.append(event)
         elif error.retryable or halves:
             may_pass.append(index)
         else:
@@ -132,6 +139,8 @@ def settle(
         settlement.given_up += [
             GivenUp(attempt.events[index], failures[index], attempt.number) for index in may_pass
         ]
+    if late:
+        next_ones.append(Attempt(late, attempt.number))
     next_ones += attempt.rest
     if next_ones:
         first, *others = next_ones

@@ -25,6 +25,7 @@ from typing import Literal
 
 from liberator.change import Event
 from liberator.errors import FunctionError
+from liberator.function.context import UNTRIED
 from liberator.protocols import Invocations, Outcome
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,9 @@ class Circuit:
 
     def judge(self, events: Sequence[Event], outcome: Outcome, attempt: int, *, probe: bool) -> bool:
         """A call has ended. Returns False when its failures do not count as an attempt."""
-        errors = list(outcome.failures.values())
+        late = {index for index, error in outcome.failures.items() if error.code == UNTRIED}
+        errors = [error for error in outcome.failures.values() if error.code != UNTRIED]
+        events = [event for index, event in enumerate(events) if index not in late]
         if any(error.code == _NEVER_SENT for error in errors):
             return True
         if not errors or len(errors) < len(events) or not all(error.retryable for error in errors):

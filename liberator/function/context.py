@@ -21,6 +21,15 @@ from liberator.function.state import NO_STATE, NoState, State
 from liberator.lineage import origin
 from liberator.protocols import Output, StateChanges
 
+UNTRIED = "function.untried"
+"""Code of an event that was not tried, as those before it took all the time of their invocation."""
+
+
+def untried(where: str) -> FunctionError:
+    """Why an event is not done that nobody can be blamed for."""
+    what = "the time of its invocation was over before it was tried"
+    return FunctionError(what, code=UNTRIED, where=where, retryable=True, counts=False)
+
 
 class Context:
     """attempt: 1 for the first. deadline: monotonic seconds (`time.monotonic`) at which the invocation is given up, None:

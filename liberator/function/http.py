@@ -21,7 +21,7 @@ import urllib3
 from liberator.change import Event
 from liberator.errors import ConfigError, FunctionError
 from liberator.function import cloudevent
-from liberator.function.context import Context
+from liberator.function.context import Context, untried
 from liberator.function.network import Network, Private, guard
 from liberator.lineage import origin
 from liberator.protocols import Outcome, Output
@@ -130,7 +130,7 @@ class HttpFunction:
         """The JSON that the endpoint answers, None: nothing; or why it was not done."""
         left = context.remaining
         if left is not None and left <= 0:
-            return FunctionError("no time is left", code="function.timeout", where=self.name, retryable=True)
+            return untried(self.name)
         signature = {} if self._secret is None else signed(self._secret, id, int(self._now()), body)
         limit = urllib3.Timeout(connect=_CONNECT_WITHIN, total=TIMEOUT if left is None else left)
         try:

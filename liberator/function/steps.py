@@ -17,7 +17,7 @@ from typing import Protocol
 from liberator.change import Event
 from liberator.errors import EvaluationError, FunctionError
 from liberator.expression import Expression
-from liberator.function.context import Context
+from liberator.function.context import Context, untried
 from liberator.function.threads import Callee
 from liberator.protocols import Outcome, Output
 
@@ -212,6 +212,9 @@ class StepsFunction:
             behind = next((failures[n] for n in failures if events[n].raw_key == event.raw_key), None)
             if behind is not None and behind.retryable:
                 failures[index] = behind
+                continue
+            if index and context.remaining == 0:
+                failures[index] = untried(self.name)
                 continue
             run = Run(context.attempt, context.deadline)
             try:

@@ -127,3 +127,16 @@ def test_what_comes_after_a_half_waits_for_it() -> None:
     assert it.again is not None
     assert offsets(it.again.all_events()) == [0, 1, 2]
     assert [len(rest.events) for rest in it.again.rest] == [1, 1]
+
+
+def test_what_was_not_tried_comes_behind_what_was_and_that_is_no_attempt() -> None:
+    untried = FunctionError("no time", code="function.untried", retryable=True, counts=False)
+    it = settled(Attempt(events(4)), {0: PASSING, 2: untried, 3: untried})
+    assert offsets(it.done) == [1]
+    assert it.again is not None
+    assert (offsets(it.again.events), it.again.number) == ([0], 2)
+    assert [(offsets(one.events), one.number) for one in it.again.rest] == [([2, 3], 1)]
+    last = settled(Attempt(events(4), 3), {0: PASSING, 2: untried, 3: untried})
+    assert [entry.event.offset for entry in last.given_up] == [0]
+    assert last.again is not None
+    assert offsets(last.again.events) == [2, 3]

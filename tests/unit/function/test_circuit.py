@@ -9,6 +9,7 @@ import pytest
 from liberator.change import Event
 from liberator.errors import FunctionError
 from liberator.function.circuit import OPEN, Circuit, CircuitInvocations, CircuitReport, CircuitSettings
+from liberator.function.context import UNTRIED
 from liberator.protocols import Outcome
 from liberator.testing.function import MemoryFunction
 
@@ -195,3 +196,13 @@ def test_who_is_not_to_wait_ends_and_gives_nothing_up() -> None:
     it = Bench(failures=1, ends=True)
     error = it.call(1, error=AWAY).failures[0]
     assert (error.code, error.retryable) == (OPEN, False)
+
+
+def test_an_event_that_takes_all_the_time_of_others_does_not_open_it() -> None:
+    it = Bench()
+    late = FunctionError("no time", code=UNTRIED, retryable=True, counts=False)
+    for attempt in (1, 2, 3, 4):
+        number = it.begin(0, 1, 2, attempt=attempt)
+        it.function.end(number, Outcome({0: FAILS, 1: late, 2: late}))
+        it.calls.finished(0.0)
+    assert it.state == "closed"

@@ -334,6 +334,14 @@ def test_no_answer_in_time_may_pass(endpoint: Endpoint, call: Call) -> None:
     assert (error.code, error.retryable) == ("function.timeout", True)
 
 
+def test_events_behind_one_that_takes_all_the_time_were_not_tried(endpoint: Endpoint, call: Call) -> None:
+    outcome = call(event(1, key=b"a"), event(2, key=b"b"), timeout=-1.0)
+    assert endpoint.requests == []
+    assert {(error.code, error.retryable, error.counts) for error in outcome.failures.values()} == {
+        ("function.untried", True, False)
+    }
+
+
 def test_nobody_there_may_pass(call: Call) -> None:
     error = call(event(1), url="http://127.0.0.1:1/").failures[0]
     assert (error.code, error.retryable) == ("function.unreachable", True)

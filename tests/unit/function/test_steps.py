@@ -247,6 +247,13 @@ def test_where_no_time_is_left_a_step_is_not_begun() -> None:
     assert (error.code, error.retryable, function.values) == ("function.timeout", True, [])
 
 
+def test_events_behind_one_that_takes_all_the_time_were_not_tried() -> None:
+    function = Function(lambda value: value)
+    outcome = done(Calling("late", function), event(1, "a"), event(2, "b"), left=-1.0)
+    told = [(error.code, error.counts) for error in outcome.failures.values()]
+    assert told == [("function.timeout", True), ("function.untried", False)]
+
+
 def test_what_follows_a_failed_event_of_its_key_waits_with_it() -> None:
     function = Function(lambda value: PASSING if value == 1 else value)
     events = [event(1, "a"), event(2, "b"), event(3, "a")]
