@@ -43,6 +43,8 @@ _MOMENT = 1.0
 """Seconds that one is held for the reader of the last page."""
 PATIENCE = 10.0
 """Seconds that a first pass waits for the transactions that run when it begins."""
+FIRST_PAGE = 100
+"""Rows: nobody knows beforehand how large they are."""
 _MOST_KNOWN = 500_000
 """Digests in memory. Beyond, rows may come again."""
 
@@ -51,7 +53,7 @@ _MOST_KNOWN = 500_000
 class Clock:
     """now: seconds since the Unix epoch; tick: monotonic seconds; pause: waits so many seconds, True: time to stop.
     room: is there room for one more page, after so many seconds at most? Nothing is held open in the database for long while
-    there is none.
+    there is none. page_bytes: about what a page may have, so that all of it finds room.
     patience: seconds that are left for waiting for the transactions that run when a first pass begins."""
 
     now: Callable[[], float] = time.time
@@ -59,13 +61,14 @@ class Clock:
     pause: Callable[[float], bool] = threading.Event().wait
     room: Callable[[float], bool] = lambda timeout: True
     patience: float = PATIENCE
+    page_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class TablePass:
     """One way through a table. position: where it stands, and after the last batch where the next pass begins. told: how
     many rows with a useless cursor were warned of. keys: remembers what is handed on, to tell deletes by. mark: one that was
-    taken for this pass already."""
+    taken for this pass already. fitting: how many rows a page may have, as far as that is known, and after a page is."""
 
     database: Database
     shape: Shape
@@ -75,6 +78,7 @@ class TablePass:
     told: dict[str, int] = field(default_factory=dict)
     keys: KeySet | None = None
     mark: Mark | None = None
+    fitting: int = FIRST_PAGE
     _known: set[bytes] = field(default_factory=set)
     _still_known: set[bytes] = field(default_factory=set)
     _overflown: bool = False
@@ -196,13 +200,17 @@ class TablePass:
         )
         renewed = begun
         while True:
-            count = 0
-            with closing(self.database.page(scan, self.settings.batch_rows)) as chunks:
+            rows = min(self.settings.batch_rows, self.fitting)
+            count = size = 0
+            with closing(self.database.page(scan, rows)) as chunks:
                 for chunk in chunks:
                     count += len(chunk)
+                    size += chunk.size
                     after = chunk.after
                     yield self._batch(chunk, odd)
-            if not self._paged(odd) or count < self.settings.batch_rows:
+            if count:
+                self.fitting = max(1, self.clock.page_bytes * count // max(1, size))
+            if not self._paged(odd) or count < rows:
                 return
             scan = replace(scan, after=after)
             held, renewed = renewed, breathe(self.database, self.clock, renewed)

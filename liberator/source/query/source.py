@@ -23,7 +23,7 @@ from liberator.protocols import PassProgress
 from liberator.source.query.batch import RowBatch
 from liberator.source.query.database import Database, Mark, Relation, Shape
 from liberator.source.query.keys import KeySet
-from liberator.source.query.passes import Clock, TablePass
+from liberator.source.query.passes import FIRST_PAGE, Clock, TablePass
 from liberator.source.query.position import TablePosition, positions_of
 from liberator.source.query.reconcile import Comparison
 from liberator.source.query.settings import QuerySettings, TableSettings
@@ -40,7 +40,7 @@ _WAY_OUT = 8.0
 @dataclass(slots=True)
 class _Table:
     """A table and when it is read next (monotonic seconds). comparing: a comparison of keys that is not saved yet.
-    mark: taken for its first pass, before anything was read."""
+    mark: taken for its first pass, before anything was read. fitting: rows of a page that finds room."""
 
     relation: Relation
     settings: TableSettings
@@ -49,6 +49,7 @@ class _Table:
     rounds: int = 0
     comparing: int | None = None
     mark: Mark | None = None
+    fitting: int = FIRST_PAGE
     odd: dict[str, int] = field(default_factory=dict)
 
 
@@ -138,7 +139,12 @@ class _Session:
         self._tables: dict[str, _Table] = {}
         self._look_due = 0.0
         self._identity = ""
-        self._clock = Clock(tick=source._tick, pause=self._stop.wait, room=self._has_room)
+        self._clock = Clock(
+            tick=source._tick,
+            pause=self._stop.wait,
+            room=self._has_room,
+            page_bytes=settings.queue_bytes // 2,
+        )
         self._keys: KeySet | None = None
 
     # -- in the loop's thread
@@ -285,7 +291,7 @@ class _Session:
                 wait = table.due - self._source._tick()
                 if wait > 0:
                     self._stop.wait(min(wait, 1.0))
-                else:
+                elif self._has_room(1.0):
                     self._read(table)
         except LiberatorError as error:
             self._put(error)
@@ -338,7 +344,15 @@ class _Session:
         progress.pass_started(name)
         keys = self._keys if settings.deletes == "reconcile" else None
         one = TablePass(
-            self.database, shape, settings, table.position, self._clock, table.odd, keys, table.mark
+            self.database,
+            shape,
+            settings,
+            table.position,
+            self._clock,
+            table.odd,
+            keys,
+            table.mark,
+            table.fitting,
         )
         table.mark = None
         first = one.first
@@ -366,7 +380,7 @@ class _Session:
                     f"{name} was changed while it was read", code="source.changed", retryable=True
                 ) from error
             raise
-        table.position = one.position
+        table.position, table.fitting = one.position, one.fitting
         if self._is_to_compare(table):
             self._compare(table, shape)
         progress.pass_done(name)

@@ -16,7 +16,7 @@ from liberator.build.running import How
 from liberator.config import from_options
 from liberator.errors import PreconditionError, SourceError
 from liberator.testing.publisher import MemoryPublisher
-from tests.integration.query.reading import Looks, keys, ops, seen
+from tests.integration.query.reading import Looks, Running, keys, ops, seen, until
 
 Make = Callable[..., Looks]
 
@@ -88,7 +88,9 @@ def test_a_look_that_was_cut_off_goes_on_in_the_middle_of_rows_that_share_a_key(
     taken: int, looks: Make, db: sqlite3.Connection
 ) -> None:
     db.execute("create table t (k text primary key, v integer)")
+    db.execute("begin")
     db.executemany("insert into t values (null, ?)", [(n,) for n in range(1200)])
+    db.execute("commit")
     it = looks("t", batch_rows=100)
     publisher = MemoryPublisher()
     with closing(it.connector(publisher, max_events=taken)) as connector:
@@ -205,6 +207,23 @@ def test_large_rows_come_few_at_a_time_and_wait_within_the_budget(
             sizes.append(batch.size)
     assert sum(sizes) >= 60 * 300_000
     assert max(sizes) < 1_500_000
+
+
+def test_who_writes_is_not_held_up_while_the_publisher_stalls(looks: Make, db: sqlite3.Connection) -> None:
+    """A page that waited for room would keep its lock on the file."""
+    db.execute("create table t (id integer primary key, v blob)")
+    db.execute("begin")
+    db.executemany("insert into t values (?, zeroblob(20000))", [(n,) for n in range(1000)])
+    db.execute("commit")
+    publisher = MemoryPublisher(100_000)
+    publisher.stall()
+    connector = looks().connector(publisher)
+    with Running(connector):
+        until(lambda: connector.source.queued() >= 2_000_000, "the queue does not fill")
+        db.execute("pragma busy_timeout = 60000")
+        db.execute("insert into t values (-1, null)")
+        publisher.go_on()
+        until(lambda: len(publisher.events) >= 1000, "the rest does not come")
 
 
 def test_a_page_that_ends_with_a_key_that_is_not_utf8_stops_and_skips_nothing(
