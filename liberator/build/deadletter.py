@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from liberator.build.deadletter_rules import judge_of
 from liberator.build.topics import kafka_topics, local_topics
 from liberator.change import Event, TopicPartition
-from liberator.content import payload
+from liberator.content import payload, schema_id
 from liberator.deadletter.box import Box
 from liberator.deadletter.ledger import Ledger, Wanted
 from liberator.deadletter.letter import Letter, LetterId
@@ -110,7 +110,7 @@ def dlq_show(config: SourceConfig | SinkConfig, id: LetterId, *, value: bool = F
     if mark is not None:
         row |= {"done_at": _time(mark.at), "done_because": mark.note or None}
     else:
-        row["what_to_do"] = _advice(letter)
+        row["what_to_do"] = advice(letter)
     return row | ({"value": _text(payload(letter.value))} if value else {})
 
 
@@ -268,7 +268,8 @@ def _unknown(id: LetterId, topic: str) -> DeadLetterError:
 # For people
 
 
-def _advice(letter: Letter) -> str:
+def advice(letter: Letter) -> str:
+    """What can be done about a letter, in words."""
     if letter.lacks is not None:
         return (
             f"its {letter.lacks} did not fit, so it can't be redriven: raise max.message.bytes of its topic, have the "
@@ -278,6 +279,12 @@ def _advice(letter: Letter) -> str:
         return (
             "correct the transform, have the rows read again (`liberate checkpoint reset FILE --read TABLE`), then discard "
             "it; --no-validate publishes it as it stands here, without what the transform would have made of it"
+        )
+    if letter.error.endswith("ContractError") and schema_id(letter.value) is not None:
+        return (
+            "it begins with the id of a schema that it breaks: store a contract that allows it (schema.dir, the next "
+            "version), have the rows read again (`liberate checkpoint reset FILE --read TABLE`), then discard it; "
+            "--no-validate publishes it with the id that it has"
         )
     if letter.error.endswith("ContractError"):
         return (

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from liberator.build.deadletter import advice
 from liberator.build.deadletter_rules import judge_of
 from liberator.change import ReadHeaders
 from liberator.config import from_options
 from liberator.contract.store import ContractStore
 from liberator.deadletter.letter import Letter, LetterId
-from liberator.letters import MESSAGE, STAGE, TOPIC
+from liberator.letters import CLASS, MESSAGE, STAGE, TOPIC
 
 TOPIC_NAME = "shop.public.orders"
 CONTRACT = {
@@ -147,6 +148,15 @@ def test_what_carries_the_id_of_a_schema_that_it_breaks_is_published_only_when_t
     it = letter(b'\x00\x00\x00\x00\x07{"after":{}}')
     assert "the id of the schema" in (judge_of(with_registry, validate=True)(it) or "")
     assert judge_of(with_registry, validate=False)(it) is None
+
+
+def test_nobody_is_told_to_redrive_what_is_then_refused_for_the_id_of_its_schema() -> None:
+    said = {TOPIC: TOPIC_NAME, CLASS: "liberator.ContractError"}
+    plain = replace(letter({"after": {}}), said=said)
+    assert "then redrive it" in advice(plain)
+    with_id = replace(plain, value=b"\x00\x00\x00\x00\x07" + (plain.value or b""))
+    assert "then redrive it" not in advice(with_id)
+    assert "--no-validate" in advice(with_id)
 
 
 def test_an_event_of_an_outbox_that_belongs_nowhere_is_never_published(tmp_path: Path) -> None:
