@@ -8,6 +8,7 @@ killed with it; and it does not outlive us, however we end.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -16,8 +17,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from liberator.change import Event, columns_of
 from liberator.function.area import Area
@@ -28,6 +31,17 @@ from liberator.function.state import StateSettings
 
 _LAST_WORDS = 1.0
 """Seconds to show what a worker logged before it ended; more only if a process that it left behind holds the connection."""
+
+
+@functools.cache
+def _starter(process: int) -> ThreadPoolExecutor:
+    """The one thread of `process` that starts workers: the kernel ends them with the thread that has started them
+    (`end_with_parent`), and steps that run beside each other, and calls, come from threads that end."""
+    return ThreadPoolExecutor(1, "starter")
+
+
+def _started(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+    return _starter(os.getpid()).submit(lambda: subprocess.Popen(command, **how)).result()
 
 
 class WorkerProcess:
@@ -50,7 +64,7 @@ class WorkerProcess:
         heard, saying = socket.socketpair()
         descriptors = [theirs.fileno(), self._area.descriptor]
         command = [sys.executable, "-m", "liberator.function.worker", *map(str, descriptors)]
-        self.process = subprocess.Popen(
+        self.process = _started(
             [
                 *command,
                 target,

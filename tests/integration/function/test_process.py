@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -338,6 +339,21 @@ def test_a_function_knows_how_much_time_it_has(make: Make) -> None:
     it.begin(1, EVENTS, 1)
     [output] = ended(it)[1].outputs
     assert 300 < float(output.value or b"0") <= 600
+
+
+def test_a_worker_outlives_the_thread_that_has_started_it(make: Make) -> None:
+    it, pids = make("pid"), list[int]()
+
+    def call(number: int) -> None:
+        it.begin(number, EVENTS, 1)
+        pids.append(pid_of(ended(it)[number]))
+
+    for number in (1, 2):
+        thread = threading.Thread(target=call, args=[number])
+        thread.start()
+        thread.join()
+    assert len(pids) == 2
+    assert pids[0] == pids[1]
 
 
 def test_what_a_function_prints_does_not_disturb(make: Make) -> None:
