@@ -74,7 +74,7 @@ def _invocations(config: SinkConfig, watch: WorkerWatch | None, calls: Calls | N
         from liberator.build.steps import Steps
         from liberator.function.steps import StepsFunction
 
-        callee: Callee = StepsFunction(Steps(config, calls).all_of(function.steps))
+        callee: Callee = StepsFunction(Steps(config, calls).all_of(function.steps), config.policy.order)
     else:
         callee = make_callee(config, function, answers=config.wants_answers, calls=calls)
     return ThreadInvocations(
@@ -189,6 +189,7 @@ def _http(config: SinkConfig, settings: HttpSettings, answers: bool) -> Callee:
             answers=answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
+            order=config.policy.order,
         )
     )
 
@@ -210,6 +211,7 @@ def _openfaas(config: SinkConfig, settings: OpenFaasSettings, answers: bool) -> 
             answers=answers,
             source=f"/liberator/{config.name}",
             connections=config.scale.workers.max,
+            order=config.policy.order,
         )
     )
 

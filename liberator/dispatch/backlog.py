@@ -16,11 +16,9 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, groupby
-from typing import Literal
 
 from liberator.change import Event, TopicPartition
-
-Order = Literal["key", "partition", "none"]
+from liberator.lanes import Order, lane_of
 
 _EVENT_BYTES = 400
 """What an event costs besides its key and value."""
@@ -73,8 +71,7 @@ class _Lane:
 
 
 class Backlog:
-    """What waits. order: which events share a lane: those of a key, of a partition, none. Events without a key share the
-    lane of their partition: their order is all there is.
+    """What waits. order: which events share a lane: those of a key, of a partition, none.
 
     Events are taken in the order in which they were read, as far as their lanes are free: so what is done of a partition
     has few gaps, and its offset can be committed far.
@@ -107,12 +104,8 @@ class Backlog:
         return self._ready_size
 
     def lane_of(self, event: Event) -> Hashable:
-        """The name of an event's lane; None: it has none of its own, and waits for nobody."""
-        if self._order == "none":
-            return None
-        if self._order == "partition" or event.raw_key is None:
-            return (event.topic, event.partition)
-        return (event.topic, event.raw_key)
+        """See `liberator.lanes.lane_of`."""
+        return lane_of(event, self._order)
 
     def add(self, events: Sequence[Event], now: float) -> None:
         """Events were read at `now`."""

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from liberator.change import EncodedBatch, Event, TopicPartition, events_of
-from liberator.dispatch.backlog import Backlog, Order
+from liberator.dispatch.backlog import Backlog
 from liberator.dispatch.delivery import AtLeastOnce, ExactlyOnce
 from liberator.dispatch.offsets import Offsets
 from liberator.dispatch.settle import ENDING, Attempt, GivenUp, Retry, settle, unready
 from liberator.dispatch.sifting import Sifted
 from liberator.dispatch.trigger import Trigger
 from liberator.errors import ConsumeError, FunctionError, PublishError
+from liberator.lanes import Order
 from liberator.protocols import (
     Consumer,
     DispatchWatch,

@@ -23,6 +23,7 @@ from liberator.errors import ConfigError, FunctionError
 from liberator.function import cloudevent
 from liberator.function.context import Context, untried
 from liberator.function.network import Network, Private, guard
+from liberator.lanes import Order, held_by
 from liberator.lineage import origin
 from liberator.protocols import Outcome, Output
 from liberator.signature import secret_of, signed
@@ -47,7 +48,7 @@ class HttpSettings:
     allow_private: may it be a host of a private network: of any, or of these? answers: are they wanted, or only whether it
     is done? source: the CloudEvents source of events that bring none.
     connections: kept at most. any_json: take what reads as JSON for an answer, whatever its content type says. key: of the
-    configuration, where the URL stands."""
+    configuration, where the URL stands. order: that is kept among the events of an invocation."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class HttpSettings:
     connections: int = 8
     any_json: bool = False
     key: str = "function.http.url"
+    order: Order = "key"
 
 
 class HttpFunction:
@@ -87,7 +89,7 @@ class HttpFunction:
             guard(self._pool, settings.allow_private or ())
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
-        """Send them. Several requests are sent one after the other; what follows a failed one of its key waits with it."""
+        """Send them. Several requests are sent one after the other; what follows a failed one in its lane waits with it."""
         source = self._settings.source
         if self._settings.format == "cloudevents-batch":
             headers = {"content-type": cloudevent.BATCH}
@@ -100,9 +102,8 @@ class HttpFunction:
         failures: dict[int, FunctionError] = {}
         outputs: list[Output] = []
         for index, event in enumerate(events):
-            behind = next((failures[n] for n in failures if events[n].raw_key == event.raw_key), None)
-            if behind is not None and behind.retryable:
-                failures[index] = behind
+            if before := held_by(event, events, failures, self._settings.order):
+                failures[index] = before
                 continue
             headers, body = self._request(event)
             answer = self._send(event.id, headers, body, context)

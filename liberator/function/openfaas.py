@@ -15,6 +15,7 @@ from liberator.errors import FunctionError
 from liberator.function.callbacks import Callbacks
 from liberator.function.context import Context
 from liberator.function.http import TIMEOUT, Format, HttpFunction, HttpSettings
+from liberator.lanes import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class OpenFaasSettings:
     answers: bool = True
     source: str = "/liberator"
     connections: int = 8
+    order: Order = "key"
 
 
 def openfaas_function(settings: OpenFaasSettings) -> HttpFunction:
@@ -50,6 +52,7 @@ def openfaas_function(settings: OpenFaasSettings) -> HttpFunction:
         connections=settings.connections,
         any_json=True,
         key="function.openfaas.gateway",
+        order=settings.order,
     )
     if settings.callback is None:
         return HttpFunction(http)

@@ -19,6 +19,7 @@ from liberator.errors import EvaluationError, FunctionError
 from liberator.expression import Expression
 from liberator.function.context import Context, untried
 from liberator.function.threads import Callee
+from liberator.lanes import Order, held_by
 from liberator.protocols import Outcome, Output
 
 VARIABLES = ("value", "key", "headers", "topic", "id")
@@ -197,21 +198,21 @@ class Catching:
 
 
 class StepsFunction:
-    """See `liberator.function.threads.Callee`."""
+    """See `liberator.function.threads.Callee`. order: that is kept among the events of an invocation."""
 
     name = "steps"
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, order: Order = "key") -> None:
         self._step = step
+        self._order = order
 
     def call(self, events: Sequence[Event], context: Context) -> Outcome:
-        """Do them one after the other. What follows a failed one of its key waits with it."""
+        """Do them one after the other. What follows a failed one in its lane waits with it."""
         failures: dict[int, FunctionError] = {}
         outputs: list[Output] = []
         for index, event in enumerate(events):
-            behind = next((failures[n] for n in failures if events[n].raw_key == event.raw_key), None)
-            if behind is not None and behind.retryable:
-                failures[index] = behind
+            if before := held_by(event, events, failures, self._order):
+                failures[index] = before
                 continue
             if index and context.remaining == 0:
                 failures[index] = untried(self.name)

@@ -8,7 +8,8 @@ from collections import defaultdict
 import pytest
 
 from liberator.change import Event, TopicPartition
-from liberator.dispatch.backlog import Backlog, Order, weight
+from liberator.dispatch.backlog import Backlog, weight
+from liberator.lanes import Order
 
 MANY = 1 << 30
 

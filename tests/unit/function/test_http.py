@@ -328,6 +328,18 @@ def test_what_follows_a_failed_event_of_its_key_waits_with_it(endpoint: Endpoint
     assert len(endpoint.requests) == 3
 
 
+@pytest.mark.parametrize(
+    ("order", "failed"), [("key", [0, 3]), ("partition", [0, 1, 2, 3]), ("none", [0])], ids=str
+)
+def test_what_keeps_its_order_waits_for_one_that_failed_and_nothing_else(
+    endpoint: Endpoint, call: Call, order: str, failed: list[int]
+) -> None:
+    endpoint.status = [503, 200]
+    events = [event(1, key=b"a"), event(2, key=b"b"), event(3, key=b"c"), event(4, key=b"a")]
+    assert sorted(call(*events, order=order).failures) == failed
+    assert len(endpoint.requests) == 4 - len(failed) + 1
+
+
 def test_no_answer_in_time_may_pass(endpoint: Endpoint, call: Call) -> None:
     endpoint.delay = 2.0
     error = call(event(1), timeout=0.3).failures[0]
