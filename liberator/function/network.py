@@ -71,9 +71,9 @@ class _Guarded(HTTPConnection):
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         for address in addresses:
             if not may_be_called(address, self.allowed):
-                is_named = "" if name == address else f"{name} is "
+                is_what = f"{name} is" if name == address else f"{name} is {address},"
                 raise Private(
-                    f"{is_named}{address}, an address of a private network, which allow_private does not name"
+                    f"{is_what} an address of a private network, and allow_private does not name it"
                 )
         return addresses
 
