@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from liberator.config.section import Section, without_default
-from liberator.config.values import FolderPath, RegistryUrl
+from liberator.config.values import FolderPath, RegistryUrl, Token
 
 
 class RegistryKeys(Section):
@@ -19,7 +19,7 @@ class RegistryKeys(Section):
     registry: RegistryUrl | None = Field(default=None, json_schema_extra=without_default)
     """A schema registry with Confluent's REST interface, https://USER:PASSWORD@HOST:PORT. With one, keys and values on Kafka
     begin with the ids of their schemas; of events that applications write, the values alone. Default: none."""
-    registry_token: str | None = Field(default=None, json_schema_extra=without_default)
+    registry_token: Token | None = Field(default=None, json_schema_extra=without_default)
     """Bearer token for the registry, instead of user and password."""
     registry_ca: FolderPath | None = Field(default=None, json_schema_extra=without_default)
     """PEM file with the authorities to trust for the registry. Default: the system's."""

@@ -420,6 +420,16 @@ def _registry_url(value: Any) -> Url:
     return Url(value)
 
 
+def _token(value: str) -> str:
+    """What a block of YAML has around it is not part of it."""
+    token = value.strip()
+    if not token or not (token.isascii() and token.isprintable()):
+        fix = "a token is one line of letters, digits and punctuation"
+        raise refusal("config.value", "this is no token: no header can carry it", fix)
+    return token
+
+
+Token = Annotated[str, AfterValidator(_token)]
 DatabaseUrl = Annotated[Url, PlainValidator(_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)]
 AnyDatabaseUrl = Annotated[
     Url, PlainValidator(_any_database_url), PlainSerializer(str), WithJsonSchema(_TEXT)

@@ -237,6 +237,14 @@ def test_a_registry_is_for_kafka(faults: Faults, text: str, code: str, words: st
     assert words in fault.what
 
 
+@pytest.mark.parametrize("token", ["hunter2\\nX-Other: 1", "hunter2€", " "])
+def test_a_token_of_a_registry_is_one_that_a_header_can_carry(faults: Faults, token: str) -> None:
+    start = "name: shop\nsource: {url: postgresql://db}\npublish: {url: 'kafka://b:9092'}\n"
+    (fault,) = faults(f'{start}schema: {{registry: "http://r", registry_token: "{token}"}}\n')
+    assert (fault.code, str(fault.where).rpartition(": ")[2]) == ("config.value", "schema.registry_token")
+    assert "hunter2" not in fault.block()
+
+
 @pytest.mark.parametrize(
     "address",
     [
