@@ -75,7 +75,10 @@ class Statements:
             return self._table.c[self._key[0]].in_(values)
         columns = [self._table.c[name] for name in self._key]
         return sa.or_(
-            *(sa.and_(*(one == part for one, part in zip(columns, key, strict=True))) for key in keys)
+            *(
+                sa.and_(*(one == _untyped(part) for one, part in zip(columns, key, strict=True)))
+                for key in keys
+            )
         )
 
     def _upsert(self, connection: sa.Connection, columns: tuple[str, ...], rows: list[Row]) -> None:
@@ -128,6 +131,11 @@ class Statements:
 
     def _key_of(self, row: Row) -> Key:
         return tuple(row[name] for name in self._key)
+
+
+def _untyped(value: Any) -> sa.BindParameter[Any]:
+    """PostgreSQL finds the type by the column."""
+    return sa.bindparam(None, value, sa.types.NullType(), unique=True)
 
 
 def _columns(row: Row) -> tuple[str, ...]:

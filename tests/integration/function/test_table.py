@@ -210,6 +210,26 @@ def test_a_row_whose_key_changes_keeps_what_was_not_sent_again(orders: Base, mak
     assert orders.rows("SELECT id, customer, paid FROM orders ORDER BY id") == [(1, "Bob", 0), (2, "Ann", 1)]
 
 
+def test_a_row_whose_key_of_several_columns_changes_keeps_what_was_not_sent_again(
+    base: Base, make: Make
+) -> None:
+    base.execute(
+        "CREATE TABLE parts (a INT NOT NULL, b VARCHAR(10) NOT NULL, n INT, t VARCHAR(10), PRIMARY KEY (a, b))"
+    )
+    function, stream = make("parts"), Stream()
+    old, new = {"a": 1, "b": "x"}, {"a": 2, "b": "y"}
+    call(function, stream.event(old, {"before": None, "after": {**old, "n": 1, "t": "long"}, "op": "c"}))
+    gone = {"__debezium.newkey": json.dumps(new)}
+    deleted = stream.event(old, {"before": old, "after": None, "op": "d"}, gone)
+    created = stream.event(
+        new,
+        {"before": None, "after": {**new, "n": 2}, "op": "c", "source": {"unchanged": ["t"]}},
+        {"__debezium.oldkey": json.dumps(old)},
+    )
+    assert not call(function, deleted, created)
+    assert base.rows("SELECT a, b, n, t FROM parts") == [(2, "y", 2, "long")]
+
+
 def test_a_row_whose_key_changes_in_several_partitions_is_not_written_in_half(
     orders: Base, make: Make
 ) -> None:
