@@ -15,8 +15,12 @@ _SYSTEM = frozenset(
 
 TIMED_OUT = frozenset({1969, 3024})
 """Error numbers: MariaDB's max_statement_time, MySQL's max_execution_time."""
-REFUSED = frozenset({1044, 1045, 1049, 1054, 1064, 1142, 1143, 1146, 1792})
-"""MySQL: access denied, no such database, column or table, syntax, no right to read, a write in a read-only session."""
+REFUSED = frozenset(
+    {1044, 1045, 1049, 1054, 1064, 1142, 1143, 1146, 1227, 1370, 1792}
+    | {1052, 1055, 1060, 1222, 1248, 1267, 1305, 1582}
+)
+"""MySQL: access denied, no such database, column or table, syntax, no right to read or call, a write in a read-only session;
+names that are not clear or twice there, and what else is wrong with a query whenever it is asked."""
 RETRYABLE = frozenset({1205, 1213, 2006, 2013})
 """MySQL: lock wait, deadlock, gone away, connection lost."""
 

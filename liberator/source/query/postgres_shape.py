@@ -135,6 +135,7 @@ class Catalogue:
                 where="source.query.sql",
                 fix="name every table with its schema (the search path is empty), and end without a semicolon",
             ) from None
+        _require_distinct(relation, [column.name for column in cursor.description or ()])
         result = cursor.pgresult
         described = cursor.description or ()
         assert result is not None
@@ -216,4 +217,14 @@ def require_columns(relation: Relation, there: Sequence[str], wanted: Sequence[s
             code="source.query_column",
             where=f"source.query.tables.{relation.qualified}",
             fix=f"it has {', '.join(there[:20])}; a table of its own kind gets its own settings in source.query.tables",
+        )
+
+
+def _require_distinct(relation: Relation, names: Sequence[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PreconditionError(
+            f"the query for {relation.qualified} gives several columns the name {', '.join(twice)}",
+            code="source.query_sql",
+            where="source.query.sql",
+            fix="give each a name of its own: SELECT a.id AS a_id, b.id AS b_id",
         )

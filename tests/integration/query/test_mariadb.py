@@ -269,6 +269,23 @@ def test_a_table_that_is_changed_between_two_pages_is_read_on(
     assert rows == [{"id": 1, "v": 1}, {"id": 2, "w": 7}, {"id": 3, "w": 7}]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 AS a, 2 AS a",
+        "SELECT id FROM t, t AS u",
+        "SELECT nope(id) AS x FROM t",
+        "SELECT LEFT('a') AS x",
+    ],
+    ids=["twice", "unclear", "no-function", "arguments"],
+)
+def test_a_query_that_is_wrong_is_refused_and_not_tried_again(looks: Make, db: Session, sql: str) -> None:
+    db.run("create table t (id int primary key)")
+    with pytest.raises(PreconditionError) as caught:
+        looks("x", sql=sql).look()
+    assert not caught.value.retryable
+
+
 def test_nothing_can_be_written(looks: Make, db: Session) -> None:
     """A query that writes is refused by the server: the session is read-only."""
     db.run("create table t (id int primary key)", "create sequence q")

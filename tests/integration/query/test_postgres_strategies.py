@@ -379,6 +379,7 @@ def test_a_view_is_read_when_it_is_named(looks: MakeLooks, db: Session) -> None:
         ({"incrementing_column": "nr"}, "source.query_column"),
         ({"sql": "SELECT 1 FROM nowhere"}, "source.query_sql"),
         ({"sql": "SELECT 1 AS a; DROP TABLE t"}, "source.query_sql"),
+        ({"sql": "SELECT 1 AS a, 2 AS b, 3 AS a"}, "source.query_sql"),
     ],
 )
 def test_refuses_what_can_not_be_read(
