@@ -104,6 +104,9 @@ def shape_of(
     last = unique or key or ((settings.incrementing_column,) if settings.incrementing_column else ())
     kinds = {column.name: column.type.name for column in columns}
     order = tuple(dict.fromkeys((*settings.cursor, *last)))
+    for name in settings.cursor:
+        if not _has_places(kind, kinds[name], asked.get(name)) and not isinstance(asked[name], sa.Double):
+            raise _no_cursor(relation, name, asked[name])
     known = settings.sql is None or not key  # of a query's columns the order of their type is not known
     leading = next((column.type.name for column in columns if column.name == cursor), "")
     return Shape(
@@ -126,6 +129,16 @@ def _has_places(database: str, kind: str, type: TypeEngine[Any] | None) -> bool:
     if database not in ("mysql", "mariadb"):
         return True
     return kind not in ("float", "bits", "time") and type.__class__.__name__ not in ("ENUM", "SET")
+
+
+def _no_cursor(relation: Relation, column: str, type: TypeEngine[Any]) -> PreconditionError:
+    return PreconditionError(
+        f"{column} of {relation.qualified} can't tell what is new: this database does not compare values of"
+        f" {type.__class__.__name__} as it shows them",
+        code="source.query_column",
+        where=f"source.query.tables.{relation.qualified}",
+        fix="choose a column of a whole number or a time with its date, or strategy bulk",
+    )
 
 
 def plain_text(text: str) -> sa.TextClause:
