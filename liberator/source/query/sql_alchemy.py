@@ -430,7 +430,8 @@ class SqlAlchemyDatabase:
         if not shape.dated:
             return None
         ahead = (now + _AHEAD).replace(tzinfo=None, microsecond=0)
-        return pack(ahead.isoformat(" ") if self.kind == "sqlite" else ahead)
+        # SQLite compares text, and " " stands in front of "T", whichever of them a row has.
+        return pack(ahead.isoformat("T") if self.kind == "sqlite" else ahead)
 
     def _guarded(self, ask: Callable[[], _Answer], doing: str) -> _Answer:
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from liberator.build.run import make_connector
 from liberator.build.running import How
 from liberator.config import from_options
 from liberator.errors import PreconditionError, SourceError
+from liberator.source.query.database import Relation
+from liberator.source.query.settings import TableSettings
+from liberator.source.query.sql_alchemy import SqlAlchemyDatabase
 from liberator.testing.publisher import MemoryPublisher
 from tests.integration.query.reading import Looks, Running, keys, ops, seen, until
 
@@ -170,6 +175,33 @@ def test_a_time_of_no_use_blinds_nobody(
     caplog.clear()
     assert keys(it.look()) == [4]
     assert "NULL: 2, in the future: 1" in caplog.text
+
+
+@pytest.mark.parametrize("between", [" ", "T"], ids=["space", "T"])
+def test_times_of_today_are_not_in_the_future_however_they_are_written(
+    between: str, db: sqlite3.Connection, tmp_path: Path
+) -> None:
+    db.execute("create table t (id integer primary key, at datetime)")
+    db.execute(
+        "insert into t values (1, ?), (2, '9999-12-31T00:00:00'), (3, '2024-05-03 00:00:00')",
+        (f"2024-05-01{between}00:59:00",),
+    )
+    database = SqlAlchemyDatabase(
+        f"sqlite:///{tmp_path / 'shop.db'}",
+        statement_timeout=60,
+        wants=lambda schema, table: True,
+        default_schema="main",
+        default_only=True,
+        stop=threading.Event(),
+        now=lambda: datetime(2024, 5, 1, 1, tzinfo=timezone.utc),
+    )
+    with closing(database):
+        database.open()
+        shape = database.shape(
+            Relation("main", "t"), TableSettings(strategy="timestamp", timestamp_column="at")
+        )
+        assert shape is not None
+        assert database.odd(shape, database.begin(shape)) == {"in the future": 2}
 
 
 def test_values_are_what_their_column_and_they_are(looks: Make, db: sqlite3.Connection) -> None:
