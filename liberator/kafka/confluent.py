@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -29,6 +29,7 @@ from liberator.change import EncodedBatch, Headers, PlacedRecord, TopicPartition
 from liberator.errors import ConfigError
 from liberator.kafka.client import Tally, TopicSettings, TransactionTimeouts
 from liberator.kafka.errors import KafkaFailure, Key
+from liberator.kafka.first import First, Lane
 from liberator.kafka.options import Installed, for_confluent, largest_event
 from liberator.kafka.partition import partition_of
 from liberator.kafka.size import record_batch_bytes
@@ -40,6 +41,12 @@ _ASK_TIMEOUT = 2.0
 
 _CREATE_TIMEOUT = 10.0
 """Seconds that making a topic may take."""
+
+_ARRIVES = 0.1
+"""Seconds that `send` waits for first requests; then the publisher looks after other things, and calls again."""
+
+_FIRST_WITHIN = 4.0
+"""Seconds for first requests of records that are handed over in one go."""
 
 _LARGEST = 1_000_000_000
 """librdkafka's own upper bound for message.max.bytes."""
@@ -94,6 +101,11 @@ _LOCAL: dict[int, Key] = {
 
 
 _Row = tuple[str, bytes | None, bytes | None, bytes, Headers | None, int | None]
+_Report = Callable[[KafkaError | None, Message], None]
+
+
+def _rows(batch: EncodedBatch) -> Iterator[_Row]:
+    return zip(batch.topics, batch.keys, batch.values, batch.ids, batch.headers, batch.times(), strict=True)
 
 
 def failure_of(error: KafkaError) -> KafkaFailure:
@@ -174,6 +186,9 @@ class ConfluentProducer:
         self._partitions = partitions
         self._batch_size = int(settings["batch.size"])
         self._failure: KafkaFailure | None = None
+        self._first = First(partitions)
+        self._ahead: set[int] = set()
+        """Events of the batch that is being sent which went before it."""
         self._client: Any = library(_LibraryProducer, {**settings, "error_cb": self._noticed})
 
     @property
@@ -182,34 +197,69 @@ class ConfluentProducer:
         return self._failure
 
     def send(self, batch: EncodedBatch, start: int, tally: Tally) -> int:
-        """Hand over events from index `start`; returns the index of the first there is no room for."""
+        """Hand over events from index `start`; returns the index of the first there is no room for, or that has to wait
+        until what goes first to its partition has arrived."""
         report = _Reports(tally, self._refused).report
-        rows = zip(
-            batch.topics, batch.keys, batch.values, batch.ids, batch.headers, batch.times(), strict=True
-        )
-        waiting = islice(rows, start, None)
+        if self._ahead or not self._first.complete(batch.topics):
+            return self._send_first(batch, start, report)
+        return len(batch) - self._send_rows(batch, islice(_rows(batch), start, None), report)
+
+    def _send_first(self, batch: EncodedBatch, start: int, report: _Report) -> int:
+        """As `send`, while there are partitions that do not know us: see `liberator.kafka.first`."""
+        if self._first.waits and not self._first_arrived(_ARRIVES):
+            return start
+        rows = list(_rows(batch))
+        for index, partition in self._first.of_batch(batch, start, self._ahead).items():
+            if self._send_rows(batch, iter(rows[index : index + 1]), report, partition):
+                return start
+            self._first.went((batch.topics[index], partition))
+            self._ahead.add(index)
+        rest = [index for index in range(start, len(batch)) if index not in self._ahead]
+        if rest and self._first.waits and not self._first_arrived(_ARRIVES):
+            return start
+        left = self._send_rows(batch, iter([rows[index] for index in rest]), report)
+        if left:
+            return rest[-left]
+        self._ahead.clear()
+        return len(batch)
+
+    def _first_arrived(self, within: float) -> bool:
+        self.serve(within, hurry=True)
+        if len(self._client) or self._failure is not None:
+            return False
+        self._first.arrived()
+        return True
+
+    def _send_rows(
+        self, batch: EncodedBatch, waiting: Iterator[_Row], report: _Report, partition: int = -1
+    ) -> int:
+        """Rows of a batch; how many of them there is no room for."""
+        plain = batch.headers.count(None) == len(batch) and batch.timestamps is None and b"" not in batch.keys
         try:
-            if b"" in batch.keys or batch.headers.count(None) != len(batch) or batch.timestamps is not None:
-                self._send_any(waiting, report)
+            if partition >= 0 or not plain:
+                self._send_any(waiting, report, partition)
             else:
                 produce = self._client.produce
                 for topic, key, value, id, _, _ in waiting:
                     produce(topic, value, key, -1, report, None, 0, [("id", id)])
         except BufferError:
-            return len(batch) - 1 - len(list(waiting))
+            return 1 + len(list(waiting))
         except KafkaException as error:
             self._broken(failure_of(error.args[0]))
-            return len(batch) - 1 - len(list(waiting))
-        return len(batch)
+            return 1 + len(list(waiting))
+        return 0
 
-    def _send_any(self, rows: Iterable[_Row], report: Callable[[KafkaError | None, Message], None]) -> None:
-        """Events with more headers than the id, with a time of their own, or with a key of no bytes."""
+    def _send_any(self, rows: Iterable[_Row], report: _Report, partition: int) -> None:
+        """Events with more headers than the id, with a time of their own, with a key of no bytes, or for a given partition
+        (-1: as the key says)."""
         for topic, key, value, id, more, timestamp in rows:
-            # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
-            partition = partition_of(b"", self._partitions(topic)) if key == b"" else -1
+            place = partition
+            if key == b"" and partition < 0:
+                # librdkafka takes any partition for a key without bytes; Java hashes it like every other.
+                place = partition_of(b"", self._partitions(topic))
             headers = [("id", id), *(more or ())]
             # To the library 0 is the time at which it is given the event.
-            self._client.produce(topic, value, key, partition, report, None, timestamp or 0, headers)
+            self._client.produce(topic, value, key, place, report, None, timestamp or 0, headers)
 
     def serve(self, timeout: float, hurry: bool = False) -> None:
         """Count acknowledgements, waiting at most `timeout` seconds for one."""
@@ -274,16 +324,38 @@ class ConfluentTransactions(ConfluentProducer):
 
     def write(self, topic: str, records: Mapping[bytes, bytes | None]) -> None:
         """Hand over records for partition 0 of `topic`."""
-        for key, value in records.items():
-            self._call(partial(self._client.produce, topic, value, key, 0))
+        calls = [partial(self._client.produce, topic, value, key, 0) for key, value in records.items()]
+        self._hand_over([(topic, 0)] * len(records), calls)
 
     def place(self, records: Sequence[PlacedRecord]) -> None:
         """Hand over records as they are."""
-        for it in records:
-            headers = list(it.headers)
-            self._call(
-                partial(self._client.produce, it.topic, it.value, it.key, it.partition, headers=headers)
+        calls = [
+            partial(self._client.produce, it.topic, it.value, it.key, it.partition, headers=list(it.headers))
+            for it in records
+        ]
+        self._hand_over([(it.topic, it.partition) for it in records], calls)
+
+    def _hand_over(self, lanes: Sequence[Lane], calls: Sequence[Callable[[], None]]) -> None:
+        """Each produces a record for its partition. See `liberator.kafka.first`."""
+        if self._first.waits:
+            self._await_first()
+        first = self._first.of_lanes(lanes)
+        for index in sorted(first):
+            self._call(calls[index])
+            self._first.went(lanes[index])
+        if 0 < len(first) < len(calls):
+            self._await_first()
+        for index, call in enumerate(calls):
+            if index not in first:
+                self._call(call)
+
+    def _await_first(self) -> None:
+        if not self._first_arrived(_FIRST_WITHIN):
+            self._broken(
+                KafkaFailure("timeout", f"no broker takes the first records within {_FIRST_WITHIN:.0f} s")
             )
+            assert self._failure is not None
+            raise self._failure
 
     def pending(self) -> int:
         """What is in the library's queues, reports that nobody has heard yet among it."""
@@ -345,10 +417,13 @@ class _Reports:
         self._refused = refused
 
     def report(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self._tally.left -= 1
-        else:
+        if error is not None:
             self._refused(error, message)
+        elif message.offset() is None:
+            # librdkafka concludes from a later acknowledgement that it must have arrived, which no broker has said.
+            self._refused(KafkaError(KafkaError._GAPLESS_GUARANTEE), message)
+        else:
+            self._tally.left -= 1
 
 
 class ConfluentCluster:

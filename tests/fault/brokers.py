@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -149,13 +149,14 @@ def _record(message: Message) -> Record:
 class FarBroker:
     """A broker that connectors reach through a proxy. server: itself, and the near way to it, for tests.
 
-    far: the address through the proxy, under which the broker sends clients to itself.
+    far: the address through the proxy, under which the broker sends clients to itself. between: the port that something
+    else between the proxy and the broker listens on, made with the broker's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, between: Callable[[int], int] = int) -> None:
         self.server = KafkaServer()
         target, controller = free_port(), free_port()
-        self.proxy = Proxy("127.0.0.1", target)
+        self.proxy = Proxy("127.0.0.1", between(target))
         self.far = f"127.0.0.1:{self.proxy.port}"
         near = f"PLAINTEXT://127.0.0.1:{self.server.port}"
         self.server.properties.update(

@@ -13,9 +13,11 @@ from liberator.testing.servers import KafkaServer
 
 EVENTS = 60_000
 BATCH = 1_000
-ROUNDS = 3
+ROUNDS = 12
+"""At most: on a quiet machine the first will do, on a busy one each has its own noise."""
+
 LEAST_RATIO = 0.7
-"""Measured: 0.9 and more on a quiet machine. The rest is left to noise on a busy one."""
+"""Measured: 0.9 and more on a quiet machine."""
 
 VALUE = b'{"before":null,"after":{' + b'"column":12345,' * 18 + b'"last":1},"op":"c"}'
 
@@ -74,10 +76,11 @@ def cost_of_publishing(bootstrap: str, work: list[EncodedBatch]) -> float:
 def test_publishing_costs_little_more_than_a_bare_loop(broker: KafkaServer, unique: str) -> None:
     work = batches(unique)
     cost_of_publishing(broker.bootstrap, work[:2])  # makes the topic, warms everything up
-    costs = [
-        (cost_of_a_bare_loop(broker.bootstrap, work), cost_of_publishing(broker.bootstrap, work))
-        for _ in range(ROUNDS)
-    ]
-    bare, publishing = (min(column) for column in zip(*costs, strict=True))
+    bare = publishing = float("inf")
+    for _ in range(ROUNDS):
+        bare = min(bare, cost_of_a_bare_loop(broker.bootstrap, work))
+        publishing = min(publishing, cost_of_publishing(broker.bootstrap, work))
+        if bare / publishing >= LEAST_RATIO:
+            break
     print(f"CPU µs an event: bare {bare / EVENTS * 1e6:.2f}, published {publishing / EVENTS * 1e6:.2f}")
     assert bare / publishing >= LEAST_RATIO

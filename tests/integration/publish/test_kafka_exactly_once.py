@@ -9,7 +9,7 @@ import pytest
 
 from liberator.change import EncodedBatch, Record
 from liberator.checkpoint.kafka import KafkaCheckpoint
-from liberator.errors import PublishError
+from liberator.errors import CheckpointError, PublishError
 from liberator.kafka import TopicSettings
 from liberator.kafka.options import Client
 from liberator.publish.kafka import Lessons, TransactionalPublisher, transactional_publisher
@@ -45,6 +45,19 @@ class ExactlyOnceOutlet(OwningOutlet, StallingOutlet):
         self._open: list[TransactionalPublisher | KafkaCheckpoint] = []
 
     def open(self, *, take_over: bool = True) -> TransactionalPublisher:
+        publisher = self._publisher()
+        deadline = time.monotonic() + PATIENCE
+        while take_over:
+            try:
+                publisher.take_over()
+                break
+            except (CheckpointError, PublishError) as error:  # a broker that was frozen needs a while
+                if not error.retryable or time.monotonic() > deadline:
+                    raise
+                publisher = self._publisher()
+        return publisher
+
+    def _publisher(self) -> TransactionalPublisher:
         publisher = transactional_publisher(
             f"kafka://{self.broker.bootstrap}",
             options={},
@@ -57,8 +70,6 @@ class ExactlyOnceOutlet(OwningOutlet, StallingOutlet):
             lessons=self.lessons,
         )
         self._open.append(publisher)
-        if take_over:
-            publisher.take_over()
         return publisher
 
     def published(self) -> list[Published]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AdminClient,
@@ -72,12 +74,22 @@ def create(bootstrap: str, topic: str, partitions: int = 1, **config: str) -> No
     settings = {name.replace("_", "."): value for name, value in config.items()}
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(120)
+    _await_partitions(bootstrap, topic, partitions)
 
 
 def delete(bootstrap: str, topic: str) -> None:
     """Delete a topic."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.delete_topics([topic])[topic].result(120)
+    _await_partitions(bootstrap, topic, 0)
+
+
+def _await_partitions(bootstrap: str, topic: str, count: int) -> None:
+    """The controller has answered; the broker hears of it a moment later."""
+    deadline = time.monotonic() + 120
+    while partitions_of(bootstrap, topic) != count:
+        assert time.monotonic() < deadline, "the broker does not hear of it"
+        time.sleep(0.02)
 
 
 def settings_of(bootstrap: str, topic: str) -> dict[str, str]:
