@@ -37,6 +37,7 @@ _KINDS: tuple[tuple[type[BaseException], Key], ...] = (
     (kafka.errors.RetriableError, "unreachable"),
     (kafka.errors.IllegalStateError, "sequence"),
     (kafka.errors.TransactionAbortedError, "sequence"),
+    (kafka.errors.CommitFailedError, "lost"),
     (OSError, "unreachable"),
 )
 

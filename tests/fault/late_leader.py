@@ -64,6 +64,7 @@ class LateLeader:
 
     def close(self) -> None:
         """Take no more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for one
         self._listener.close()
 
     def _accept(self) -> None:

@@ -68,6 +68,7 @@ def test_at_least_once_loses_nothing(far: FarBroker, late: LateLeader, client: C
 
 def test_exactly_once_loses_nothing(far: FarBroker, late: LateLeader, client: Client, topic: str) -> None:
     url = f"kafka://{far.far}"
+    positions = KafkaCheckpoint(url, client, client=client)
     publisher = transactional_publisher(
         url,
         options=ONE_BY_ONE,
@@ -76,13 +77,14 @@ def test_exactly_once_loses_nothing(far: FarBroker, late: LateLeader, client: Cl
         client=client,
         name=client,
         dead_letter_topic=None,
-        positions=KafkaCheckpoint(url, client, client=client),
+        positions=positions,
         lessons=Lessons(),
     )
     publisher.take_over()
     publish_all(publisher, batch_of(topic, range(EVENTS)), {"slot": b"1"})
     assert publisher.flush(PATIENCE)
     publisher.close()
+    positions.close()
     assert late.refused == 1
     assert numbers(topics.read(far.server.bootstrap, topic)) == list(range(EVENTS))
 

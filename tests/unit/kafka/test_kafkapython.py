@@ -32,3 +32,8 @@ def test_the_reason_in_the_plainest_error_is_what_counts(error: BaseException, c
 def test_an_error_without_a_reason_leaves_room_for_one_that_has_it(words: str) -> None:
     failure = _failure_of(kafka.errors.KafkaError(words))
     assert (failure.key, failure.verdict.action, failure.detail) == ("sequence", "wait", words)
+
+
+def test_a_group_that_goes_on_without_a_member_is_no_unexpected_error() -> None:
+    error = kafka.errors.CommitFailedError("consumer group metadata mismatch: IllegalGenerationError")
+    assert _failure_of(kafka.errors.KafkaError(_LAST, error)).key == "lost"
