@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import pytest
 
 from liberator.plan.native import installed
 from liberator.testing.servers import Kafka, Postgres, postgres_bin
-from tests.benchmark import debezium, goals
+from tests.benchmark import debezium, goals, processes
 from tests.benchmark.chart import Bar, svg
 from tests.benchmark.comparison import Comparison, Result, all_sides, compare
 from tests.benchmark.ground import Ground
@@ -163,6 +165,17 @@ def test_a_rate_knows_neither_start_up_nor_closing() -> None:
 
 def test_what_was_too_short_to_be_looked_at_has_the_rate_of_its_whole_run() -> None:
     assert Watched(5, 0, 0, [Look(0, 0), Look(5, 10)]).per_second(100) == 20
+
+
+def test_a_process_that_does_not_end_when_told_to_is_killed_and_was_done_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kafka Connect's worker sometimes does."""
+    monkeypatch.setattr(processes, "_CLOSING", 0.5)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'w'); time.sleep(60)"
+    process = processes.start([sys.executable, "-c", deaf], tmp_path, os.environ)
+    watched = processes.watch(process, tmp_path, lambda: int((tmp_path / "deaf").exists()), until=1)
+    assert watched.looks[-1].at - watched.wall >= 0.5
 
 
 def test_a_workload_of_large_rows_has_fewer_of_them_in_whole_transactions() -> None:

@@ -22,6 +22,9 @@ _LOOK = 0.05
 """Seconds between two looks."""
 
 _PATIENCE = 1800.0
+_CLOSING = 30.0
+"""Seconds that a process has to end when it is told to. Kafka Connect's worker sometimes never does."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ENDED_BY_SIGTERM = {-signal.SIGTERM, 128 + signal.SIGTERM}
 _EDGE = 0.01
@@ -38,8 +41,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A process that has ended. wall, cpu: seconds. peak: bytes of resident memory. servers: CPU-seconds of each server
-    meanwhile."""
+    """A process that has ended. wall, cpu: seconds; wall: until all was done where it was then told to end. peak: bytes
+    of resident memory. servers: CPU-seconds of each server meanwhile."""
 
     wall: float
     cpu: float
@@ -83,24 +86,29 @@ def watch(
     """Look at a process until it ends. Raises `RuntimeError` when it fails, or goes on for half an hour.
 
     progress: how much of its work is to be seen; asked once more when it has ended. What the process used up before is not
-    counted. until: how much there is to be done by a process that does not end by itself: it is told to then.
+    counted. until: how much there is to be done by a process that does not end by itself: it is told to then, killed if that
+    does not help.
     """
     before = cpu_seconds(process.pid)
     began = time.monotonic()
     looks: list[Look] = []
     peak, good = 0, {0}
+    told: float | None = None
     while not _has_ended(process.pid):
         if time.monotonic() > began + _PATIENCE:
             process.kill()
         peak = max(peak, _peak_of_all(process.pid))
-        done = progress()
-        looks.append(Look(time.monotonic() - began, done))
-        if until is not None and done >= until:
+        looks.append(Look(time.monotonic() - began, progress()))
+        if told is None and until is not None and looks[-1].done >= until:
+            told = looks[-1].at
             process.terminate()
             good |= _ENDED_BY_SIGTERM
+        elif told is not None and looks[-1].at > told + _CLOSING:
+            process.kill()
+            good.add(-signal.SIGKILL)
         time.sleep(_LOOK)
-    wall = time.monotonic() - began
-    looks.append(Look(wall, progress()))
+    looks.append(Look(time.monotonic() - began, progress()))
+    wall = looks[-1].at if told is None else told
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.stdin is not None:
